@@ -1,0 +1,103 @@
+/* A population: the persons of one partition, their segment state, and the instants at which time alone may change it.
+ *
+ * Pure: no I/O, no clock of its own, no Kafka. Time is a number that the caller passes in. The same code serves `ingest` (one
+ * population per partition, clocks after pipeline.md §2) and `eval` (a virtual clock).
+ *
+ * What it promises: after rc_population_advance with clocks C, every change of M(s, p, ·) up to the instants that C allows has
+ * been emitted, in order of `since` per person, and what was emitted last for (s, p) is M there. An instant t of a segment is decided
+ * once its clock is past it (> t): either time alone (clock − grace > t) or the person's own latest event (at t) says so. So all events
+ * of one person and millisecond are seen together, however the caller's batches fall.
+ *
+ * Life: new → (load…) → { set_clock, apply, advance, save }… → free. One thread at a time. */
+#ifndef RC_SEGMENT_POPULATION_H
+#define RC_SEGMENT_POPULATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/span.h"
+#include "codec/event.h"
+#include "segment/definition.h"
+
+struct rc_plan; /* compiled definitions; immutable, may be shared by populations and threads */
+
+/* Compiles the catalog's segments. `catalog` is borrowed for the plan's life. Cost: linear in the definitions. */
+rc_status rc_plan_compile(const struct rc_catalog *catalog, struct rc_plan **out, struct rc_error *err) RC_MUST_USE;
+void rc_plan_free(struct rc_plan *plan);
+
+/* The class of state that a segment needs (definitions.md §6): one word, and the reason as a sentence. Borrowed from the plan. */
+enum rc_state_class { RC_STATE_BOUNDED, RC_STATE_PER_WINDOW, RC_STATE_ALL_HISTORY };
+enum rc_state_class rc_plan_state_class(const struct rc_plan *plan, uint32_t segment, const char **reason);
+
+/* Longest look-back of a segment in ms from which on its answer needs no older event; -1: all of history. */
+int64_t rc_plan_lookback_ms(const struct rc_plan *plan, uint32_t segment);
+
+/* Judges dataset `dataset`'s own `where` (true when it has none). For the decoder's options. */
+bool rc_plan_dataset_where(const struct rc_plan *plan, const struct rc_event *event);
+/* Which fields of the dataset its `where` names: n_fields flags, borrowed from the plan; NULL when there is no `where`. */
+const bool *rc_plan_dataset_where_fields(const struct rc_plan *plan, uint32_t dataset);
+
+enum rc_cause { RC_CAUSE_EVENT, RC_CAUSE_TIME, RC_CAUSE_BACKFILL, RC_CAUSE_SCHEDULE, RC_CAUSE_DEFINITION, RC_CAUSE_CONSENT, RC_CAUSE_RESTORE };
+
+/* One change of membership in a segment, or of existence in a dataset. Spans are borrowed for the call. */
+struct rc_change {
+    struct rc_span person_key; /* namespace:id, escaped */
+    bool existence;            /* true: `index` is a dataset (pseudo-segment _exists.<dataset>), else a segment */
+    uint32_t index;
+    bool realized;
+    int64_t since_ms;
+    enum rc_cause cause;
+    struct rc_span event_id; /* of the deciding event; empty when none */
+    int64_t event_time_ms;   /* of it; RC_NO_EVENT_TIME when none */
+    bool more;               /* another change of this person follows that belongs to the same decision */
+};
+#define RC_NO_EVENT_TIME INT64_MIN
+
+typedef void (*rc_change_fn)(void *ctx, const struct rc_change *change);
+
+struct rc_population;
+
+/* `plan` is borrowed until the population is freed or replanned. `emit` is called from apply and advance only. */
+struct rc_population *rc_population_new(const struct rc_plan *plan, rc_change_fn emit, void *ctx);
+void rc_population_free(struct rc_population *population);
+
+/* The clock of one dataset's partition (pipeline.md §2) in ms; never goes back (a smaller value changes nothing). Starts at
+ * INT64_MIN: nothing can be decided. Datasets without a topic partition here should be set to follow the others. */
+void rc_population_set_clock(struct rc_population *population, uint32_t dataset, int64_t clock_ms);
+
+/* Takes in one event; duplicates and any order are harmless. Decides (and emits) what that person's earlier instants owe. The event is
+ * copied as far as it is needed. Returns false when the event changed no state (a duplicate, or nothing needs it). */
+bool rc_population_apply(struct rc_population *population, const struct rc_event *event);
+
+/* Decides everything that the clocks allow, at most `max_persons` persons (0: no limit). Returns true when more is due. */
+bool rc_population_advance(struct rc_population *population, size_t max_persons);
+
+/* Least clock value at which something more can be decided, as ms of the wall clock if all clocks followed it; INT64_MAX: nothing. */
+int64_t rc_population_next_due(const struct rc_population *population);
+
+size_t rc_population_persons(const struct rc_population *population);
+size_t rc_population_bytes(const struct rc_population *population); /* resident, about */
+size_t rc_population_members(const struct rc_population *population, uint32_t segment);
+
+/* Saving: each person changed since the last clean visit, once, as a self-describing, versioned, checksummed record; then clean. */
+typedef void (*rc_record_fn)(void *ctx, struct rc_span person_key, struct rc_span record);
+void rc_population_save(struct rc_population *population, rc_record_fn write, void *ctx);
+
+/* Takes in a saved record (also one saved under another plan: what the plan shares is kept, the rest dropped, and what is new is empty).
+ * Fails (POISON) on bytes that are damaged or of a later format, naming what is wrong; then the person is as if never loaded. */
+rc_status rc_population_load(struct rc_population *population, struct rc_span person_key, struct rc_span record, struct rc_error *err) RC_MUST_USE;
+
+/* Goes over to another plan, keeping all state that the plans share (a segment that is unchanged emits nothing). New and edited
+ * segments start from what shared state knows and count from now on; their difference comes with the next advance, cause DEFINITION.
+ * Segments that are gone emit nothing. `dataset_map[d]`: index in the new catalog of old dataset d, or -1. */
+void rc_population_replan(struct rc_population *population, const struct rc_plan *plan);
+
+/* Calls `visit` for every segment that the person is a member of, with `since`. False when the person is not known. */
+typedef void (*rc_member_fn)(void *ctx, struct rc_span person_key, uint32_t segment, int64_t since_ms);
+bool rc_population_person(const struct rc_population *population, struct rc_span person_key, rc_member_fn visit, void *ctx);
+/* The same for all persons. */
+void rc_population_each_member(const struct rc_population *population, rc_member_fn visit, void *ctx);
+
+#endif
