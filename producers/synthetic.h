@@ -1,0 +1,48 @@
+/* The load of the benchmarks: `rollcall produce --synthetic`.
+ *
+ * Avro events of about 120 bytes (bench/event.avsc), persons drawn as floor(N·u³) so that few are hot and many are cold, some late,
+ * some sent twice, all of it decided by the seed alone. The events themselves are pure (rc_synthetic_next: no I/O, no clock), so a
+ * test or a benchmark can make the very same ones. */
+#ifndef RC_PRODUCERS_SYNTHETIC_H
+#define RC_PRODUCERS_SYNTHETIC_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/config.h"
+#include "base/error.h"
+
+struct rc_synthetic_options {
+    uint64_t seed;
+    uint64_t persons;      /* N; 0: 1,000,000 */
+    double late;           /* share of events whose time lies behind, 0…1; performance.md: 0.05 */
+    double twice;          /* share of events that are sent a second time, 0…1; performance.md: 0.01 */
+    int64_t late_max_ms;   /* how far behind a late one is, at most; 0: one hour */
+    int64_t first_ms;      /* time of the first event */
+    int64_t step_us;       /* from one event to the next in microseconds; 0: 1000 */
+};
+
+struct rc_synthetic; /* the stream's state: the random numbers and what is still to be sent twice */
+
+struct rc_synthetic *rc_synthetic_new(const struct rc_synthetic_options *options);
+void rc_synthetic_free(struct rc_synthetic *synthetic);
+
+/* Puts the next event into `key` (ns:id) and `value` (a plain Avro datum of bench/event.avsc); both are reset first. Returns its time in
+ * ms. Allocates only while the buffers grow. */
+int64_t rc_synthetic_next(struct rc_synthetic *synthetic, struct rc_buf *key, struct rc_buf *value);
+
+/* Sends `events` of them to `topic`. */
+struct rc_synthetic_run_options {
+    struct rc_synthetic_options load;
+    const struct rc_config *config; /* borrowed: kafka.* */
+    const char *topic;
+    uint64_t events;
+    double rate;  /* per second; 0: as fast as it goes. With a rate each event carries the time of its sending (late ones before it) */
+    bool quiet;
+    const volatile sig_atomic_t *stop; /* may be NULL */
+};
+rc_status rc_synthetic_run(const struct rc_synthetic_run_options *options, uint64_t *sent, struct rc_error *err) RC_MUST_USE;
+
+#endif
