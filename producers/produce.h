@@ -6,13 +6,13 @@
 #ifndef RC_PRODUCERS_PRODUCE_H
 #define RC_PRODUCERS_PRODUCE_H
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/signal.h"
 #include "segment/definition.h"
 
 struct rc_produce_options {
@@ -28,7 +28,7 @@ struct rc_produce_options {
     const char *time_zone; /* --time-zone: of local times without an offset; NULL: the dataset's `timezone` */
     bool strict;           /* --strict: the first bad row ends the run with exit 65 */
     bool quiet;            /* no progress on stderr (bad rows are named all the same) */
-    const volatile sig_atomic_t *stop; /* set by a signal handler: send nothing more, flush, return; may be NULL */
+    const struct rc_stop *stop; /* when requested: send nothing more, flush, return */
 };
 
 struct rc_produce_result {

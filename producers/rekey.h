@@ -16,11 +16,10 @@
 #ifndef RC_PRODUCERS_REKEY_H
 #define RC_PRODUCERS_REKEY_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 
-#include "base/config.h"
 #include "base/error.h"
+#include "base/process.h"
 #include "segment/definition.h"
 
 #define RC_REKEY_HEADER_TOPIC "rollcall.topic"
@@ -28,9 +27,9 @@
 #define RC_REKEY_HEADER_OFFSET "rollcall.offset"
 
 struct rc_rekey_options {
-    const struct rc_config *config;   /* borrowed for the call */
+    struct rc_process *process;       /* borrowed: configuration, metrics, the request to stop */
     const struct rc_catalog *catalog; /* borrowed for the call; only datasets with keyed = false are read */
-    const atomic_bool *stop;          /* when it becomes true: flush, commit, return */
+    const struct rc_stop *stop;       /* when requested: flush, commit, return (another one than the process's, or the same) */
 };
 
 /* True when the catalog has a dataset that needs it. */

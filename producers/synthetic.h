@@ -6,13 +6,13 @@
 #ifndef RC_PRODUCERS_SYNTHETIC_H
 #define RC_PRODUCERS_SYNTHETIC_H
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/error.h"
+#include "base/signal.h"
 
 struct rc_synthetic_options {
     uint64_t seed;
@@ -41,7 +41,7 @@ struct rc_synthetic_run_options {
     uint64_t events;
     double rate;  /* per second; 0: as fast as it goes. With a rate each event carries the time of its sending (late ones before it) */
     bool quiet;
-    const volatile sig_atomic_t *stop; /* may be NULL */
+    const struct rc_stop *stop;
 };
 rc_status rc_synthetic_run(const struct rc_synthetic_run_options *options, uint64_t *sent, struct rc_error *err) RC_MUST_USE;
 

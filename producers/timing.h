@@ -35,7 +35,4 @@ int64_t rc_timing_map(const struct rc_timing *timing, int64_t at_ms);
 /* Appends the time as the dataset writes it: integer in ms, s or us, or RFC 3339 text (without quotes). */
 rc_status rc_timing_write(struct rc_buf *out, enum rc_time_unit unit, int64_t at_ms);
 
-/* "90s", "2m", "1h30m" is not one: an integer and one of ms s m h d w. RC_FAIL on anything else, and on 0. */
-rc_status rc_timing_duration(struct rc_span text, int64_t *out_ms) RC_MUST_USE;
-
 #endif
