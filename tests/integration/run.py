@@ -4,13 +4,17 @@ A file holds unittest.TestCase classes and starts the servers that it needs thro
 telling about its tests, has none, or takes too long counts as one failure; a skipped test is a failure too. The closing line
 is `N passed, N failed`.
 
-  run.py [--jobs N] [--timeout S] [--logs DIR] [FILE or NAME…]
+ROLLCALL_TEST_BUILD=asan takes the program of that build. A file that a line `# release only: REASON` keeps out of it (it
+measures time, or does not run the program) is named with the reason.
+
+  run.py [--in DIR] [--jobs N] [--timeout S] [--logs DIR] [FILE or NAME…]
      FILE or NAME: only the files whose path or name holds one of these; NAME may be test_file.Class.method
 """
 
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,6 +124,7 @@ def _end_all(*_):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--in", dest="folder", type=Path, default=HERE, help="folder (default tests/integration)")
     parser.add_argument("--jobs", type=int, default=2, help="files at a time (default 2)")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for one file (default 900)")
     parser.add_argument("--logs", type=Path, default=ROOT / "build" / "test-logs" / "integration")
@@ -128,13 +133,17 @@ def main():
     given.logs.mkdir(parents=True, exist_ok=True)
 
     jobs = []
-    files = sorted(HERE.glob("test_*.py"))
-    for path in files:
+    build = os.environ.get("ROLLCALL_TEST_BUILD", "release")
+    for path in sorted(given.folder.resolve().glob("test_*.py")):
         names = [n for n in given.only if n.split(".")[0] == path.stem and "." in n and not n.endswith(".py")]
         if not given.only or names or any(n.removesuffix(".py") in str(path) for n in given.only):
-            jobs.append((path, names))
+            reason = re.search(r"^# release only: (.+)$", path.read_text(), flags=re.M)
+            if reason and build != "release":
+                print(f"        {path.stem} is for the release build only: {reason[1]}")
+            else:
+                jobs.append((path, names))
     if not jobs:
-        print(f"no test file {' or '.join(given.only) or 'test_*.py'} in {HERE.relative_to(ROOT)}")
+        print(f"no test file {' or '.join(given.only) or 'test_*.py'} in {given.folder}")
         print("0 passed, 1 failed")
         return 1
 

@@ -1,5 +1,7 @@
 """The harness itself: the servers start, stop, die and come back; clients of three makes agree about keys and partitions."""
 
+# release only: it does not run the program
+
 import json
 import subprocess
 import time
