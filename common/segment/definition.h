@@ -171,12 +171,67 @@ struct rc_audience {
 
 enum rc_destination_type { RC_DESTINATION_REDIS, RC_DESTINATION_HTTP, RC_DESTINATION_KAFKA, RC_DESTINATION_EMBEDDED, RC_DESTINATION_FILE };
 
+/* A value that is not to stand in a definition: where it is found instead. One of the three is set, the others are NULL. */
+struct rc_secret {
+    char *text; /* as written: for what is no secret */
+    char *env;  /* name of the environment variable that holds it */
+    char *file; /* path of the file that holds it */
+};
+
+struct rc_header_setting {
+    char *name;
+    struct rc_secret value;
+};
+
 struct rc_destination {
     char *id;
     int version;
     int64_t applied_ms;
     enum rc_destination_type type;
-    char *url;
+    char *url;   /* redis[s]://…, http[s]://…, kafka://BROKERS, embedded:DIR, file:PATH; NULL: the default of embedded and kafka */
+    char *topic; /* KAFKA */
+    struct rc_header_setting *headers; /* HTTP; owned */
+    size_t n_headers;
+    struct rc_secret password; /* REDIS; nothing set when there is none */
+    int64_t batch_max_changes; /* 0: the sink's default */
+    int64_t batch_max_wait_ms; /* RC_NO_DURATION: the sink's default */
+    int64_t rate;              /* changes per second, 0: no limit */
+    char **marketing_actions;  /* owned */
+    size_t n_marketing_actions;
+    char *consent; /* the choice that a person must have said `y` to, or NULL */
+};
+
+/* ---- attributes and policies (definitions.md §5) --------------------------------------------------------------------- */
+
+struct rc_attribute {
+    char *id;
+    int version;
+    int64_t applied_ms;
+    uint32_t *datasets; /* indices into the catalog's datasets; owned */
+    size_t n_datasets;
+    const struct rc_timezone *timezone; /* the first dataset's */
+    struct rc_window window;
+    struct rc_cond *value; /* EVENT: the count; SUM … FIRST: the value; `cmp` and `is` are empty; owned */
+    char **destinations;
+    size_t n_destinations;
+};
+
+enum rc_label_head { RC_LABEL_AND, RC_LABEL_OR, RC_LABEL_IS };
+
+struct rc_label_cond {
+    enum rc_label_head head;
+    struct rc_label_cond **children; /* owned */
+    size_t n_children;
+    char *label; /* IS */
+};
+
+struct rc_policy {
+    char *id;
+    int version;
+    int64_t applied_ms;
+    bool enabled;
+    char *marketing_action;
+    struct rc_label_cond *deny; /* owned */
 };
 
 /* ---- the catalog ----------------------------------------------------------------------------------------------------- */
@@ -186,6 +241,7 @@ struct rc_definition {
     char *kind, *id; /* "segment", "cart-abandoners"; owned */
     char *json;      /* the definition as one line of JSON, keys in the order written, without what `apply` adds; owned */
     char *file;      /* where it came from, for messages; owned */
+    char *path;      /* JSON path in that file: "$", or "$[3]" in an array of definitions; owned */
     int version;
     int64_t applied_ms;
     char *applied_by; /* NULL in files */
@@ -200,8 +256,13 @@ struct rc_catalog {
     size_t n_audiences;
     struct rc_destination *destinations;
     size_t n_destinations;
+    struct rc_attribute *attributes;
+    size_t n_attributes;
+    struct rc_policy *policies;
+    size_t n_policies;
     struct rc_definition *definitions; /* all of them, in the order given */
     size_t n_definitions;
+    void *index; /* "kind/id" to the place among its kind; owned */
 };
 
 /* Collects definitions, then checks them together. Life: init → add… → build → deinit. A later definition of the same kind and
@@ -209,6 +270,7 @@ struct rc_catalog {
 struct rc_catalog_builder {
     struct rc_definition *items; /* owned */
     size_t n, capacity;
+    void *index; /* "kind/id" to the place in items; owned */
 };
 
 void rc_catalog_builder_init(struct rc_catalog_builder *builder);
@@ -225,6 +287,13 @@ rc_status rc_catalog_builder_add(struct rc_catalog_builder *builder, const char 
 rc_status rc_catalog_builder_add_applied(struct rc_catalog_builder *builder, struct rc_span json, int version, int64_t applied_ms,
                                          const char *applied_by, struct rc_error *err) RC_MUST_USE;
 
+/* Takes a definition out; false when there is none. What refers to it is found by the next build, as an error. */
+bool rc_catalog_builder_remove(struct rc_catalog_builder *builder, const char *kind, const char *id);
+
+/* The definition as it stands in the builder or the catalog, or NULL. Borrowed until the next add, remove or deinit / until free. */
+const struct rc_definition *rc_catalog_builder_find(const struct rc_catalog_builder *builder, const char *kind, const char *id);
+const struct rc_definition *rc_catalog_definition(const struct rc_catalog *catalog, const char *kind, const char *id);
+
 /* Checks everything together and builds. The builder may be used further. `*out` owned by the caller. */
 rc_status rc_catalog_build(const struct rc_catalog_builder *builder, struct rc_catalog **out, struct rc_error *err) RC_MUST_USE;
 void rc_catalog_free(struct rc_catalog *catalog);
@@ -234,5 +303,19 @@ int rc_catalog_dataset(const struct rc_catalog *catalog, const char *id);
 int rc_catalog_segment(const struct rc_catalog *catalog, const char *id);
 int rc_catalog_audience(const struct rc_catalog *catalog, const char *id);
 int rc_catalog_destination(const struct rc_catalog *catalog, const char *id);
+
+/* Calls `visit` for every definition that names (kind, id) directly: what `delete` must refuse for. Returns their number. */
+typedef void (*rc_referrer_fn)(void *ctx, const struct rc_definition *referrer);
+size_t rc_catalog_referrers(const struct rc_catalog *catalog, const char *kind, const char *id, rc_referrer_fn visit, void *ctx);
+
+/* Whether an installation that runs `before` can go over to `after` (pipeline.md §5): a dataset that is in both must keep its person,
+ * timestamp and event_id. The error (POISON, exit 65) says what to do instead. */
+rc_status rc_catalog_compatible(const struct rc_catalog *before, const struct rc_catalog *after, struct rc_error *err) RC_MUST_USE;
+
+/* Whether two definitions (JSON texts) say the same: equal as JSON, whatever the order of keys and the spaces. */
+bool rc_definition_same(const char *json, const char *other_json);
+
+/* Releases what the dataset owns, and zeroes it. Catalogs do this themselves. */
+void rc_dataset_deinit(struct rc_dataset *dataset);
 
 #endif
