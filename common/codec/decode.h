@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "codec/event.h"
+#include "codec/reasons.h"
 
 struct rc_header {
     struct rc_span name, value;
@@ -48,15 +49,17 @@ struct rc_decoder_options {
     uint32_t dataset;           /* index written to the events */
     rc_where_fn where;          /* NULL: every record */
     void *where_ctx;            /* borrowed for the decoder's life */
-    const bool *where_fields;   /* n_fields flags: what `where` names; copied */
+    const bool *where_fields;   /* n_fields flags: what `where` names; copied. For `some` on an array flag its fields, all of them when
+                                   it names none */
     struct rc_registry *registry; /* borrowed; needed for framing confluent */
     int64_t max_ahead_ms;       /* timestamps further than this ahead of the record's own are bad; < 0: no limit */
     size_t max_record_bytes;    /* 0: no limit */
+    bool as_json;               /* records are JSON whatever the dataset's format says: `eval` reads JSONL for all datasets */
 };
 
 struct rc_decoder;
 
-/* Compiles a decoder; `dataset` is borrowed for its life. Fails (FATAL, exit 78) on a schema that does not parse or paths that
+/* Compiles a decoder, for one thread at a time; `dataset` is borrowed for its life. Fails (FATAL, exit 78) on a schema that does not parse or paths that
  * cannot exist in it, naming dataset, field, path and the nearest known name. */
 rc_status rc_decoder_new(const struct rc_dataset *dataset, const struct rc_decoder_options *options, struct rc_decoder **out,
                          struct rc_error *err) RC_MUST_USE;
@@ -66,5 +69,11 @@ void rc_decoder_free(struct rc_decoder *decoder);
  * `err->message` of a bad one reads "<reason>: <detail>", the reason one of the fixed list in codec/reasons.h. */
 enum rc_decoded rc_decode(struct rc_decoder *decoder, const struct rc_record *record, struct rc_arena *arena, struct rc_event *out,
                           struct rc_error *err) RC_MUST_USE;
+
+/* Why the last record was RC_BAD: the label of a metric and of the dead letter. RC_REASON_NONE before the first. */
+enum rc_reason rc_decoder_reason(const struct rc_decoder *decoder);
+
+/* Values dropped so far because their field says "on_bad": "no_value" and the event was accepted; only grows. For a metric. */
+uint64_t rc_decoder_no_values(const struct rc_decoder *decoder);
 
 #endif

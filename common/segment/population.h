@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/span.h"
 #include "codec/event.h"
+#include "codec/membership.h" /* enum rc_cause */
 #include "segment/definition.h"
 
 struct rc_plan; /* compiled definitions; immutable, may be shared by populations and threads */
@@ -39,8 +40,6 @@ bool rc_plan_dataset_where(const struct rc_plan *plan, const struct rc_event *ev
 /* Which fields of the dataset its `where` names: n_fields flags, borrowed from the plan; NULL when there is no `where`. */
 const bool *rc_plan_dataset_where_fields(const struct rc_plan *plan, uint32_t dataset);
 
-enum rc_cause { RC_CAUSE_EVENT, RC_CAUSE_TIME, RC_CAUSE_BACKFILL, RC_CAUSE_SCHEDULE, RC_CAUSE_DEFINITION, RC_CAUSE_CONSENT, RC_CAUSE_RESTORE };
-
 /* One change of membership in a segment, or of existence in a dataset. Spans are borrowed for the call. */
 struct rc_change {
     struct rc_span person_key; /* namespace:id, escaped */
@@ -53,7 +52,6 @@ struct rc_change {
     int64_t event_time_ms;   /* of it; RC_NO_EVENT_TIME when none */
     bool more;               /* another change of this person follows that belongs to the same decision */
 };
-#define RC_NO_EVENT_TIME INT64_MIN
 
 typedef void (*rc_change_fn)(void *ctx, const struct rc_change *change);
 
