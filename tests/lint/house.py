@@ -43,12 +43,12 @@ DOORS = {
 # name: (where it is allowed, why not elsewhere)
 CALLS = {
     r"strcpy|strcat|sprintf|vsprintf|gets|stpcpy": ((), "knows no bound: use snprintf or struct rc_buf"),
-    r"strtok|localtime|gmtime|asctime|ctime|strerror": ((), "keeps its answer in one place for all threads: use the _r form"),
+    r"strtok|localtime|gmtime|asctime|ctime": ((), "keeps its answer in one place for all threads: use the _r form"),
     r"atoi|atol|atoll|atof": ((), "cannot say that the text is no number: use strtoll/strtod and look at the end"),
     r"alloca": ((), "the stack has no ceiling that it would tell of: use an arena"),
     r"system|popen": ((), "runs a shell: nothing here needs one"),
     r"rand|srand|random|drand48": ((), "is not repeatable by seed per user: use a generator with its own state"),
-    r"exit|_exit|quick_exit": (("cli/", "tests/", "bench/"), "ends the process from within: return an error, cli/ decides"),
+    r"exit|_exit|quick_exit": (("cli/", "tests/", "bench/", "common/base/signal.c"), "ends the process from within: return an error, cli/ decides"),
     r"rd_kafka_consume_batch|rd_kafka_consume_batch_queue": ((), "skips offsets around pause and seek in librdkafka 2.0.2: poll one by one"),
 }
 # The segment module decides from its inputs alone.
