@@ -5,9 +5,9 @@
  * threads share it without locks; SIGHUP builds another one and keeps the old when the new one is wrong.
  *
  * File: lines `key = value`; `#` starts a comment line (or a comment after white space); a value may stand in double quotes with \" and \\.
- * Environment: ROLLCALL_ and the key in upper case with `_` for each dot: ROLLCALL_STATE_DIR. Keys that themselves hold `_`
- * are found through the table. ROLLCALL_KAFKA_X_Y is kafka.x.y: librdkafka's own properties have dots, except a few with
- * `_`, which can be set in the file or by --set. ROLLCALL_CONFIG names the file when --config does not.
+ * Environment: ROLLCALL_ and the key in upper case with `_` for each dot: ROLLCALL_STATE_DIR. Keys that themselves hold a `_`
+ * are found through the table: ROLLCALL_STATE_MEMORY_BYTES. ROLLCALL_KAFKA_X_Y is kafka.x.y, and `__` stands for a `_`. ROLLCALL_CONFIG
+ * names the file when --config does not. Any other ROLLCALL_* variable is an error.
  *
  * The mistake that this prevents: a misspelt key that is silently ignored. */
 #ifndef RC_BASE_CONFIG_H
@@ -43,21 +43,25 @@ struct rc_config_property {
 };
 
 struct rc_config_sources {
-    const char *file;           /* NULL: ROLLCALL_CONFIG's, or none */
-    char *const *environment;   /* NULL-terminated "NAME=value"; NULL: none looked at */
-    const char *const *sets;    /* "key=value", later ones win */
+    const char *file;         /* NULL: ROLLCALL_CONFIG's, or none */
+    char *const *environment; /* NULL-terminated "NAME=value"; NULL: none looked at */
+    const char *const *sets;  /* "key=value", later ones win */
     size_t n_sets;
+    /* Judges a kafka.<property> (given without the prefix) and its value: base knows no librdkafka, the caller lends its judgement.
+     * Fills `err` with what is wrong, without saying where. NULL: any property is taken as it is. */
+    rc_status (*check_kafka)(const char *property, const char *value, struct rc_error *err);
 };
 
 /* Loads and checks everything. Fails (FATAL, exit 78) naming file:line, variable or --set, what was found, what is allowed, the nearest
  * known key. `*out` owned by the caller. */
-rc_status rc_config_load(const struct rc_config_sources *sources, struct rc_config **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_config_load(const struct rc_config_sources *sources, struct rc_config **out, struct rc_error *err)
+    RC_MUST_USE;
 void rc_config_free(struct rc_config *config);
 
 /* A copy of `config` with one property changed, as if by --set but only where nothing else set it when `weak` is true (how a command gives
  * itself another default). Fails like load. */
-rc_status rc_config_with(const struct rc_config *config, const char *key, const char *value, bool weak, struct rc_config **out,
-                         struct rc_error *err) RC_MUST_USE;
+rc_status rc_config_with(const struct rc_config *config, const char *key, const char *value, bool weak,
+                         struct rc_config **out, struct rc_error *err) RC_MUST_USE;
 
 /* Getters: a key that the table does not have, or has with another type, is a mistake of the program and aborts.
  * Texts are borrowed from `config`. */
@@ -68,6 +72,8 @@ int64_t rc_config_bytes(const struct rc_config *config, const char *key); /* BYT
 bool rc_config_bool(const struct rc_config *config, const char *key);
 /* Whether anything but the default said so. */
 bool rc_config_is_set(const struct rc_config *config, const char *key);
+/* Who said so: "default", "FILE:LINE", "ROLLCALL_…", "--set", or the command; borrowed. Takes kafka.* keys as well. */
+const char *rc_config_origin(const struct rc_config *config, const char *key);
 
 /* The kafka.<property> pass-through, `kafka.bootstrap.servers` among them: property without the prefix, and its value, in the order of
  * their names. Index from 0; false past the end. */
@@ -90,8 +96,5 @@ rc_status rc_config_write_markdown(struct rc_buf *out) RC_MUST_USE;
 /* "1s", "500ms", "30d" to ms; "512MiB" to bytes. RC_FAIL on anything else or past 64 bits. */
 rc_status rc_duration_parse(const char *text, int64_t *out_ms) RC_MUST_USE;
 rc_status rc_bytes_parse(const char *text, int64_t *out_bytes) RC_MUST_USE;
-
-/* The word of `words` nearest to `text` (edit distance at most 1/3 of its length, at least 1), or NULL. For "did you mean". */
-const char *rc_nearest_word(const char *text, const char *const *words, size_t n);
 
 #endif

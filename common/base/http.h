@@ -13,8 +13,8 @@
 struct rc_http;
 
 struct rc_http_request {
-    const char *path;  /* decoded, without the query; borrowed for the call */
-    void *connection;  /* for rc_http_query */
+    const char *path; /* decoded, without the query; borrowed for the call */
+    void *connection; /* for rc_http_query */
 };
 
 struct rc_http_reply {

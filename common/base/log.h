@@ -74,10 +74,10 @@ static inline struct rc_log_field rc_f_err(const struct rc_error *err) {
 /* Writes one line. `msg` is what happened, the same words each time (what varies goes into fields). The list ends at a NULL key. */
 void rc_log_write(enum rc_log_level level, const char *msg, const struct rc_log_field *fields);
 
-#define rc_log(level, msg, ...)                                                                                        \
-    do {                                                                                                               \
-        if (rc_log_on(level))                                                                                          \
-            rc_log_write((level), (msg), (const struct rc_log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}});      \
+#define rc_log(level, msg, ...)                                                                                   \
+    do {                                                                                                          \
+        if (rc_log_on(level))                                                                                     \
+            rc_log_write((level), (msg), (const struct rc_log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}}); \
     } while (0)
 
 /* At most one line a second from this place in the code (per process); the next line that passes says how many were kept back in
@@ -90,15 +90,14 @@ struct rc_log_limit {
 /* Whether a line may pass now; `*suppressed` is how many were kept back since the last one. */
 bool rc_log_limit_pass(struct rc_log_limit *limit, int64_t *suppressed);
 
-#define rc_log_limited(level, msg, ...)                                                                                \
-    do {                                                                                                               \
-        static struct rc_log_limit rc_log_limit_;                                                                      \
-        int64_t rc_log_suppressed_ = 0;                                                                                \
-        if (rc_log_on(level) && rc_log_limit_pass(&rc_log_limit_, &rc_log_suppressed_))                                \
-            rc_log_write((level), (msg),                                                                               \
-                         (const struct rc_log_field[]){__VA_ARGS__ __VA_OPT__(, )                                      \
-                                                           rc_f_int("suppressed", rc_log_suppressed_),                 \
-                                                       {.key = NULL}});                                                \
+#define rc_log_limited(level, msg, ...)                                                                              \
+    do {                                                                                                             \
+        static struct rc_log_limit rc_log_limit_;                                                                    \
+        int64_t rc_log_suppressed_ = 0;                                                                              \
+        if (rc_log_on(level) && rc_log_limit_pass(&rc_log_limit_, &rc_log_suppressed_))                              \
+            rc_log_write((level), (msg),                                                                             \
+                         (const struct rc_log_field[]){                                                              \
+                             __VA_ARGS__ __VA_OPT__(, ) rc_f_int("suppressed", rc_log_suppressed_), {.key = NULL}}); \
     } while (0)
 
 #endif

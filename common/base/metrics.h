@@ -103,7 +103,7 @@ double rc_histogram_quantile_s(const struct rc_histogram *histogram, double q);
 
 /* ---- tables -------------------------------------------------------------------------------------------------------------- */
 
-#define RC_METRIC_MEMBER(type, member, name, help)   struct rc_##type *member;
+#define RC_METRIC_MEMBER(type, member, name, help) struct rc_##type *member;
 #define RC_METRIC_REGISTER(type, member, name, help) m->member = rc_##type##_register(metrics, name, help, NULL, 0);
 
 #endif

@@ -23,12 +23,12 @@ struct rc_process {
     struct rc_metrics *metrics;
     struct rc_http *http; /* for routes of a consumer's own, "/<role>/…"; may be NULL in tests */
     struct rc_stop *stop;
-    const char *instance; /* group.instance, or the id kept in state.dir; [a-z0-9-]+ */
+    const char *instance;         /* group.instance, or the id kept in state.dir; [a-z0-9-]+ */
     struct rc_sections *sections; /* private to process.c */
 };
 
-rc_status rc_process_init(struct rc_process *process, const struct rc_config *config, struct rc_http *http, struct rc_stop *stop,
-                          const char *instance, struct rc_error *err) RC_MUST_USE;
+rc_status rc_process_init(struct rc_process *process, const struct rc_config *config, struct rc_http *http,
+                          struct rc_stop *stop, const char *instance, struct rc_error *err) RC_MUST_USE;
 void rc_process_deinit(struct rc_process *process);
 
 /* A section of /status: called in the HTTP thread (and about once a second by the announcer of rollcall.processes), returns a new JSON
@@ -48,10 +48,13 @@ void rc_process_status_add(struct rc_process *process, const char *role, rc_stat
 /* When it returns no call of the section is running any more. */
 void rc_process_status_remove(struct rc_process *process, const char *role);
 
-/* Not ready at first. */
+/* The whole of /status: {"program", "version", "instance", "pid", "since_ms", "now_ms", "roles": {role: section}}. Owned by the caller. */
+json_t *rc_process_status(struct rc_process *process);
+
+/* Not ready at first. Never waits. */
 void rc_process_set_ready(struct rc_process *process, const char *role, bool ready);
 
-/* {"p50": s, "p99": s} of a histogram, null where empty; for the "latency" of a status section. Owned by the caller. */
+/* {"count": n, "p50": s, "p99": s} of a histogram, null where empty; for the "latency" of a status section. Owned by the caller. */
 json_t *rc_process_latency(const struct rc_histogram *histogram);
 
 #endif
