@@ -4,15 +4,21 @@
 
 import json
 import subprocess
+import tempfile
 import time
 import unittest
+import unittest.mock
+import urllib.error
 import urllib.request
+from pathlib import Path
 
 from support import (
+    Installation,
     Kafka,
     Redis,
     RedisError,
     Registry,
+    Rollcall,
     confluent_frame,
     confluent_unframe,
     create_topic,
@@ -27,7 +33,9 @@ from support import (
     partition_of,
     person_key,
     produce,
+    program,
     read_all,
+    rollcall,
     topic_partitions,
     wait_until,
 )
@@ -140,6 +148,91 @@ class RegistryTest(unittest.TestCase):
             registry.fail(503, 2)
             self.assertEqual([ask("/schemas/ids/1")[0] for _ in range(3)], [503, 503, 200])
             self.assertEqual(registry.requests[-1], ("GET", "/schemas/ids/1"))
+
+
+STAND_IN = """#!/usr/bin/env python3
+# Behaves as rollcall's processes and commands do, as far as the harness looks at it.
+import json, os, signal, sys, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+settings = dict(a.split("=", 1) for flag, a in zip(sys.argv, sys.argv[1:]) if flag == "--set")
+if sys.argv[1] == "rows":
+    print(json.dumps({"settings": settings, "env": [k for k in os.environ if k.startswith("ROLLCALL_")]}))
+    print("level=info msg=done", file=sys.stderr)
+    sys.exit(0)
+if sys.argv[1] == "fail":
+    sys.exit("level=error msg=no")
+if sys.argv[1] == "leak":
+    print("==1==ERROR: LeakSanitizer: detected memory leaks", file=sys.stderr)
+    sys.exit(0)
+if sys.argv[1] == "die":
+    sys.exit("level=error msg=\\"cannot start\\"")
+
+began = time.monotonic()
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        ready = time.monotonic() - began > 0.3
+        body = b"# HELP x y\\nx_total{topic=\\"a\\",kind=\\"b\\"} 2\\nx_total{topic=\\"a\\"} 3\\nup 1\\n"
+        self.send_response(200 if ready or self.path == "/metrics" else 503)
+        self.end_headers()
+        self.wfile.write(body if self.path == "/metrics" else b"")
+    def log_message(self, *_):
+        pass
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+print(json.dumps({"change": 1}), flush=True)
+print("level=info msg=started", file=sys.stderr, flush=True)
+host, port = settings["http.listen"].split(":")
+HTTPServer((host, int(port)), Handler).serve_forever()
+"""
+
+
+class ProgramTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        stand_in = Path(folder.name) / "rollcall"
+        stand_in.write_text(STAND_IN)
+        stand_in.chmod(0o755)
+        patched = unittest.mock.patch.object(program, "BINARY", stand_in)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def test_a_command_gives_rows_and_gets_the_settings_alone(self):
+        with unittest.mock.patch.dict("os.environ", {"ROLLCALL_TEST_X": "1"}):
+            result = rollcall("rows", settings={"a.b": "c=d", "on": True})
+        self.assertEqual(result.json, {"settings": {"a.b": "c=d", "on": "true"}, "env": []})
+        self.assertIn("done", result.err)
+
+    def test_exit_status_and_sanitizer_reports_are_looked_at(self):
+        with self.assertRaisesRegex(AssertionError, "expected exit 0"):
+            rollcall("fail")
+        self.assertEqual(rollcall("fail", code=1).code, 1)
+        with self.assertRaisesRegex(AssertionError, "a sanitizer reports"):
+            rollcall("leak", code=None)
+
+    def test_a_process_is_awaited_watched_killed_and_started_again(self):
+        with Installation(settings={"x": "y"}) as site:
+            ingest = site.start("ingest")
+            self.assertEqual(ingest.get("/readyz")[0], 200)
+            self.assertEqual((ingest.metric("x_total"), ingest.metric("x_total", kind="b"), ingest.metrics()["up"]), (5, 2, 1))
+            self.assertEqual(ingest.output_rows(), [{"change": 1}])
+            ingest.pause()
+            self.assertEqual(ingest.get("/readyz", timeout=0.2)[0], 0)
+            ingest.resume()
+            state = ingest.settings["state.dir"]
+            ingest.kill()
+            self.assertFalse(ingest.running())
+            ingest.start()
+            self.assertEqual((ingest.settings["state.dir"], ingest.log_text().count("started")), (state, 2))
+            pid = ingest.pid
+        self.assertNotEqual(subprocess.run(["kill", "-0", str(pid)], capture_output=True).returncode, 0)
+        self.assertFalse(site.folder.exists())
+
+    def test_a_process_that_ends_at_once_is_told_with_its_log(self):
+        with self.assertRaisesRegex(AssertionError, 'die ended with 1:(?s:.*)cannot start'):
+            Rollcall("die").start()
 
 
 class PureTest(unittest.TestCase):
