@@ -322,25 +322,28 @@ def project(dataset, record, event_id, kafka):
     """
     if not isinstance(record, dict):
         raise BadEvent("the record is no object")
-    timezone = dataset.get("timezone", "UTC")
+
+    def named(name, names):
+        return names is None or name in names
 
     def event(names):
-        """The event with the named fields alone (None: with all)."""
-        namespace = dataset["person"]["namespace"]
-        if isinstance(namespace, dict):
+        """The event with what is named alone (None: with all)."""
+        namespace, person_id, ts, the_id = dataset["person"]["namespace"], "", 0, ""
+        if isinstance(namespace, dict) and named("_namespace", names):
             namespace = one_value(namespace, record, kafka, "namespace")
-        person_id = one_value(dataset["person"]["id"], record, kafka, "person id")
-        ts = timestamp_ms(dataset["timestamp"], record, kafka)
-        the_id = one_value(dataset["event_id"], record, kafka, "event id") if "event_id" in dataset else event_id
-        fields = {name: field_values(f, record) for name, f in dataset.get("fields", {}).items()
-                  if names is None or name in names}
-        local = local_ms(timezone, ts)
+        if names is None or names & {"_hour", "_weekday"}:
+            ts = timestamp_ms(dataset["timestamp"], record, kafka)
+        if names is None:
+            person_id = one_value(dataset["person"]["id"], record, kafka, "person id")
+            the_id = one_value(dataset["event_id"], record, kafka, "event id") if "event_id" in dataset else event_id
+        fields = {name: field_values(f, record) for name, f in dataset.get("fields", {}).items() if named(name, names)}
+        local = local_ms(dataset.get("timezone", "UTC"), ts)
         fields |= {"_dataset": [dataset["id"]], "_namespace": [namespace], "_hour": [local // HOUR_MS % 24],
                    "_weekday": [(local // DAY_MS + 3) % 7 + 1]}  # the epoch was a Thursday
         elements = {}
         for array, definition in dataset.get("elements", {}).items():
-            wanted = {f: d for f, d in definition["fields"].items() if names is None or f"{array}.{f}" in names}
-            if names is None or wanted or array in names:
+            wanted = {f: d for f, d in definition["fields"].items() if named(f"{array}.{f}", names)}
+            if wanted or named(array, names):
                 elements[array] = [{f: field_values(d, e) for f, d in wanted.items()}
                                    for e in element_records(definition["path"], record)]
         return Event(dataset["id"], namespace, person_id, ts, the_id, fields, elements)
@@ -875,19 +878,23 @@ def no_constant(name):
     raise ValueError(f"{name} is no JSON")
 
 
-def read_records(path):
-    """The records of a JSONL file, one a line; in the place of a line that is no JSON an exception. Empty lines are
-    counted as lines but are no records."""
+def parse_records(lines):
+    """The records of JSONL lines (bytes); in the place of a line that is no JSON an exception, in that of an empty one
+    None: it counts as a line but is no record."""
     records = []
-    with open(path, "rb") as f:
-        for line in f:
-            try:
-                record = json.loads(line.decode("utf-8"), parse_constant=no_constant) if line.strip() else None
-                json.dumps(record, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
-                records.append(record)
-            except ValueError as e:
-                records.append(e)
+    for line in lines:
+        try:
+            record = json.loads(line.decode("utf-8"), parse_constant=no_constant) if line.strip() else None
+            json.dumps(record, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
+            records.append(record)
+        except ValueError as e:
+            records.append(e)
     return records
+
+
+def read_records(path):
+    with open(path, "rb") as f:
+        return parse_records(f)
 
 
 def main(arguments):
@@ -910,8 +917,11 @@ def main(arguments):
         return 65
     for argument in options.events:
         dataset, equals, path = argument.partition("=")
-        if not equals:
+        if not equals and len(evaluator.datasets) == 1:
             (dataset,), path = evaluator.datasets, argument
+        if dataset not in evaluator.datasets:
+            print(f"--events {argument}: no such dataset", file=sys.stderr)
+            return 64
         bad = evaluator.accept(dataset, read_records(path))
         for line, reason in bad:
             print(f"{path}:{line}: {reason}", file=sys.stderr)
