@@ -21,7 +21,7 @@
 #include "base/span.h"
 #include "codec/decode.h"
 
-struct rc_source;
+struct rc_kafka_source; /* (rc_source is a dataset's: codec/dataset.h) */
 
 /* Where to start. Any value ≥ 0 is an offset. */
 #define RC_START_COMMITTED (-1001) /* the group's committed offset; the beginning when there is none */
@@ -51,17 +51,17 @@ struct rc_source_options {
 };
 
 /* Does not wait for the broker. `config` is borrowed for the call. Fails (FATAL, exit 78) on properties that librdkafka refuses. */
-rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options, struct rc_source **out,
+rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options, struct rc_kafka_source **out,
                          struct rc_error *err) RC_MUST_USE;
 
 /* Leaves the group (calls `revoked` first) and releases everything. */
-void rc_source_close(struct rc_source *source);
+void rc_source_close(struct rc_kafka_source *source);
 
 /* Sets the topics of the group member; may be called again with others (a rebalance follows). */
-rc_status rc_source_subscribe(struct rc_source *source, const char *const *topics, size_t n, struct rc_error *err) RC_MUST_USE;
+rc_status rc_source_subscribe(struct rc_kafka_source *source, const char *const *topics, size_t n, struct rc_error *err) RC_MUST_USE;
 
 /* Without a group: reads these partitions (all earlier ones are let go). */
-rc_status rc_source_assign(struct rc_source *source, const struct rc_source_partition *partitions, size_t n, struct rc_error *err) RC_MUST_USE;
+rc_status rc_source_assign(struct rc_kafka_source *source, const struct rc_source_partition *partitions, size_t n, struct rc_error *err) RC_MUST_USE;
 
 /* A message. All spans borrowed until rc_message_release. */
 struct rc_message {
@@ -83,7 +83,7 @@ enum rc_polled {
 };
 
 /* Takes the next message. `timeout_ms` 0: only looks. */
-enum rc_polled rc_source_poll(struct rc_source *source, int timeout_ms, struct rc_message *out, struct rc_error *err) RC_MUST_USE;
+enum rc_polled rc_source_poll(struct rc_kafka_source *source, int timeout_ms, struct rc_message *out, struct rc_error *err) RC_MUST_USE;
 void rc_message_release(struct rc_message *message);
 
 /* The headers, in order, at most `max`; returns how many there are. Spans borrowed until release. */
@@ -93,9 +93,9 @@ bool rc_message_header(const struct rc_message *message, const char *name, struc
 
 /* Stops and restarts the flow of a partition without losing any: what was fetched already is fetched again after resume. The group
  * membership lives on as long as the caller polls. */
-rc_status rc_source_pause(struct rc_source *source, const char *topic, int32_t partition, struct rc_error *err) RC_MUST_USE;
-rc_status rc_source_resume(struct rc_source *source, const char *topic, int32_t partition, struct rc_error *err) RC_MUST_USE;
-rc_status rc_source_seek(struct rc_source *source, const char *topic, int32_t partition, int64_t offset, struct rc_error *err) RC_MUST_USE;
+rc_status rc_source_pause(struct rc_kafka_source *source, const char *topic, int32_t partition, struct rc_error *err) RC_MUST_USE;
+rc_status rc_source_resume(struct rc_kafka_source *source, const char *topic, int32_t partition, struct rc_error *err) RC_MUST_USE;
+rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t offset, struct rc_error *err) RC_MUST_USE;
 
 /* ---- the end of a partition (pipeline.md §2) ---- */
 
@@ -103,18 +103,18 @@ rc_status rc_source_seek(struct rc_source *source, const char *topic, int32_t pa
  * last message that the caller took. Only meaningful after polling until RC_POLLED_NOTHING: messages that wait in the queue
  * are behind it too. `since_ms` (may be NULL): the instant on the wall clock up to which that is known (no record that was in the
  * log by then is unread). No network traffic. */
-bool rc_source_at_end(struct rc_source *source, const char *topic, int32_t partition, int64_t fresh_ms, int64_t *since_ms);
+bool rc_source_at_end(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t fresh_ms, int64_t *since_ms);
 
 /* Asks the broker afresh for the ends of all assigned partitions, in the background; the answer wakes the loop and shows in at_end.
  * Does nothing while a question is on its way. */
-void rc_source_ask_end(struct rc_source *source);
+void rc_source_ask_end(struct rc_kafka_source *source);
 
 /* Everything that is known about ends becomes void, answers under way too. Called by the loop after a gap. Broker errors and new
  * assignments do it by themselves. */
-void rc_source_stood_still(struct rc_source *source);
+void rc_source_stood_still(struct rc_kafka_source *source);
 
 /* Offset of the next message to take, and the end as last heard (−1: not known). RC_FAIL when the partition is not assigned. */
-rc_status rc_source_position(struct rc_source *source, const char *topic, int32_t partition, int64_t *position, int64_t *end) RC_MUST_USE;
+rc_status rc_source_position(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t *position, int64_t *end) RC_MUST_USE;
 
 /* ---- commits ---- */
 
@@ -127,9 +127,9 @@ struct rc_offset {
 
 /* Commits to the group. `wait`: until the broker has answered (bounded by its request timeout), else in the background (errors are
  * logged; the next commit covers them). FENCED: the member is no longer in the group. */
-rc_status rc_source_commit(struct rc_source *source, const struct rc_offset *offsets, size_t n, bool wait, struct rc_error *err) RC_MUST_USE;
+rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offset *offsets, size_t n, bool wait, struct rc_error *err) RC_MUST_USE;
 
 /* The group's committed offsets for these partitions: fills `offset`, and `metadata` with memory owned by the caller (or NULL). */
-rc_status rc_source_committed(struct rc_source *source, struct rc_offset *offsets, size_t n, struct rc_error *err) RC_MUST_USE;
+rc_status rc_source_committed(struct rc_kafka_source *source, struct rc_offset *offsets, size_t n, struct rc_error *err) RC_MUST_USE;
 
 #endif

@@ -1,0 +1,716 @@
+/* The consumer. See source.h for what it promises.
+ *
+ * What is known of a partition's end, and why time may rest on it: `known_end` was heard from the broker in answer to a question that
+ * was asked at `known_at`. Once the reader has passed known_end, every record that was in the log at known_at has been taken. An answer counts
+ * only for the generation in which the question was asked: standing still, a broker error or a new assignment start a new one. */
+#include "kafka/source.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "kafka/embedded.h"
+#include "kafka/internal.h"
+
+#define ASK_TIMEOUT_MS 2000
+#define COMMIT_TIMEOUT_MS 10000
+
+struct entry {
+    char *topic; /* owned */
+    int32_t partition;
+    void *ctx;
+    const rd_kafka_topic_t *handle; /* of the messages of this partition, once one has come: compared, never used */
+    int64_t position;               /* next offset to take; −1: not known yet */
+    int64_t heard_end;              /* the end as last heard, −1: not yet */
+    bool moved;                     /* messages were taken since the queue was last empty */
+    int64_t known_end;              /* −1: nothing is known in this generation */
+    int64_t known_at_ms;            /* wall clock */
+    int64_t known_at_mono_ms;
+};
+
+/* Questions about ends are asked by a thread of their own: librdkafka 2.0.2 has only a blocking call for them. */
+struct asker {
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool stop;
+    rd_kafka_topic_partition_list_t *question; /* set: to be asked; taken by the thread */
+    rd_kafka_topic_partition_list_t *answer;   /* set: to be taken in by poll */
+    bool busy;                                 /* from the question until its answer is taken in */
+    uint64_t generation;                       /* of the question */
+    int64_t at_ms, at_mono_ms;                 /* when it was asked */
+};
+
+struct rc_kafka_source {
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *queue;
+    char *name;
+    bool grouped, static_member, leave;
+    rc_assigned_fn assigned;
+    rc_revoked_fn revoked;
+    void *ctx;
+    int wake_fd;
+    struct entry *entries;
+    size_t n, capacity;
+    size_t last; /* entry of the last message: they come in runs */
+    uint64_t generation;
+    int64_t empty_at_ms, empty_at_mono_ms; /* when the queue was last seen empty */
+    bool failed;            /* a rebalance callback failed; `failure` says how */
+    struct rc_error failure;
+    bool closing;
+    struct asker asker;
+};
+
+/* ---- entries ---- */
+
+static struct entry *find(struct rc_kafka_source *source, const char *topic, int32_t partition) {
+    for (size_t i = 0; i < source->n; i++)
+        if (source->entries[i].partition == partition && strcmp(source->entries[i].topic, topic) == 0)
+            return &source->entries[i];
+    return NULL;
+}
+
+static struct entry *find_message(struct rc_kafka_source *source, const rd_kafka_message_t *message) {
+    if (source->last < source->n) {
+        struct entry *entry = &source->entries[source->last];
+        if (entry->partition == message->partition && entry->handle == message->rkt)
+            return entry;
+    }
+    for (size_t i = 0; i < source->n; i++) {
+        struct entry *entry = &source->entries[i];
+        if (entry->partition == message->partition && strcmp(entry->topic, rd_kafka_topic_name(message->rkt)) == 0) {
+            entry->handle = message->rkt;
+            source->last = i;
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+static void forget_entry(struct rc_kafka_source *source, const char *topic, int32_t partition) {
+    struct entry *entry = find(source, topic, partition);
+    if (!entry)
+        return;
+    free(entry->topic);
+    *entry = source->entries[--source->n];
+    source->last = SIZE_MAX;
+}
+
+static void add_entry(struct rc_kafka_source *source, const struct rc_source_partition *partition) {
+    forget_entry(source, partition->topic, partition->partition);
+    rc_grow(&source->entries, &source->capacity, source->n + 1, sizeof *source->entries);
+    source->entries[source->n++] = (struct entry){
+        .topic = rc_strdup(partition->topic),
+        .partition = partition->partition,
+        .ctx = partition->ctx,
+        .position = partition->start >= 0 ? partition->start : -1,
+        .heard_end = -1,
+        .known_end = -1,
+    };
+}
+
+static void forget_all(struct rc_kafka_source *source) {
+    while (source->n > 0)
+        free(source->entries[--source->n].topic);
+    source->last = SIZE_MAX;
+}
+
+static void new_generation(struct rc_kafka_source *source) {
+    source->generation++;
+    for (size_t i = 0; i < source->n; i++)
+        source->entries[i].known_end = -1;
+}
+
+/* ---- starting offsets ---- */
+
+/* COMMITTED becomes the committed offset, or the beginning when there is none. */
+static rc_status resolve_starts(struct rc_kafka_source *source, struct rc_source_partition *partitions, size_t n, struct rc_error *err) {
+    rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++)
+        if (partitions[i].start == RC_START_COMMITTED)
+            rd_kafka_topic_partition_list_add(asked, partitions[i].topic, partitions[i].partition);
+    rc_status status = RC_OK;
+    if (asked->cnt > 0) {
+        rd_kafka_resp_err_t code = rd_kafka_committed(source->rk, asked, COMMIT_TIMEOUT_MS);
+        if (code)
+            status = rc_client_error(err, code, NULL, "%s: committed offsets cannot be read", source->name);
+        for (size_t i = 0; status == RC_OK && i < n; i++) {
+            rd_kafka_topic_partition_t *found =
+                partitions[i].start == RC_START_COMMITTED
+                    ? rd_kafka_topic_partition_list_find(asked, partitions[i].topic, partitions[i].partition)
+                    : NULL;
+            if (!found)
+                continue;
+            if (found->err)
+                status = rc_client_error(err, found->err, NULL, "%s: committed offset of %s [%d] cannot be read", source->name,
+                                         partitions[i].topic, partitions[i].partition);
+            else
+                partitions[i].start = found->offset >= 0 ? found->offset : RC_START_BEGINNING;
+        }
+    }
+    rd_kafka_topic_partition_list_destroy(asked);
+    return status;
+}
+
+static int64_t rd_offset(int64_t start) {
+    return start == RC_START_BEGINNING ? RD_KAFKA_OFFSET_BEGINNING : start == RC_START_END ? RD_KAFKA_OFFSET_END : start;
+}
+
+/* ---- rebalance ---- */
+
+static void fail(struct rc_kafka_source *source, const struct rc_error *err) {
+    if (source->failed)
+        return;
+    source->failed = true;
+    source->failure = *err;
+}
+
+static struct rc_source_partition *to_partitions(const rd_kafka_topic_partition_list_t *list, struct rc_kafka_source *source) {
+    struct rc_source_partition *partitions = rc_calloc((size_t)list->cnt + 1, sizeof *partitions);
+    for (int i = 0; i < list->cnt; i++) {
+        struct entry *entry = find(source, list->elems[i].topic, list->elems[i].partition);
+        partitions[i] = (struct rc_source_partition){.topic = list->elems[i].topic,
+                                                     .partition = list->elems[i].partition,
+                                                     .start = RC_START_COMMITTED,
+                                                     .ctx = entry ? entry->ctx : NULL};
+    }
+    return partitions;
+}
+
+static void on_assigned(struct rc_kafka_source *source, rd_kafka_topic_partition_list_t *list) {
+    struct rc_source_partition *partitions = to_partitions(list, source);
+    size_t n = (size_t)list->cnt;
+    struct rc_error err;
+    rc_status status = RC_OK;
+    if (source->assigned && !source->closing)
+        status = source->assigned(source->ctx, partitions, n, &err);
+    if (status == RC_OK)
+        status = resolve_starts(source, partitions, n, &err);
+    if (status != RC_OK) {
+        fail(source, &err);
+        rd_kafka_assign(source->rk, NULL);
+        free(partitions);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        list->elems[i].offset = rd_offset(partitions[i].start);
+        add_entry(source, &partitions[i]);
+    }
+    new_generation(source);
+    rd_kafka_resp_err_t code = rd_kafka_assign(source->rk, list);
+    if (code) {
+        rc_client_error(&err, code, NULL, "%s: the group's partitions cannot be taken", source->name);
+        fail(source, &err);
+    }
+    free(partitions);
+}
+
+static void on_revoked(struct rc_kafka_source *source, rd_kafka_topic_partition_list_t *list) {
+    struct rc_source_partition *partitions = to_partitions(list, source);
+    bool lost = rd_kafka_assignment_lost(source->rk);
+    if (source->revoked)
+        source->revoked(source->ctx, partitions, (size_t)list->cnt, lost);
+    for (int i = 0; i < list->cnt; i++)
+        forget_entry(source, list->elems[i].topic, list->elems[i].partition);
+    new_generation(source);
+    rd_kafka_assign(source->rk, NULL);
+    free(partitions);
+}
+
+static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque) {
+    struct rc_kafka_source *source = opaque;
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        on_assigned(source, list);
+    } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+        on_revoked(source, list);
+    } else {
+        rc_log(RC_LOG_ERROR, "rebalance failed", rc_f_str("source", source->name), rc_f_str("err", rd_kafka_err2str(code)));
+        rd_kafka_assign(rk, NULL);
+    }
+}
+
+/* ---- the asker ---- */
+
+static void wake(const struct rc_kafka_source *source) {
+    if (source->wake_fd < 0)
+        return;
+    uint64_t one = 1;
+    ssize_t written = write(source->wake_fd, &one, sizeof one);
+    (void)written;
+}
+
+static void *ask(void *arg) {
+    struct rc_kafka_source *source = arg;
+    struct asker *asker = &source->asker;
+    pthread_mutex_lock(&asker->lock);
+    while (!asker->stop) {
+        if (!asker->question) {
+            pthread_cond_wait(&asker->changed, &asker->lock);
+            continue;
+        }
+        rd_kafka_topic_partition_list_t *list = asker->question;
+        asker->question = NULL;
+        pthread_mutex_unlock(&asker->lock);
+        /* The times come first: what is in the log after them may be missing from the answer. */
+        int64_t at_ms = rc_clock_wall_ms(), at_mono_ms = rc_clock_monotonic_ms();
+        rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(source->rk, list, ASK_TIMEOUT_MS);
+        for (int i = 0; code && i < list->cnt; i++)
+            list->elems[i].err = code;
+        pthread_mutex_lock(&asker->lock);
+        asker->answer = list;
+        asker->at_ms = at_ms;
+        asker->at_mono_ms = at_mono_ms;
+        wake(source);
+    }
+    pthread_mutex_unlock(&asker->lock);
+    return NULL;
+}
+
+void rc_source_ask_end(struct rc_kafka_source *source) {
+    struct asker *asker = &source->asker;
+    if (source->n == 0 || asker->busy)
+        return;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->n);
+    for (size_t i = 0; i < source->n; i++)
+        rd_kafka_topic_partition_list_add(list, source->entries[i].topic, source->entries[i].partition)->offset = RD_KAFKA_OFFSET_END;
+    asker->busy = true;
+    asker->generation = source->generation;
+    pthread_mutex_lock(&asker->lock);
+    asker->question = list;
+    pthread_cond_signal(&asker->changed);
+    pthread_mutex_unlock(&asker->lock);
+    if (!asker->started)
+        asker->started = pthread_create(&asker->thread, NULL, ask, source) == 0;
+}
+
+static void take_answer(struct rc_kafka_source *source) {
+    struct asker *asker = &source->asker;
+    pthread_mutex_lock(&asker->lock);
+    rd_kafka_topic_partition_list_t *list = asker->answer;
+    asker->answer = NULL;
+    int64_t at_ms = asker->at_ms, at_mono_ms = asker->at_mono_ms;
+    pthread_mutex_unlock(&asker->lock);
+    if (!list)
+        return;
+    asker->busy = false;
+    for (int i = 0; asker->generation == source->generation && i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *told = &list->elems[i];
+        struct entry *entry = find(source, told->topic, told->partition);
+        if (told->err) {
+            rc_log_limited(RC_LOG_WARN, "the end of a partition cannot be asked for", rc_f_str("source", source->name),
+                           rc_f_str("topic", told->topic), rc_f_int("partition", told->partition),
+                           rc_f_str("err", rd_kafka_err2str(told->err)));
+        } else if (entry && told->offset >= 0) {
+            entry->known_end = told->offset;
+            entry->known_at_ms = at_ms;
+            entry->known_at_mono_ms = at_mono_ms;
+            if (told->offset > entry->heard_end)
+                entry->heard_end = told->offset;
+            /* An empty partition has no message and no end-of-partition event to tell where the reader stands. */
+            if (entry->position < 0 && told->offset == 0)
+                entry->position = 0;
+        }
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* ---- life ---- */
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) {
+    struct rc_kafka_source *source = opaque;
+    char text[512];
+    if (code == RD_KAFKA_RESP_ERR__FATAL) {
+        rd_kafka_resp_err_t cause = rd_kafka_fatal_error(rk, text, sizeof text);
+        struct rc_error err;
+        rc_client_error(&err, cause, text, "%s", source->name);
+        if (err.class == RC_CLASS_RETRY)
+            err.class = RC_CLASS_FATAL;
+        fail(source, &err);
+        return;
+    }
+    new_generation(source);
+    rc_log_limited(RC_LOG_WARN, "broker error", rc_f_str("source", source->name), rc_f_str("err", reason));
+}
+
+static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque) {
+    (void)rk, (void)list;
+    const struct rc_kafka_source *source = opaque;
+    if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET)
+        rc_log_limited(RC_LOG_WARN, "offsets not committed; the next commit covers them", rc_f_str("source", source->name),
+                       rc_f_str("err", rd_kafka_err2str(code)));
+}
+
+rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options, struct rc_kafka_source **out,
+                         struct rc_error *err) {
+    rd_kafka_conf_t *conf;
+    if (rc_client_conf(config, RC_CLIENT_CONSUMER, options->name, &conf, err) != RC_OK)
+        return RC_FAIL;
+    bool embedded = rc_embedded_used(config);
+    const char *instance = options->group && !embedded ? options->instance : NULL;
+    /* Without a group a name is needed all the same: librdkafka assigns through its group code. Nothing joins or commits. */
+    char reader[256];
+    snprintf(reader, sizeof reader, "%s-reader", rc_config_text(config, "group.prefix"));
+    if (rc_client_set(conf, "group.id", options->group ? options->group : reader, err) != RC_OK ||
+        (instance && rc_client_set(conf, "group.instance.id", instance, err) != RC_OK)) {
+        rd_kafka_conf_destroy(conf);
+        return RC_FAIL;
+    }
+    struct rc_kafka_source *source = rc_calloc(1, sizeof *source);
+    *source = (struct rc_kafka_source){
+        .name = rc_strdup(options->name),
+        .grouped = options->group != NULL,
+        .static_member = instance != NULL,
+        .leave = rc_config_bool(config, "group.leave"),
+        .assigned = options->assigned,
+        .revoked = options->revoked,
+        .ctx = options->ctx,
+        .wake_fd = options->wake_fd,
+        .last = SIZE_MAX,
+        .generation = 1,
+    };
+    rd_kafka_conf_set_opaque(conf, source);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
+    if (options->group)
+        rd_kafka_conf_set_rebalance_cb(conf, rebalance);
+    if (rc_client_new(RD_KAFKA_CONSUMER, conf, &source->rk, err) != RC_OK) {
+        free(source->name);
+        free(source);
+        return RC_FAIL;
+    }
+    rd_kafka_poll_set_consumer(source->rk);
+    source->queue = rd_kafka_queue_get_consumer(source->rk);
+    if (options->wake_fd >= 0) {
+        static const uint64_t one = 1;
+        rd_kafka_queue_io_event_enable(source->queue, options->wake_fd, &one, sizeof one);
+    }
+    pthread_mutex_init(&source->asker.lock, NULL);
+    pthread_cond_init(&source->asker.changed, NULL);
+    *out = source;
+    return RC_OK;
+}
+
+/* A named member keeps its place when it closes; to give it up it unsubscribes first (librdkafka sends no LeaveGroup for named members
+ * on close). The wait ends when the partitions are given back and the request is out. */
+static void leave_group(struct rc_kafka_source *source) {
+    if (!source->static_member || !source->leave)
+        return;
+    rd_kafka_unsubscribe(source->rk);
+    int64_t until = rc_clock_monotonic_ms() + 3000;
+    while (source->n > 0 && rc_clock_monotonic_ms() < until) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(source->rk, 50);
+        if (message)
+            rd_kafka_message_destroy(message);
+    }
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(source->rk, 100);
+    if (message)
+        rd_kafka_message_destroy(message);
+}
+
+void rc_source_close(struct rc_kafka_source *source) {
+    if (!source)
+        return;
+    source->closing = true;
+    if (source->asker.started) {
+        pthread_mutex_lock(&source->asker.lock);
+        source->asker.stop = true;
+        pthread_cond_signal(&source->asker.changed);
+        pthread_mutex_unlock(&source->asker.lock);
+        pthread_join(source->asker.thread, NULL);
+    }
+    if (source->asker.question)
+        rd_kafka_topic_partition_list_destroy(source->asker.question);
+    if (source->asker.answer)
+        rd_kafka_topic_partition_list_destroy(source->asker.answer);
+    pthread_mutex_destroy(&source->asker.lock);
+    pthread_cond_destroy(&source->asker.changed);
+    if (source->grouped)
+        leave_group(source);
+    if (source->wake_fd >= 0)
+        rd_kafka_queue_io_event_enable(source->queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(source->queue);
+    rd_kafka_consumer_close(source->rk);
+    rd_kafka_destroy(source->rk);
+    forget_all(source);
+    free(source->entries);
+    free(source->name);
+    free(source);
+}
+
+rc_status rc_source_subscribe(struct rc_kafka_source *source, const char *const *topics, size_t n, struct rc_error *err) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = n ? rd_kafka_subscribe(source->rk, list) : rd_kafka_unsubscribe(source->rk);
+    rd_kafka_topic_partition_list_destroy(list);
+    return code ? rc_client_error(err, code, NULL, "%s: cannot subscribe", source->name) : RC_OK;
+}
+
+rc_status rc_source_assign(struct rc_kafka_source *source, const struct rc_source_partition *partitions, size_t n, struct rc_error *err) {
+    struct rc_source_partition *own = rc_calloc(n + 1, sizeof *own);
+    if (n)
+        memcpy(own, partitions, n * sizeof *own);
+    rc_status status = resolve_starts(source, own, n, err);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    if (status == RC_OK) {
+        forget_all(source);
+        for (size_t i = 0; i < n; i++) {
+            rd_kafka_topic_partition_list_add(list, own[i].topic, own[i].partition)->offset = rd_offset(own[i].start);
+            add_entry(source, &own[i]);
+        }
+        new_generation(source);
+        rd_kafka_resp_err_t code = rd_kafka_assign(source->rk, list);
+        if (code)
+            status = rc_client_error(err, code, NULL, "%s: cannot read the partitions", source->name);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    free(own);
+    return status;
+}
+
+/* ---- messages ---- */
+
+/* The queue is empty: what the fetches' answers said of the ends holds for what has been taken. */
+static void note_empty(struct rc_kafka_source *source) {
+    for (size_t i = 0; i < source->n; i++) {
+        struct entry *entry = &source->entries[i];
+        if (!entry->moved)
+            continue;
+        entry->moved = false;
+        int64_t low, high;
+        if (rd_kafka_get_watermark_offsets(source->rk, entry->topic, entry->partition, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+            high >= 0 && high > entry->heard_end)
+            entry->heard_end = high;
+        /* The messages came after the queue was last seen empty, and with them what the broker said of the end. */
+        if (source->empty_at_ms > 0 && entry->heard_end >= 0 && entry->position >= entry->heard_end &&
+            source->empty_at_ms > entry->known_at_ms && entry->known_end >= 0) {
+            entry->known_end = entry->position;
+            entry->known_at_ms = source->empty_at_ms;
+            entry->known_at_mono_ms = source->empty_at_mono_ms;
+        }
+    }
+    source->empty_at_ms = rc_clock_wall_ms();
+    source->empty_at_mono_ms = rc_clock_monotonic_ms();
+}
+
+static enum rc_polled take_error(struct rc_kafka_source *source, rd_kafka_message_t *message, struct rc_error *err) {
+    enum rc_polled polled = RC_POLLED_ERROR;
+    rd_kafka_resp_err_t code = message->err;
+    struct entry *entry = message->rkt ? find_message(source, message) : NULL;
+    if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        if (entry && message->offset >= 0) {
+            /* Control records and compacted ones at the end have offsets but come to nobody: the end may lie behind the last message. */
+            if (message->offset > entry->position)
+                entry->position = message->offset;
+            if (message->offset > entry->heard_end)
+                entry->heard_end = message->offset;
+            entry->moved = true;
+        }
+        polled = RC_POLLED_EVENT;
+    } else if (message->rkt) {
+        new_generation(source);
+        rc_client_error(err, code, rd_kafka_message_errstr(message), "%s: reading %s [%d] at offset %lld", source->name,
+                        rd_kafka_topic_name(message->rkt), message->partition, (long long)message->offset);
+    } else {
+        new_generation(source);
+        rc_client_error(err, code, rd_kafka_message_errstr(message), "%s", source->name);
+    }
+    rd_kafka_message_destroy(message);
+    return polled;
+}
+
+enum rc_polled rc_source_poll(struct rc_kafka_source *source, int timeout_ms, struct rc_message *out, struct rc_error *err) {
+    if (source->asker.busy)
+        take_answer(source);
+    if (source->failed) {
+        *err = source->failure;
+        return RC_POLLED_ERROR;
+    }
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(source->rk, timeout_ms);
+    if (source->failed) {
+        if (message)
+            rd_kafka_message_destroy(message);
+        *err = source->failure;
+        return RC_POLLED_ERROR;
+    }
+    if (!message) {
+        note_empty(source);
+        return RC_POLLED_NOTHING;
+    }
+    if (message->err)
+        return take_error(source, message, err);
+    struct entry *entry = find_message(source, message);
+    if (!entry) {
+        /* Fetched before its partition was given back. */
+        rd_kafka_message_destroy(message);
+        return RC_POLLED_EVENT;
+    }
+    entry->position = message->offset + 1;
+    entry->moved = true;
+    rd_kafka_timestamp_type_t type;
+    int64_t timestamp = rd_kafka_message_timestamp(message, &type);
+    *out = (struct rc_message){
+        .topic = entry->topic,
+        .partition = message->partition,
+        .offset = message->offset,
+        .timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || timestamp < 0 ? RC_NO_TIMESTAMP : timestamp,
+        .key = rc_span_of(message->key, message->key_len),
+        .value = rc_span_of(message->payload, message->len),
+        .null_key = message->key == NULL,
+        .null_value = message->payload == NULL,
+        .ctx = entry->ctx,
+        .handle = message,
+    };
+    return RC_POLLED_MESSAGE;
+}
+
+void rc_message_release(struct rc_message *message) {
+    if (message->handle)
+        rd_kafka_message_destroy(message->handle);
+    message->handle = NULL;
+}
+
+size_t rc_message_headers(const struct rc_message *message, struct rc_header *out, size_t max) {
+    rd_kafka_headers_t *headers;
+    if (rd_kafka_message_headers(message->handle, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    size_t n = 0;
+    const char *name;
+    const void *value;
+    size_t len;
+    while (rd_kafka_header_get_all(headers, n, &name, &value, &len) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        if (n < max)
+            out[n] = (struct rc_header){.name = rc_span_str(name), .value = rc_span_of(value, len)};
+        n++;
+    }
+    return n;
+}
+
+bool rc_message_header(const struct rc_message *message, const char *name, struct rc_span *out) {
+    rd_kafka_headers_t *headers;
+    const void *value;
+    size_t len;
+    if (rd_kafka_message_headers(message->handle, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+        rd_kafka_header_get_last(headers, name, &value, &len) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return false;
+    *out = rc_span_of(value, len);
+    return true;
+}
+
+static rc_status on_one(struct rc_kafka_source *source, const char *topic, int32_t partition, const char *what,
+                        rd_kafka_resp_err_t (*call)(rd_kafka_t *, rd_kafka_topic_partition_list_t *), struct rc_error *err) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition);
+    rd_kafka_resp_err_t code = call(source->rk, list);
+    if (!code)
+        code = list->elems[0].err;
+    rd_kafka_topic_partition_list_destroy(list);
+    return code ? rc_client_error(err, code, NULL, "%s: cannot %s %s [%d]", source->name, what, topic, partition) : RC_OK;
+}
+
+rc_status rc_source_pause(struct rc_kafka_source *source, const char *topic, int32_t partition, struct rc_error *err) {
+    return on_one(source, topic, partition, "pause", rd_kafka_pause_partitions, err);
+}
+
+rc_status rc_source_resume(struct rc_kafka_source *source, const char *topic, int32_t partition, struct rc_error *err) {
+    return on_one(source, topic, partition, "resume", rd_kafka_resume_partitions, err);
+}
+
+rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t offset, struct rc_error *err) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = rd_offset(offset);
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(source->rk, list, ASK_TIMEOUT_MS);
+    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : list->elems[0].err;
+    if (error)
+        rd_kafka_error_destroy(error);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code)
+        return rc_client_error(err, code, NULL, "%s: cannot go to offset %lld of %s [%d]", source->name, (long long)offset, topic, partition);
+    struct entry *entry = find(source, topic, partition);
+    if (entry) {
+        entry->position = offset >= 0 ? offset : -1;
+        entry->known_end = -1;
+    }
+    return RC_OK;
+}
+
+/* ---- ends ---- */
+
+bool rc_source_at_end(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t fresh_ms, int64_t *since_ms) {
+    const struct entry *entry = find(source, topic, partition);
+    if (!entry || entry->known_end < 0 || entry->position < entry->known_end ||
+        rc_clock_monotonic_ms() - entry->known_at_mono_ms > fresh_ms)
+        return false;
+    if (since_ms)
+        *since_ms = entry->known_at_ms;
+    return true;
+}
+
+void rc_source_stood_still(struct rc_kafka_source *source) {
+    new_generation(source);
+}
+
+rc_status rc_source_position(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t *position, int64_t *end) {
+    const struct entry *entry = find(source, topic, partition);
+    if (!entry)
+        return RC_FAIL;
+    *position = entry->position;
+    *end = entry->heard_end;
+    return RC_OK;
+}
+
+/* ---- commits ---- */
+
+static rd_kafka_topic_partition_list_t *to_list(const struct rc_offset *offsets, size_t n, bool skip_none) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++) {
+        if (skip_none && offsets[i].offset < 0)
+            continue;
+        rd_kafka_topic_partition_t *one = rd_kafka_topic_partition_list_add(list, offsets[i].topic, offsets[i].partition);
+        one->offset = offsets[i].offset;
+        if (skip_none && offsets[i].metadata) {
+            one->metadata = rc_strdup(offsets[i].metadata);
+            one->metadata_size = strlen(offsets[i].metadata);
+        }
+    }
+    return list;
+}
+
+rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offset *offsets, size_t n, bool wait, struct rc_error *err) {
+    rd_kafka_topic_partition_list_t *list = to_list(offsets, n, true);
+    rd_kafka_resp_err_t code = list->cnt ? rd_kafka_commit(source->rk, list, !wait) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rc_status status = RC_OK;
+    if (code)
+        status = rc_client_error(err, code, NULL, "%s: cannot commit offsets", source->name);
+    for (int i = 0; wait && status == RC_OK && i < list->cnt; i++)
+        if (list->elems[i].err)
+            status = rc_client_error(err, list->elems[i].err, NULL, "%s: cannot commit the offset of %s [%d]", source->name,
+                                     list->elems[i].topic, list->elems[i].partition);
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
+
+rc_status rc_source_committed(struct rc_kafka_source *source, struct rc_offset *offsets, size_t n, struct rc_error *err) {
+    rd_kafka_topic_partition_list_t *list = to_list(offsets, n, false);
+    rd_kafka_resp_err_t code = rd_kafka_committed(source->rk, list, COMMIT_TIMEOUT_MS);
+    rc_status status = RC_OK;
+    if (code)
+        status = rc_client_error(err, code, NULL, "%s: committed offsets cannot be read", source->name);
+    for (int i = 0; status == RC_OK && i < list->cnt; i++)
+        if (list->elems[i].err)
+            status = rc_client_error(err, list->elems[i].err, NULL, "%s: committed offset of %s [%d] cannot be read", source->name,
+                                     list->elems[i].topic, list->elems[i].partition);
+    for (size_t i = 0; status == RC_OK && i < n; i++) {
+        const rd_kafka_topic_partition_t *one = &list->elems[i];
+        offsets[i].offset = one->offset >= 0 ? one->offset : -1;
+        offsets[i].metadata = one->metadata_size ? rc_span_dup(rc_span_of(one->metadata, one->metadata_size)) : NULL;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
