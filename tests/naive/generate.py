@@ -58,7 +58,7 @@ TYPES = ["view", "view", "view", "add", "add", "checkout", "buy", "login", "sear
 URLS = ["/", "/Cart", "/cart", "/checkout*", "/p/A1", "/p/B1?x=1", "/p/b1", "/p/é", "/ä/ö", "/a\\b", "http://x.example/?p*"]
 SKUS = ["A1", "A2", "a1", "B1", "b2", "C-3", "ÄÄ", "ää", "Ä", "1", "", "𝄞x"]
 WORDS = ["red", "Red", "green", "A1", "b2", "/Cart", "x.y"]
-GLOBS = ["*", "/p/*", "/p/?", "?", "*a*", "/p/?1*", "/checkout\\*", "/checkout\\*", "*\\*", "*\\", "*\\\\b", "A?", "[A]*", "", "*é", "?x", "a*b*c"]
+GLOBS = ["*", "/p/*", "/p/?", "?", "*a*", "/p/?1*", "/checkout\\*", "*\\*", "*\\", "*\\\\b", "A?", "[A]*", "", "*é", "?x", "a*b*c"]
 # 0.0078125 and the like are exact doubles half-way between two numbers of six places
 AMOUNTS = [0, 0.1, 0.2, 0.3, 5, 9.99, 10, 10, 20, 20.0, 24.999999, 25, 25.5, 50, 99.999999, 0.0078125, 0.0234375, 0.0390625]
 LIMITS = [0, 0.1, 0.3, 5, 9.99, 10, 15, 20, 20.1, 25, 25.5, 30, 50, 60, 100, 0.007812, 0.023438, 0.039062]
@@ -401,6 +401,16 @@ class Generator:
     def operand(self, names, field):
         return self.r.choice(names.operands[field])
 
+    def glob(self, text):
+        """A glob of the list, or one that the text matches: escaped, with a ? or * in the place of some of it."""
+        if not isinstance(text, str) or self.chance(0.4):
+            return self.r.choice(GLOBS)
+        glob = [f"\\{c}" if c in "*?\\" else c for c in text]
+        if glob and self.chance(0.7):
+            i = self.r.randrange(len(glob))
+            glob[i:i + self.r.randint(1, 3)] = [self.r.choice("?*")]
+        return "".join(glob)
+
     def operators(self, names, field, in_latest=False):
         """One or two operators on a field, with operands."""
         r, kind = self.r, names.types[field]
@@ -426,7 +436,7 @@ class Generator:
                 if op.startswith("contains"):
                     value = [v[:r.randint(1, 2)] or "1" for v in value]
             test[op] = {"exists": self.chance(0.6), "eq_field": r.choice(same_type), "ne_field": r.choice(same_type),
-                        "matches": r.choice(GLOBS)}.get(op, value)
+                        "matches": self.glob(value)}.get(op, value)
         return test
 
     def test(self, names, array=None):
