@@ -56,8 +56,8 @@ SCALES = {
 
 TYPES = ["view", "view", "view", "add", "add", "checkout", "buy", "login", "search"]
 URLS = ["/", "/Cart", "/cart", "/checkout*", "/p/A1", "/p/B1?x=1", "/p/b1", "/p/é", "/ä/ö", "/a\\b", "http://x.example/?p*"]
-SKUS = ["A1", "A2", "a1", "B1", "b2", "C-3", "ÄÄ", "ää", "Ä", "1", "", "𝄞x"]
-WORDS = ["red", "Red", "green", "A1", "b2", "/Cart", "x.y"]
+SKUS = ["A1", "A2", "a?1", "a1", "B*", "b2", "C-3", "ÄÄ", "ää", "Ä", "1", "", "𝄞x"]
+WORDS = ["red", "Red", "gr*n", "A1", "b2", "/Cart", "x.y", "\\"]
 GLOBS = ["*", "/p/*", "/p/?", "?", "*a*", "/p/?1*", "/checkout\\*", "*\\*", "*\\", "*\\\\b", "A?", "[A]*", "", "*é", "?x", "a*b*c"]
 # 0.0078125 and the like are exact doubles half-way between two numbers of six places
 AMOUNTS = [0, 0.1, 0.2, 0.3, 5, 9.99, 10, 10, 20, 20.0, 24.999999, 25, 25.5, 50, 99.999999, 0.0078125, 0.0234375, 0.0390625]
@@ -418,7 +418,7 @@ class Generator:
         if kind in ("long", "double", "decimal"):
             pool += ["lt", "le", "gt", "ge"] * 2
         if kind == "string":
-            pool += ["contains", "starts_with", "ends_with", "contains_any", "contains_all", "matches", "not_contains"] * 2
+            pool += ["contains", "starts_with", "ends_with", "contains_any", "contains_all", "matches", "matches", "not_contains"] * 2
         same_type = names.of(kind)
         if not in_latest:
             pool += ["eq_field", "ne_field"]
