@@ -552,6 +552,21 @@ const char *rc_config_origin(const struct rc_config *config, const char *key) {
     return value ? value->origin : "default";
 }
 
+static bool same_kafka(const struct rc_config *a, const struct rc_config *b) {
+    bool same = a->n_kafka == b->n_kafka;
+    for (size_t i = 0; same && i < a->n_kafka; i++)
+        same = strcmp(a->kafka[i].property, b->kafka[i].property) == 0 &&
+               strcmp(a->kafka[i].value.text, b->kafka[i].value.text) == 0;
+    return same;
+}
+
+bool rc_config_same(const struct rc_config *a, const struct rc_config *b, const char *key) {
+    if (strcmp(key, KAFKA) == 0)
+        return same_kafka(a, b);
+    const struct config_value *x = find_value(a, key), *y = find_value(b, key);
+    return x == y || (x && y && strcmp(x->text, y->text) == 0);
+}
+
 bool rc_config_kafka(const struct rc_config *config, size_t index, const char **property, const char **value) {
     static const char servers[] = "bootstrap.servers";
     bool found;

@@ -75,6 +75,9 @@ bool rc_config_is_set(const struct rc_config *config, const char *key);
 /* Who said so: "default", "FILE:LINE", "ROLLCALL_…", "--set", or the command; borrowed. Takes kafka.* keys as well. */
 const char *rc_config_origin(const struct rc_config *config, const char *key);
 
+/* Whether both say the same of `key`; "kafka." stands for all of the pass-through together. */
+bool rc_config_same(const struct rc_config *a, const struct rc_config *b, const char *key);
+
 /* The kafka.<property> pass-through, `kafka.bootstrap.servers` among them: property without the prefix, and its value, in the order of
  * their names. Index from 0; false past the end. */
 bool rc_config_kafka(const struct rc_config *config, size_t index, const char **property, const char **value);
@@ -85,6 +88,9 @@ rc_status rc_config_topic(const struct rc_config *config, const char *name, stru
 /* Appends the effective configuration in the file's form; it parses back to itself. Secrets (passwords, keys of kafka.sasl.*, kafka.ssl.*)
  * are written only when `secrets` is true, else as a comment. */
 rc_status rc_config_write(const struct rc_config *config, bool secrets, struct rc_buf *out) RC_MUST_USE;
+
+/* Whether the value of kafka.<property> is a password or a key, not to be shown unasked. */
+bool rc_config_kafka_secret(const char *property);
 
 /* The table. */
 const struct rc_config_property *rc_config_properties(size_t *n);

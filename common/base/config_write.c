@@ -5,7 +5,7 @@
 #include "base/config.h"
 #include "base/config_internal.h"
 
-static bool is_secret(const char *property) {
+bool rc_config_kafka_secret(const char *property) {
     return strcmp(property, "sasl.password") == 0 || strcmp(property, "sasl.oauthbearer.client.secret") == 0 ||
            strcmp(property, "sasl.oauthbearer.config") == 0 || strcmp(property, "sasl.jaas.config") == 0 ||
            strcmp(property, "ssl.key.password") == 0 || strcmp(property, "ssl.key.pem") == 0 ||
@@ -38,7 +38,7 @@ rc_status rc_config_write(const struct rc_config *config, bool secrets, struct r
         const struct config_kafka *kafka = &config->kafka[i];
         char key[600];
         snprintf(key, sizeof key, "kafka.%s", kafka->property);
-        if (is_secret(kafka->property) && !secrets)
+        if (rc_config_kafka_secret(kafka->property) && !secrets)
             rc_buf_printf(out, "# %s is set by %s; --secrets shows it\n", key, kafka->value.origin);
         else
             write_value(out, key, kafka->value.text);

@@ -56,22 +56,21 @@ static void serve_health(void *ctx, const struct rc_http_request *request, struc
 static void serve_ready(void *ctx, const struct rc_http_request *request, struct rc_http_reply *reply) {
     (void)request;
     struct rc_process *process = ctx;
-    bool any = false, all = true;
+    bool any = false;
     for (size_t i = 0; i < MAX_ROLES; i++) {
         const char *role = atomic_load(&process->sections->roles[i].role);
         if (!role)
             continue;
-        bool ready = atomic_load(&process->sections->roles[i].ready);
-        rc_buf_printf(&reply->body, "%s %s\n", role, ready ? "ready" : "not ready");
         any = true;
-        all = all && ready;
+        rc_buf_printf(&reply->body, "%s %s\n", role,
+                      atomic_load(&process->sections->roles[i].ready) ? "ready" : "not ready");
     }
     bool stopping = process->stop && rc_stop_requested(process->stop);
     if (stopping)
         rc_buf_add_str(&reply->body, "stopping\n");
     else if (!any)
         rc_buf_add_str(&reply->body, "starting\n");
-    reply->status = any && all && !stopping ? 200 : 503;
+    reply->status = rc_process_ready(process) && !stopping ? 200 : 503;
 }
 
 json_t *rc_process_status(struct rc_process *process) {
@@ -168,6 +167,19 @@ void rc_process_status_remove(struct rc_process *process, const char *role) {
 
 void rc_process_set_ready(struct rc_process *process, const char *role, bool ready) {
     atomic_store(&section_of(process, role)->ready, ready);
+}
+
+bool rc_process_ready(const struct rc_process *process) {
+    bool any = false;
+    for (size_t i = 0; i < MAX_ROLES; i++) {
+        struct section *section = &process->sections->roles[i];
+        if (!atomic_load(&section->role))
+            continue;
+        if (!atomic_load(&section->ready))
+            return false;
+        any = true;
+    }
+    return any;
 }
 
 json_t *rc_process_latency(const struct rc_histogram *histogram) {

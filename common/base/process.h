@@ -54,6 +54,9 @@ json_t *rc_process_status(struct rc_process *process);
 /* Not ready at first. Never waits. */
 void rc_process_set_ready(struct rc_process *process, const char *role, bool ready);
 
+/* Whether every role that is known is ready; false while none is. */
+bool rc_process_ready(const struct rc_process *process);
+
 /* {"count": n, "p50": s, "p99": s} of a histogram, null where empty; for the "latency" of a status section. Owned by the caller. */
 json_t *rc_process_latency(const struct rc_histogram *histogram);
 

@@ -1,0 +1,17 @@
+/* JSON on stdout: one object a line. */
+#ifndef RC_CLI_JSON_H
+#define RC_CLI_JSON_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+/* Prints one line and releases `value` (taken). */
+void cli_json_print(json_t *value);
+
+/* ms since the epoch as RFC 3339 text; "-" for 0 and less. Into `out`, which is returned. */
+const char *cli_time(int64_t at_ms, char out[25]);
+
+/* An amount of seconds as a person reads it: "850 us", "12 ms", "3.4 s", "5 m", "2 h", "-" when negative. */
+const char *cli_seconds(double seconds, char out[32]);
+
+#endif

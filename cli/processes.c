@@ -1,0 +1,208 @@
+/* The mistake that this prevents: a status that hangs on the one process that is dead. All are asked at once, with one limit. */
+#include "cli/processes.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "kafka/read.h"
+#include "kafka/topics.h"
+
+#define MAX_ANSWER ((size_t)64 << 20)
+
+int64_t cli_json_int(const json_t *object, const char *key, int64_t fallback) {
+    const json_t *value = json_object_get(object, key);
+    return json_is_integer(value) ? json_integer_value(value)
+           : json_is_real(value)  ? (int64_t)json_real_value(value)
+                                  : fallback;
+}
+
+double cli_json_real(const json_t *object, const char *key, double fallback) {
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : fallback;
+}
+
+const char *cli_json_text(const json_t *object, const char *key, const char *fallback) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : fallback;
+}
+
+static void process_deinit(struct cli_process *process) {
+    free(process->key);
+    free(process->problem);
+    json_decref(process->record);
+    json_decref(process->section);
+    json_decref(process->status);
+}
+
+void cli_processes_deinit(struct cli_processes *processes) {
+    for (size_t i = 0; i < processes->n; i++)
+        process_deinit(&processes->items[i]);
+    free(processes->items);
+    *processes = (struct cli_processes){0};
+}
+
+/* The last record of a key counts; a tombstone takes it away. */
+static bool take_record(void *ctx, const struct rc_message *message) {
+    struct cli_processes *processes = ctx;
+    char *key = rc_span_dup(message->key);
+    for (size_t i = 0; i < processes->n; i++) {
+        if (strcmp(processes->items[i].key, key) == 0) {
+            process_deinit(&processes->items[i]);
+            processes->items[i] = processes->items[--processes->n];
+            break;
+        }
+    }
+    json_t *record = message->null_value ? NULL : json_loadb(message->value.data, message->value.len, 0, NULL);
+    if (!json_is_object(record)) {
+        json_decref(record);
+        free(key);
+        return true;
+    }
+    rc_grow(&processes->items, &processes->capacity, processes->n + 1, sizeof *processes->items);
+    processes->items[processes->n++] = (struct cli_process){.key = key, .record = record};
+    return true;
+}
+
+/* ---- asking ---------------------------------------------------------------------------------------------------------------- */
+
+/* One address: a process that holds several consumers is asked once. */
+struct question {
+    const char *host;
+    int64_t port;
+    CURL *handle;
+    struct rc_buf answer;
+    CURLcode code;
+    long status;
+    bool done;
+};
+
+static size_t take_bytes(char *data, size_t size, size_t n, void *ctx) {
+    struct question *question = ctx;
+    return rc_buf_add(&question->answer, data, size * n) == RC_OK ? size * n : 0;
+}
+
+static void ask(CURLM *multi, struct question *question, int timeout_ms) {
+    char url[512];
+    bool v6 = strchr(question->host, ':') != NULL;
+    snprintf(url, sizeof url, "http://%s%s%s:%lld/status", v6 ? "[" : "", question->host, v6 ? "]" : "",
+             (long long)question->port);
+    rc_buf_init(&question->answer, MAX_ANSWER);
+    question->handle = curl_easy_init();
+    question->code = CURLE_OPERATION_TIMEDOUT;
+    if (!question->handle)
+        abort();
+    curl_easy_setopt(question->handle, CURLOPT_URL, url);
+    curl_easy_setopt(question->handle, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(question->handle, CURLOPT_PROXY, "");
+    curl_easy_setopt(question->handle, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    curl_easy_setopt(question->handle, CURLOPT_WRITEFUNCTION, take_bytes);
+    curl_easy_setopt(question->handle, CURLOPT_WRITEDATA, question);
+    curl_easy_setopt(question->handle, CURLOPT_PRIVATE, question);
+    curl_multi_add_handle(multi, question->handle);
+}
+
+static void collect(CURLM *multi) {
+    CURLMsg *message;
+    int left;
+    while ((message = curl_multi_info_read(multi, &left)) != NULL) {
+        char *private = NULL;
+        if (message->msg != CURLMSG_DONE ||
+            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private) != CURLE_OK)
+            continue;
+        struct question *question = (void *)private;
+        question->code = message->data.result;
+        question->done = true;
+        curl_easy_getinfo(question->handle, CURLINFO_RESPONSE_CODE, &question->status);
+    }
+}
+
+static void wait_for_answers(CURLM *multi, int timeout_ms) {
+    int64_t until = rc_clock_monotonic_ms() + timeout_ms;
+    int running = 1;
+    while (curl_multi_perform(multi, &running) == CURLM_OK && running > 0 && rc_clock_monotonic_ms() < until)
+        curl_multi_poll(multi, NULL, 0, 100, NULL);
+    collect(multi);
+}
+
+static void set_answer(struct cli_process *process, const struct question *question) {
+    json_t *status = NULL;
+    if (question->done && question->code == CURLE_OK && question->status == 200)
+        status = json_loadb(question->answer.data, question->answer.len, 0, NULL);
+    if (status) {
+        process->status = status;
+        const char *role = cli_json_text(process->record, "role", "");
+        process->section = json_incref(json_object_get(json_object_get(status, "roles"), role));
+        if (!process->section)
+            process->problem = rc_strdup("another process answers at its address");
+        return;
+    }
+    char why[256];
+    if (question->code != CURLE_OK)
+        snprintf(why, sizeof why, "%s", curl_easy_strerror(question->code));
+    else if (question->status != 200)
+        snprintf(why, sizeof why, "HTTP status %ld", question->status);
+    else
+        snprintf(why, sizeof why, "its answer is not JSON");
+    process->problem = rc_strdup(why);
+}
+
+static void ask_all(struct cli_processes *processes, int timeout_ms) {
+    struct question *questions = rc_calloc(processes->n, sizeof *questions);
+    size_t *which = rc_calloc(processes->n, sizeof *which);
+    size_t n = 0;
+    CURLM *multi = curl_multi_init();
+    if (!multi)
+        abort();
+    for (size_t i = 0; i < processes->n; i++) {
+        const char *host = cli_json_text(processes->items[i].record, "host", "127.0.0.1");
+        int64_t port = cli_json_int(processes->items[i].record, "port", 0);
+        size_t q = 0;
+        while (q < n && !(questions[q].port == port && strcmp(questions[q].host, host) == 0))
+            q++;
+        which[i] = q;
+        if (q < n)
+            continue;
+        questions[n++] = (struct question){.host = host, .port = port};
+        ask(multi, &questions[q], timeout_ms);
+    }
+    wait_for_answers(multi, timeout_ms);
+    for (size_t i = 0; i < processes->n; i++)
+        set_answer(&processes->items[i], &questions[which[i]]);
+    for (size_t q = 0; q < n; q++) {
+        curl_multi_remove_handle(multi, questions[q].handle);
+        curl_easy_cleanup(questions[q].handle);
+        rc_buf_deinit(&questions[q].answer);
+    }
+    curl_multi_cleanup(multi);
+    free(which);
+    free(questions);
+}
+
+static int by_role(const void *a, const void *b) {
+    const struct cli_process *x = a, *y = b;
+    int order = strcmp(cli_json_text(x->record, "role", ""), cli_json_text(y->record, "role", ""));
+    return order ? order : strcmp(x->key, y->key);
+}
+
+rc_status cli_processes_read(const struct cli *cli, int timeout_ms, struct cli_processes *out, struct rc_error *err) {
+    char *topic = rc_topic_name(cli->config, "processes");
+    struct cli_processes processes = {0};
+    rc_status status = rc_kafka_read(cli->config, topic, RC_ALL_PARTITIONS, RC_START_BEGINNING, CLI_KAFKA_TIMEOUT_MS,
+                                     take_record, &processes, NULL, err);
+    free(topic);
+    if (status != RC_OK) {
+        cli_processes_deinit(&processes);
+        return cli_broker_error(cli, err);
+    }
+    if (processes.n) {
+        ask_all(&processes, timeout_ms);
+        qsort(processes.items, processes.n, sizeof *processes.items, by_role);
+    }
+    *out = processes;
+    return RC_OK;
+}

@@ -1,0 +1,386 @@
+/* Owns how the parts that running processes tell are put together to one picture. Each process tells of its own partitions; members are
+ * added up, the worst state of the parts is the state of the whole. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "cli/applied.h"
+#include "cli/commands.h"
+#include "cli/json.h"
+#include "cli/processes.h"
+#include "cli/table.h"
+
+#define ANSWER_TIMEOUT_MS 2000
+
+/* One definition (segment, audience, destination) over all processes. */
+struct whole {
+    char *id; /* owned */
+    int version;
+    char state[64];
+    int parts; /* processes that tell of it */
+    int64_t members, last_change_ms, incomplete_until_ms, lag_records;
+    double lag_seconds, progress;
+};
+
+struct wholes {
+    struct whole *items; /* owned */
+    size_t n, capacity;
+};
+
+static struct whole *whole_of(struct wholes *wholes, const char *id) {
+    for (size_t i = 0; i < wholes->n; i++) {
+        if (strcmp(wholes->items[i].id, id) == 0)
+            return &wholes->items[i];
+    }
+    rc_grow(&wholes->items, &wholes->capacity, wholes->n + 1, sizeof *wholes->items);
+    wholes->items[wholes->n] =
+        (struct whole){.id = rc_strdup(id), .lag_records = -1, .lag_seconds = -1, .progress = NAN};
+    return &wholes->items[wholes->n++];
+}
+
+static void wholes_deinit(struct wholes *wholes) {
+    for (size_t i = 0; i < wholes->n; i++)
+        free(wholes->items[i].id);
+    free(wholes->items);
+}
+
+/* "live" gives way to anything else that a part says. */
+static void merge_state(struct whole *whole, const char *state) {
+    if (*state && (whole->state[0] == '\0' || strcmp(whole->state, "live") == 0))
+        snprintf(whole->state, sizeof whole->state, "%s", state);
+}
+
+static int64_t greater(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static void merge_part(struct whole *whole, const json_t *part) {
+    whole->parts++;
+    whole->version = (int)greater(whole->version, cli_json_int(part, "version", 0));
+    merge_state(whole, cli_json_text(part, "state", ""));
+    whole->members += cli_json_int(part, "members", 0);
+    whole->last_change_ms = greater(whole->last_change_ms, cli_json_int(part, "last_change_ms", 0));
+    whole->incomplete_until_ms = greater(whole->incomplete_until_ms, cli_json_int(part, "incomplete_until_ms", 0));
+    int64_t lag = cli_json_int(part, "lag_records", -1);
+    if (lag >= 0)
+        whole->lag_records = (whole->lag_records < 0 ? 0 : whole->lag_records) + lag;
+    whole->lag_seconds = fmax(whole->lag_seconds, cli_json_real(part, "lag_seconds", -1));
+    whole->progress = fmin(whole->progress, cli_json_real(part, "progress", NAN));
+}
+
+/* All entries of the list `name` in all sections. */
+static void collect(const struct cli_processes *processes, const char *name, struct wholes *out) {
+    for (size_t p = 0; p < processes->n; p++) {
+        size_t i;
+        const json_t *part;
+        json_array_foreach(json_object_get(processes->items[p].section, name), i, part) {
+            const char *id = cli_json_text(part, "id", NULL);
+            if (id)
+                merge_part(whole_of(out, id), part);
+        }
+    }
+}
+
+/* What is defined, whether somebody tells of it or not. */
+static void add_defined(const struct rc_catalog *catalog, const char *kind, const char *role,
+                        const struct cli_processes *processes, struct wholes *out) {
+    bool running = false;
+    for (size_t p = 0; p < processes->n; p++)
+        running = running || (processes->items[p].section &&
+                              strcmp(cli_json_text(processes->items[p].record, "role", ""), role) == 0);
+    for (size_t i = 0; i < catalog->n_definitions; i++) {
+        if (strcmp(catalog->definitions[i].kind, kind) != 0)
+            continue;
+        struct whole *whole = whole_of(out, catalog->definitions[i].id);
+        if (whole->version == 0)
+            whole->version = catalog->definitions[i].version;
+        if (whole->parts == 0)
+            snprintf(whole->state, sizeof whole->state, running ? "not taken up yet" : "no %s is running", role);
+    }
+}
+
+static int by_id(const void *a, const void *b) {
+    return strcmp(((const struct whole *)a)->id, ((const struct whole *)b)->id);
+}
+
+/* ---- lines of JSON ---------------------------------------------------------------------------------------------------------- */
+
+static json_t *ms_or_null(int64_t at_ms) {
+    return at_ms > 0 ? json_integer(at_ms) : json_null();
+}
+
+static void json_wholes(const char *type, const struct wholes *wholes) {
+    bool members = strcmp(type, "destination") != 0;
+    for (size_t i = 0; i < wholes->n; i++) {
+        const struct whole *whole = &wholes->items[i];
+        json_t *line = json_pack("{s:s, s:s, s:i, s:s}", "type", type, "id", whole->id, "version", whole->version,
+                                 "state", whole->state);
+        if (members)
+            json_object_set_new(line, "members", json_integer(whole->members));
+        json_object_set_new(line, "lastChange", ms_or_null(whole->last_change_ms));
+        if (strcmp(type, "segment") == 0) {
+            json_object_set_new(line, "incompleteUntil", ms_or_null(whole->incomplete_until_ms));
+            json_object_set_new(line, "progress", isnan(whole->progress) ? json_null() : json_real(whole->progress));
+        }
+        if (!members) {
+            json_object_set_new(line, "lagRecords",
+                                whole->lag_records < 0 ? json_null() : json_integer(whole->lag_records));
+            json_object_set_new(line, "lagSeconds",
+                                whole->lag_seconds < 0 ? json_null() : json_real(whole->lag_seconds));
+        }
+        cli_json_print(line);
+    }
+}
+
+static void json_process(const struct cli_process *process) {
+    json_t *line = json_object();
+    json_object_set_new(line, "type", json_string("process"));
+    json_object_set_new(line, "process", json_string(process->key));
+    json_object_update_missing(line, process->record);
+    json_object_set_new(line, "answers", json_boolean(process->section != NULL));
+    if (process->problem)
+        json_object_set_new(line, "problem", json_string(process->problem));
+    static const char *const kept[] = {"ready", "latency", "counters", "errors"};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        json_t *value = json_object_get(process->section, kept[i]);
+        if (value)
+            json_object_set(line, kept[i], value);
+    }
+    cli_json_print(line);
+    size_t i;
+    const json_t *partition;
+    json_array_foreach(json_object_get(process->section, "partitions"), i, partition) {
+        json_t *part = json_object();
+        json_object_set_new(part, "type", json_string("partition"));
+        json_object_set_new(part, "process", json_string(process->key));
+        json_object_set_new(part, "role", json_string(cli_json_text(process->record, "role", "")));
+        json_object_update_missing(part, (json_t *)(uintptr_t)partition);
+        cli_json_print(part);
+    }
+}
+
+/* ---- tables ------------------------------------------------------------------------------------------------------------------ */
+
+static void add_latency(struct cli_table *table, const json_t *section) {
+    static const char *const names[] = {"event_to_change", "event_to_store", "due_to_change"};
+    char p50[32], p99[32];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const json_t *latency = json_object_get(json_object_get(section, "latency"), names[i]);
+        if (json_is_number(json_object_get(latency, "p50"))) {
+            cli_table_add(table, "%s / %s", cli_seconds(cli_json_real(latency, "p50", -1), p50),
+                          cli_seconds(cli_json_real(latency, "p99", -1), p99));
+            return;
+        }
+    }
+    cli_table_add(table, "-");
+}
+
+static void print_processes(const struct cli_processes *processes) {
+    struct cli_table table;
+    cli_table_init(&table, (const char *const[]){"CONSUMER", "INSTANCE", "ADDRESS", "STATE", ">PARTITIONS", "SINCE",
+                                                 "LATENCY p50 / p99", NULL});
+    for (size_t i = 0; i < processes->n; i++) {
+        const struct cli_process *process = &processes->items[i];
+        const json_t *ready = json_object_get(process->section, "ready");
+        cli_table_add(&table, "%s", cli_json_text(process->record, "role", "?"));
+        cli_table_add(&table, "%s", process->key);
+        cli_table_add(&table, "%s:%lld", cli_json_text(process->record, "host", "?"),
+                      (long long)cli_json_int(process->record, "port", 0));
+        cli_table_add(&table, "%s",
+                      !process->section     ? "does not answer"
+                      : json_is_true(ready) ? "ready"
+                                            : "not ready");
+        cli_table_add(&table, "%zu", json_array_size(json_object_get(process->record, "partitions")));
+        cli_table_add(&table, "%s", cli_json_text(process->record, "since", "-"));
+        add_latency(&table, process->section);
+    }
+    cli_table_print(&table, NULL);
+}
+
+static void print_partitions(const struct cli_processes *processes) {
+    struct cli_table table;
+    cli_table_init(&table, (const char *const[]){"CONSUMER", "TOPIC", ">PARTITION", "STATE", ">OFFSET", ">LAG",
+                                                 ">LAG TIME", ">PERSONS", NULL});
+    for (size_t p = 0; p < processes->n; p++) {
+        size_t i;
+        const json_t *part;
+        json_array_foreach(json_object_get(processes->items[p].section, "partitions"), i, part) {
+            char lag[32];
+            int64_t records = cli_json_int(part, "lag_records", -1), persons = cli_json_int(part, "persons", -1);
+            cli_table_add(&table, "%s", cli_json_text(processes->items[p].record, "role", "?"));
+            cli_table_add(&table, "%s", cli_json_text(part, "topic", "-"));
+            cli_table_add(&table, "%lld", (long long)cli_json_int(part, "partition", -1));
+            cli_table_add(&table, "%s", cli_json_text(part, "state", "-"));
+            cli_table_add(&table, "%lld", (long long)cli_json_int(part, "offset", -1));
+            if (records < 0)
+                cli_table_add(&table, "-");
+            else
+                cli_table_add(&table, "%lld", (long long)records);
+            cli_table_add(&table, "%s", cli_seconds(cli_json_real(part, "lag_seconds", -1), lag));
+            if (persons < 0)
+                cli_table_add(&table, "-");
+            else
+                cli_table_add(&table, "%lld", (long long)persons);
+        }
+    }
+    putchar('\n');
+    cli_table_print(&table, "no partitions are held by anybody");
+}
+
+static void print_segments(const struct wholes *wholes) {
+    struct cli_table table;
+    cli_table_init(&table, (const char *const[]){"SEGMENT", ">VERSION", "STATE", ">MEMBERS", "NOTE", NULL});
+    for (size_t i = 0; i < wholes->n; i++) {
+        const struct whole *whole = &wholes->items[i];
+        char time[25];
+        cli_table_add(&table, "%s", whole->id);
+        cli_table_add(&table, "%d", whole->version);
+        cli_table_add(&table, "%s", whole->state);
+        cli_table_add(&table, "%lld", (long long)whole->members);
+        if (whole->incomplete_until_ms > 0)
+            cli_table_add(&table, "incomplete until %s", cli_time(whole->incomplete_until_ms, time));
+        else if (!isnan(whole->progress) && whole->progress < 1)
+            cli_table_add(&table, "%.0f %% of its history is read", whole->progress * 100);
+        else
+            cli_table_add(&table, "%s", "");
+    }
+    putchar('\n');
+    cli_table_print(&table, "no segments");
+}
+
+static void print_audiences(const struct wholes *wholes) {
+    struct cli_table table;
+    cli_table_init(&table, (const char *const[]){"AUDIENCE", ">VERSION", "STATE", ">MEMBERS", "LAST CHANGE", NULL});
+    for (size_t i = 0; i < wholes->n; i++) {
+        const struct whole *whole = &wholes->items[i];
+        char time[25];
+        cli_table_add(&table, "%s", whole->id);
+        cli_table_add(&table, "%d", whole->version);
+        cli_table_add(&table, "%s", whole->state);
+        cli_table_add(&table, "%lld", (long long)whole->members);
+        cli_table_add(&table, "%s", cli_time(whole->last_change_ms, time));
+    }
+    putchar('\n');
+    cli_table_print(&table, "no audiences");
+}
+
+static void print_destinations(const struct wholes *wholes) {
+    struct cli_table table;
+    cli_table_init(&table, (const char *const[]){"DESTINATION", "STATE", ">LAG", ">LAG TIME", "LAST CHANGE", NULL});
+    for (size_t i = 0; i < wholes->n; i++) {
+        const struct whole *whole = &wholes->items[i];
+        char time[25], lag[32];
+        cli_table_add(&table, "%s", whole->id);
+        cli_table_add(&table, "%s", whole->state);
+        if (whole->lag_records < 0)
+            cli_table_add(&table, "-");
+        else
+            cli_table_add(&table, "%lld", (long long)whole->lag_records);
+        cli_table_add(&table, "%s", cli_seconds(whole->lag_seconds, lag));
+        cli_table_add(&table, "%s", cli_time(whole->last_change_ms, time));
+    }
+    if (wholes->n)
+        putchar('\n');
+    cli_table_print(&table, NULL);
+}
+
+static void print_errors(const struct cli_processes *processes) {
+    bool headed = false;
+    for (size_t p = 0; p < processes->n; p++) {
+        const struct cli_process *process = &processes->items[p];
+        if (process->problem) {
+            printf("%s  %s: %s\n", headed ? "" : "\nERRORS\n", process->key, process->problem);
+            headed = true;
+        }
+        size_t i;
+        const json_t *text;
+        json_array_foreach(json_object_get(process->section, "errors"), i, text) {
+            printf("%s  %s: %s\n", headed ? "" : "\nERRORS\n", process->key,
+                   json_is_string(text) ? json_string_value(text) : "?");
+            headed = true;
+        }
+        const char *reason;
+        json_t *count;
+        json_object_foreach(json_object_get(json_object_get(process->section, "counters"), "dead_letters"), reason,
+                            count) {
+            if (json_integer_value(count) == 0)
+                continue;
+            printf("%s  %s: %lld dead letters: %s\n", headed ? "" : "\nERRORS\n", process->key,
+                   (long long)json_integer_value(count), reason);
+            headed = true;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void print_all(const struct cli *cli, const struct cli_processes *processes, const struct rc_catalog *catalog) {
+    struct wholes segments = {0}, audiences = {0}, destinations = {0};
+    collect(processes, "segments", &segments);
+    collect(processes, "audiences", &audiences);
+    collect(processes, "destinations", &destinations);
+    add_defined(catalog, "segment", "ingest", processes, &segments);
+    add_defined(catalog, "audience", "materialize", processes, &audiences);
+    struct wholes *all[] = {&segments, &audiences, &destinations};
+    for (size_t i = 0; i < 3; i++) {
+        if (all[i]->n)
+            qsort(all[i]->items, all[i]->n, sizeof *all[i]->items, by_id);
+    }
+    if (cli_has(cli, "json")) {
+        for (size_t i = 0; i < processes->n; i++)
+            json_process(&processes->items[i]);
+        json_wholes("segment", &segments);
+        json_wholes("audience", &audiences);
+        json_wholes("destination", &destinations);
+    } else {
+        print_processes(processes);
+        print_partitions(processes);
+        print_segments(&segments);
+        print_audiences(&audiences);
+        print_destinations(&destinations);
+        print_errors(processes);
+    }
+    for (size_t i = 0; i < 3; i++)
+        wholes_deinit(all[i]);
+}
+
+static rc_status status(struct cli *cli, struct rc_error *err) {
+    if (cli_expect(cli, 0, 0, err) != RC_OK || cli_connect(cli, err) != RC_OK)
+        return RC_FAIL;
+    struct cli_processes processes = {0};
+    struct rc_catalog *catalog;
+    if (cli_applied_catalog(cli, &catalog, err) != RC_OK)
+        return RC_FAIL;
+    rc_status result = cli_processes_read(cli, ANSWER_TIMEOUT_MS, &processes, err);
+    if (result == RC_OK) {
+        size_t answering = 0;
+        for (size_t i = 0; i < processes.n; i++)
+            answering += processes.items[i].section != NULL;
+        print_all(cli, &processes, catalog);
+        if (answering == 0)
+            result = rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
+                                  "no process of this installation answers (%zu known); `rollcall run`, or ingest, "
+                                  "materialize and sink, start them",
+                                  processes.n);
+    }
+    cli_processes_deinit(&processes);
+    rc_catalog_free(catalog);
+    return result;
+}
+
+const struct cli_command cli_command_status = {
+    .name = "status",
+    .summary = "Every consumer, partition, segment and audience",
+    .arguments = "",
+    .text = "Finds the running processes, asks each, and shows state, lag in records and in time, members, the last "
+            "change and errors. A segment that has not "
+            "seen all of its window yet is `incomplete until` the time when it has. With --json each line has a "
+            "`type`: process, partition, "
+            "segment, audience or destination; times are in ms since the epoch. Exit 69 when no process answers.",
+    .examples = "rollcall status\nrollcall status --json",
+    .prints_data = true,
+    .run = status,
+};

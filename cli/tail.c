@@ -1,0 +1,187 @@
+/* Follows the memberships topic. Reads without a group, so it takes nothing from anybody and leaves no trace. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/signal.h"
+#include "cli/applied.h"
+#include "cli/commands.h"
+#include "cli/json.h"
+#include "codec/membership.h"
+#include "codec/person_key.h"
+#include "consumers/shared/payload.h"
+#include "kafka/source.h"
+#include "kafka/topics.h"
+
+#define POLL_MS 200
+
+struct filter {
+    const struct cli *cli;
+    const char *person; /* person key, or NULL */
+    int status;         /* 1 realized, 0 exited, −1 both */
+    bool json, confluent;
+    int64_t left; /* changes to print; < 0: no end */
+};
+
+static bool wants_audience(const struct cli *cli, struct rc_span audience) {
+    const char *wanted = cli_value_at(cli, "audience", 0);
+    for (size_t i = 1; wanted; wanted = cli_value_at(cli, "audience", i++)) {
+        if (rc_span_equal(audience, rc_span_str(wanted)))
+            return true;
+    }
+    return !cli_has(cli, "audience");
+}
+
+static void print_change(const struct filter *filter, const struct rc_membership *change) {
+    const char *status = change->realized ? "realized" : "exited";
+    if (filter->json) {
+        json_t *line = json_pack("{s:s%, s:s%, s:s%, s:s, s:I, s:I, s:s, s:I, s:i}", "audience", change->target.data,
+                                 change->target.len, "namespace", change->namespace.data, change->namespace.len, "id",
+                                 change->person_id.data, change->person_id.len, "status", status, "since",
+                                 (json_int_t)change->since_ms, "version", (json_int_t)change->version, "cause",
+                                 rc_cause_text(change->cause), "emittedAt", (json_int_t)change->emitted_at_ms,
+                                 "audienceVersion", (int)change->target_version);
+        if (change->event_id.len)
+            json_object_set_new(line, "eventId", json_stringn(change->event_id.data, change->event_id.len));
+        if (change->event_time_ms != RC_NO_EVENT_TIME)
+            json_object_set_new(line, "eventTime", json_integer(change->event_time_ms));
+        cli_json_print(line);
+        return;
+    }
+    char since[25];
+    printf("%s  %-8s  %-24.*s  %.*s:%.*s  (%s)\n", cli_time(change->since_ms, since), status, (int)change->target.len,
+           change->target.data, (int)change->namespace.len, change->namespace.data, (int)change->person_id.len,
+           change->person_id.data, rc_cause_text(change->cause));
+}
+
+static rc_status take(struct filter *filter, const struct rc_message *message, struct rc_error *err) {
+    struct rc_span person, target;
+    struct rc_membership change;
+    if (message->null_value || rc_membership_key_split(message->key, &person, &target) != RC_OK ||
+        !wants_audience(filter->cli, target) || (filter->person && !rc_span_equal(person, rc_span_str(filter->person))))
+        return RC_OK;
+    if (rc_membership_read(message->value, filter->confluent, &change, err) != RC_OK)
+        return rc_error_prefix(err, "%s, partition %d, offset %lld", message->topic, message->partition,
+                               (long long)message->offset);
+    if (filter->status >= 0 && filter->status != (int)change.realized)
+        return RC_OK;
+    print_change(filter, &change);
+    if (filter->left > 0)
+        filter->left--;
+    return RC_OK;
+}
+
+/* All partitions, from their beginning or from their present end. The ends are asked for now, so that nothing which comes while the reader
+ * starts is passed over. */
+static rc_status assign(const struct cli *cli, struct rc_kafka_source *source, const char *topic, struct rc_error *err) {
+    struct rc_admin *admin;
+    int32_t n = 0;
+    if (rc_admin_open(cli->config, &admin, err) != RC_OK)
+        return RC_FAIL;
+    rc_status status = rc_topic_partitions(admin, topic, CLI_KAFKA_TIMEOUT_MS, &n, err);
+    if (status == RC_OK && n == 0)
+        status = rc_error_set(
+            err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE,
+            "kafka.bootstrap.servers = %s has no topic %s yet; `rollcall apply` creates it (is topics.prefix right?)",
+            rc_config_text(cli->config, "kafka.bootstrap.servers"), topic);
+    struct rc_source_partition *partitions = rc_calloc((size_t)n, sizeof *partitions);
+    for (int32_t p = 0; status == RC_OK && p < n; p++) {
+        int64_t low, high = RC_START_BEGINNING;
+        if (!cli_has(cli, "from-beginning"))
+            status = rc_admin_bounds(admin, topic, p, CLI_KAFKA_TIMEOUT_MS, &low, &high, err);
+        partitions[p] = (struct rc_source_partition){.topic = topic, .partition = p, .start = high};
+    }
+    if (status == RC_OK)
+        status = rc_source_assign(source, partitions, (size_t)n, err);
+    free(partitions);
+    rc_admin_close(admin);
+    return status == RC_OK ? RC_OK : cli_broker_error(cli, err);
+}
+
+static rc_status follow(struct rc_kafka_source *source, struct filter *filter, const struct rc_stop *stop,
+                        struct rc_error *err) {
+    while (!rc_stop_requested(stop) && filter->left != 0 && !ferror(stdout)) {
+        struct rc_message message;
+        rc_status status = RC_OK;
+        switch (rc_source_poll(source, POLL_MS, &message, err)) {
+        case RC_POLLED_MESSAGE:
+            status = take(filter, &message, err);
+            rc_message_release(&message);
+            break;
+        case RC_POLLED_ERROR: status = err->class == RC_CLASS_RETRY ? RC_OK : RC_FAIL; break;
+        case RC_POLLED_NOTHING:
+        case RC_POLLED_EVENT: break;
+        }
+        if (status != RC_OK)
+            return RC_FAIL;
+        fflush(stdout);
+    }
+    return RC_OK;
+}
+
+static rc_status read_filter(const struct cli *cli, struct filter *filter, struct rc_error *err) {
+    const char *status = cli_value(cli, "status");
+    *filter = (struct filter){
+        .cli = cli, .person = cli_value(cli, "person"), .status = -1, .json = cli_has(cli, "json"), .left = -1};
+    if (status && strcmp(status, "realized") != 0 && strcmp(status, "exited") != 0)
+        return cli_usage(cli, err, "--status is \"%s\", expected realized or exited", status);
+    if (status)
+        filter->status = *status == 'r';
+    struct rc_span namespace, id;
+    struct rc_buf scratch;
+    rc_buf_init(&scratch, 4096);
+    bool bad = filter->person && rc_person_key_split(rc_span_str(filter->person), &scratch, &namespace, &id) != RC_OK;
+    rc_buf_deinit(&scratch);
+    if (bad)
+        return cli_usage(cli, err, "--person is \"%s\", expected namespace:id", filter->person);
+    return cli_integer(cli, "max", &filter->left, err);
+}
+
+static rc_status tail(struct cli *cli, struct rc_error *err) {
+    struct filter filter;
+    struct rc_stop stop;
+    if (cli_expect(cli, 0, 0, err) != RC_OK || read_filter(cli, &filter, err) != RC_OK ||
+        cli_connect(cli, err) != RC_OK || rc_stop_init(&stop, err) != RC_OK)
+        return RC_FAIL;
+    filter.confluent = rc_payload_confluent(cli->config);
+    char *topic = rc_topic_name(cli->config, "memberships");
+    struct rc_source_options options = {.name = "tail", .wake_fd = -1};
+    struct rc_kafka_source *source = NULL;
+    rc_status status = rc_signal_install(&stop, err);
+    if (status == RC_OK)
+        status = rc_source_open(cli->config, &options, &source, err);
+    if (status == RC_OK)
+        status = assign(cli, source, topic, err);
+    if (status == RC_OK)
+        status = follow(source, &filter, &stop, err);
+    if (source)
+        rc_source_close(source);
+    free(topic);
+    rc_stop_deinit(&stop);
+    return status;
+}
+
+static const struct cli_option options_table[] = {
+    {"audience", 0, CLI_ONE, "ID", "Only changes of this audience; may be repeated."},
+    {"person", 0, CLI_ONE, "NS:ID", "Only changes of this person."},
+    {"status", 0, CLI_ONE, "STATUS", "Only realized, or only exited."},
+    {"from-beginning", 0, CLI_FLAG, NULL, "Begins with what the topic holds; without it, with what comes from now on."},
+    {"max", 0, CLI_ONE, "N", "Ends after N changes."},
+    {0},
+};
+
+const struct cli_command cli_command_tail = {
+    .name = "tail",
+    .summary = "Membership changes as they happen",
+    .arguments = "",
+    .text = "Prints each change of the memberships topic until it is interrupted. Times are those at which the "
+            "membership changed (`since`); JSON has them in "
+            "ms since the epoch.",
+    .options = options_table,
+    .examples = "rollcall tail\nrollcall tail --audience win-back --status realized --json\nrollcall tail "
+                "--from-beginning --person shop:1234",
+    .prints_data = true,
+    .run = tail,
+};
