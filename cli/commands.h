@@ -18,6 +18,7 @@
     X(members)         \
     X(profile)         \
     X(tail)            \
+    X(eval)            \
     X(config)          \
     X(completion)      \
     X(version)         \

@@ -89,7 +89,7 @@ rc_status rc_population_load(struct rc_population *population, struct rc_span pe
 
 /* Goes over to another plan, keeping all state that the plans share (a segment that is unchanged emits nothing). New and edited
  * segments start from what shared state knows and count from now on; their difference comes with the next advance, cause DEFINITION.
- * Segments that are gone emit nothing. `dataset_map[d]`: index in the new catalog of old dataset d, or -1. */
+ * Segments that are gone emit nothing. The old plan may be freed afterwards. */
 void rc_population_replan(struct rc_population *population, const struct rc_plan *plan);
 
 /* Calls `visit` for every segment that the person is a member of, with `since`. False when the person is not known. */

@@ -1,0 +1,356 @@
+/* rollcall eval: the engine of `ingest` on files, with a virtual clock (pipeline.md §7). No broker, no state on disk. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cli/applied.h"
+#include "cli/commands.h"
+#include "codec/decode.h"
+#include "codec/files.h"
+#include "codec/person_key.h"
+#include "segment/population.h"
+
+/* One line of output: a change, or a member at an instant. */
+struct row {
+    int64_t at_ms; /* since, or the instant asked for */
+    uint32_t segment;
+    bool realized;
+    char *namespace, *id; /* owned */
+};
+
+struct evaluation {
+    struct rc_catalog *catalog;
+    struct rc_plan *plan;
+    struct rc_population *population;
+    struct rc_decoder **decoders; /* by dataset */
+    struct rc_arena arena;        /* lines and events of --timeline */
+    struct rc_event *events;      /* --timeline: all, to be sorted */
+    size_t n_events, cap_events;
+    int64_t greatest_ms; /* greatest accepted timestamp; INT64_MIN */
+    int64_t until_ms;    /* --timeline: changes later than this are not asked for */
+    int64_t at_ms;       /* --at: the instant at hand */
+    bool timeline, strict;
+    struct row *rows;
+    size_t n_rows, cap_rows;
+};
+
+/* ---- output ----------------------------------------------------------------------------------------------------------- */
+
+static void add_row(struct evaluation *e, int64_t at_ms, uint32_t segment, bool realized, struct rc_span person_key) {
+    struct rc_buf scratch;
+    struct rc_span namespace, id;
+    rc_buf_init(&scratch, person_key.len + 1);
+    if (rc_person_key_split(person_key, &scratch, &namespace, &id) != RC_OK)
+        abort(); /* the engine's own key */
+    rc_grow(&e->rows, &e->cap_rows, e->n_rows + 1, sizeof *e->rows);
+    e->rows[e->n_rows++] = (struct row){at_ms, segment, realized, rc_span_dup(namespace), rc_span_dup(id)};
+    rc_buf_deinit(&scratch);
+}
+
+static void on_change(void *ctx, const struct rc_change *change) {
+    struct evaluation *e = ctx;
+    if (e->timeline && !change->existence && change->since_ms <= e->until_ms)
+        add_row(e, change->since_ms, change->index, change->realized, change->person_key);
+}
+
+static void on_member(void *ctx, struct rc_span person_key, uint32_t segment, int64_t since_ms) {
+    struct evaluation *e = ctx;
+    (void)since_ms;
+    add_row(e, e->at_ms, segment, true, person_key);
+}
+
+static int compare_rows(const void *a, const void *b, void *ctx) {
+    const struct row *x = a, *y = b;
+    const struct rc_segment *segments = ((const struct evaluation *)ctx)->catalog->segments;
+    if (x->at_ms != y->at_ms)
+        return x->at_ms < y->at_ms ? -1 : 1;
+    int c = strcmp(segments[x->segment].id, segments[y->segment].id);
+    if (c == 0)
+        c = strcmp(x->namespace, y->namespace);
+    return c ? c : strcmp(x->id, y->id);
+}
+
+static void print_rows(struct evaluation *e) {
+    struct rc_buf line;
+    rc_buf_init(&line, 1 << 20);
+    qsort_r(e->rows, e->n_rows, sizeof *e->rows, compare_rows, e);
+    for (size_t i = 0; i < e->n_rows; i++) {
+        const struct row *row = &e->rows[i];
+        rc_buf_reset(&line);
+        rc_buf_add_byte(&line, '{');
+        if (!e->timeline)
+            rc_buf_printf(&line, "\"at\": %lld, ", (long long)row->at_ms);
+        rc_buf_printf(&line, "\"segment\": \"%s\", \"namespace\": ", e->catalog->segments[row->segment].id);
+        rc_buf_add_json_string(&line, rc_span_str(row->namespace));
+        rc_buf_add_str(&line, ", \"id\": ");
+        rc_buf_add_json_string(&line, rc_span_str(row->id));
+        if (e->timeline)
+            rc_buf_printf(&line, ", \"status\": \"%s\", \"since\": %lld", row->realized ? "realized" : "exited", (long long)row->at_ms);
+        rc_buf_add_byte(&line, '}');
+        puts(line.data);
+    }
+    rc_buf_deinit(&line);
+}
+
+/* ---- input ------------------------------------------------------------------------------------------------------------ */
+
+static void set_clocks(struct evaluation *e, int64_t clock_ms) {
+    for (uint32_t d = 0; d < e->catalog->n_datasets; d++)
+        rc_population_set_clock(e->population, d, clock_ms);
+}
+
+static void take_event(struct evaluation *e, const struct rc_event *event) {
+    if (event->timestamp_ms > e->greatest_ms)
+        e->greatest_ms = event->timestamp_ms;
+    if (e->timeline) {
+        rc_grow(&e->events, &e->cap_events, e->n_events + 1, sizeof *e->events);
+        e->events[e->n_events++] = *event;
+        return;
+    }
+    set_clocks(e, e->greatest_ms);
+    rc_population_apply(e->population, event);
+}
+
+/* Names a bad event on stderr; with --strict it ends the run. */
+static rc_status report_bad(const struct evaluation *e, const char *path, int64_t line, const struct rc_error *bad, struct rc_error *err) {
+    if (e->strict)
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "%s:%lld: %s", path, (long long)line, bad->message);
+    fprintf(stderr, "rollcall: %s:%lld: %s; skipped\n", path, (long long)line, bad->message);
+    return RC_OK;
+}
+
+static rc_status read_file(struct evaluation *e, uint32_t dataset, const char *path, struct rc_error *err) {
+    struct rc_reader *reader;
+    if (rc_reader_open(path, RC_FILE_JSONL, 0, &reader, err) != RC_OK)
+        return RC_FAIL;
+    rc_status status = RC_OK;
+    struct rc_file_record line;
+    struct rc_error bad;
+    for (bool more = true; more && status == RC_OK;) {
+        switch (rc_reader_next(reader, &line, &bad)) {
+        case RC_FILE_END:
+            more = false;
+            continue;
+        case RC_FILE_FAIL:
+            *err = bad;
+            status = RC_FAIL;
+            continue;
+        case RC_FILE_BAD:
+            if (e->strict) {
+                *err = bad;
+                status = RC_FAIL;
+            } else {
+                fprintf(stderr, "rollcall: %s; skipped\n", bad.message);
+            }
+            continue;
+        case RC_FILE_RECORD:
+            break;
+        }
+        if (!e->timeline)
+            rc_arena_reset(&e->arena);
+        struct rc_record record = {
+            .value = rc_arena_copy(&e->arena, line.raw), .timestamp_ms = RC_NO_TIMESTAMP, .offset = line.number, .from_file = true};
+        struct rc_event event;
+        enum rc_decoded decoded = rc_decode(e->decoders[dataset], &record, &e->arena, &event, &bad);
+        if (decoded == RC_DECODED)
+            take_event(e, &event);
+        else if (decoded != RC_IGNORED)
+            status = report_bad(e, path, line.number, &bad, err);
+    }
+    rc_reader_close(reader);
+    return status;
+}
+
+/* "D=FILE", or "FILE" where there is one dataset. A file whose name holds `=` can be given as ./FILE with its dataset before it. */
+static rc_status read_events(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
+    const char *text;
+    for (size_t i = 0; (text = cli_value_at(cli, "events", i)) != NULL; i++) {
+        const char *equals = strchr(text, '=');
+        int dataset = e->catalog->n_datasets == 1 ? 0 : -1;
+        if (equals) {
+            char *id = rc_span_dup(rc_span_of(text, (size_t)(equals - text)));
+            int named = rc_catalog_dataset(e->catalog, id);
+            free(id);
+            if (named < 0 && dataset < 0)
+                return cli_usage(cli, err, "--events %s: no dataset %.*s among the definitions", text, (int)(equals - text), text);
+            if (named >= 0) {
+                dataset = named;
+                text = equals + 1;
+            }
+        }
+        if (dataset < 0)
+            return cli_usage(cli, err, "--events %s: say which dataset, as DATASET=FILE; there are %zu", text, e->catalog->n_datasets);
+        if (read_file(e, (uint32_t)dataset, text, err) != RC_OK)
+            return RC_FAIL;
+    }
+    return RC_OK;
+}
+
+/* ---- the two ways ------------------------------------------------------------------------------------------------------ */
+
+static int compare_events(const void *a, const void *b) {
+    const struct rc_event *x = a, *y = b;
+    return (x->timestamp_ms > y->timestamp_ms) - (x->timestamp_ms < y->timestamp_ms);
+}
+
+static rc_status run_timeline(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
+    if (read_events(e, cli, err) != RC_OK)
+        return RC_FAIL;
+    e->until_ms = e->greatest_ms;
+    if (cli_value(cli, "until") && cli_integer(cli, "until", &e->until_ms, err) != RC_OK)
+        return RC_FAIL;
+    if (e->n_events == 0)
+        return RC_OK;
+    qsort(e->events, e->n_events, sizeof *e->events, compare_events);
+    for (size_t i = 0; i < e->n_events && e->events[i].timestamp_ms <= e->until_ms; i++) {
+        set_clocks(e, e->events[i].timestamp_ms);
+        rc_population_apply(e->population, &e->events[i]);
+    }
+    set_clocks(e, e->until_ms < INT64_MAX ? e->until_ms + 1 : e->until_ms);
+    rc_population_advance(e->population, 0);
+    print_rows(e);
+    return RC_OK;
+}
+
+static int compare_instants(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static rc_status parse_instant(const struct cli *cli, const char *text, int64_t *out, struct rc_error *err) {
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno || end == text || *end || value == INT64_MAX)
+        return cli_usage(cli, err, "--at %s: expected an instant in milliseconds since the epoch", text);
+    *out = value;
+    return RC_OK;
+}
+
+static rc_status run_at(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
+    int64_t *instants = NULL;
+    size_t n = 0, capacity = 0;
+    const char *text;
+    rc_status status = RC_OK;
+    for (; status == RC_OK && (text = cli_value_at(cli, "at", n)) != NULL; n += status == RC_OK) {
+        rc_grow(&instants, &capacity, n + 1, sizeof *instants);
+        status = parse_instant(cli, text, &instants[n], err);
+    }
+    if (status == RC_OK)
+        status = read_events(e, cli, err);
+    if (status == RC_OK)
+        qsort(instants, n, sizeof *instants, compare_instants);
+    if (status == RC_OK && instants[0] < e->greatest_ms)
+        status = cli_usage(cli, err, "--at %lld: before the greatest timestamp of the events, %lld", (long long)instants[0],
+                           (long long)e->greatest_ms);
+    for (size_t i = 0; status == RC_OK && i < n; i++) {
+        if (i > 0 && instants[i] == instants[i - 1])
+            continue;
+        e->at_ms = instants[i];
+        set_clocks(e, instants[i] + 1);
+        rc_population_advance(e->population, 0);
+        rc_population_each_member(e->population, on_member, e);
+    }
+    if (status == RC_OK)
+        print_rows(e);
+    free(instants);
+    return status;
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------------- */
+
+static bool where_holds(void *ctx, const struct rc_event *event) {
+    return rc_plan_dataset_where(ctx, event);
+}
+
+static rc_status prepare(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
+    struct cli_texts texts = {0};
+    struct rc_catalog_builder builder;
+    size_t n;
+    const char **paths = cli_paths(cli, &n);
+    rc_catalog_builder_init(&builder);
+    rc_status status = cli_texts_read(&texts, paths, n, err);
+    if (status == RC_OK)
+        status = cli_texts_add(&texts, &builder, err);
+    if (status == RC_OK)
+        status = rc_catalog_build(&builder, &e->catalog, err);
+    rc_catalog_builder_deinit(&builder);
+    cli_texts_deinit(&texts);
+    free(paths);
+    if (status != RC_OK)
+        return RC_FAIL;
+    for (size_t d = 0; d < e->catalog->n_datasets; d++)
+        e->catalog->datasets[d].grace_ms = 0; /* nothing is in flight in a file */
+    if (rc_plan_compile(e->catalog, &e->plan, err) != RC_OK)
+        return RC_FAIL;
+    e->population = rc_population_new(e->plan, on_change, e);
+    e->decoders = rc_calloc(e->catalog->n_datasets, sizeof(struct rc_decoder *));
+    for (uint32_t d = 0; d < e->catalog->n_datasets; d++) {
+        struct rc_decoder_options options = {.dataset = d, .max_ahead_ms = -1, .as_json = true};
+        options.where_fields = rc_plan_dataset_where_fields(e->plan, d);
+        options.where = options.where_fields ? where_holds : NULL;
+        options.where_ctx = e->plan;
+        if (rc_decoder_new(&e->catalog->datasets[d], &options, &e->decoders[d], err) != RC_OK)
+            return RC_FAIL;
+    }
+    return RC_OK;
+}
+
+static void finish(struct evaluation *e) {
+    for (size_t d = 0; e->decoders && d < e->catalog->n_datasets; d++)
+        rc_decoder_free(e->decoders[d]);
+    free(e->decoders);
+    rc_population_free(e->population);
+    rc_plan_free(e->plan);
+    rc_catalog_free(e->catalog);
+    for (size_t i = 0; i < e->n_rows; i++) {
+        free(e->rows[i].namespace);
+        free(e->rows[i].id);
+    }
+    free(e->rows);
+    free(e->events);
+    rc_arena_deinit(&e->arena);
+}
+
+static rc_status run(struct cli *cli, struct rc_error *err) {
+    if (cli_expect(cli, 0, 0, err) != RC_OK)
+        return RC_FAIL;
+    if (!cli_value(cli, "file") || !cli_value(cli, "events"))
+        return cli_usage(cli, err, "eval needs definitions (-f PATH) and events (--events [DATASET=]FILE)");
+    if (cli_has(cli, "timeline") == cli_has(cli, "at"))
+        return cli_usage(cli, err, "give exactly one of --timeline and --at MS");
+    if (cli_has(cli, "until") && !cli_has(cli, "timeline"))
+        return cli_usage(cli, err, "--until goes with --timeline");
+    struct evaluation e = {.greatest_ms = INT64_MIN, .timeline = cli_has(cli, "timeline"), .strict = cli_has(cli, "strict")};
+    rc_arena_init(&e.arena, 256 << 10);
+    rc_status status = prepare(&e, cli, err);
+    if (status == RC_OK)
+        status = e.timeline ? run_timeline(&e, cli, err) : run_at(&e, cli, err);
+    finish(&e);
+    return status;
+}
+
+static const struct cli_option options[] = {
+    {"file", 'f', CLI_MANY, "PATH", "Definitions: files or folders of *.json."},
+    {"events", 0, CLI_MANY, "[DATASET=]FILE", "JSONL files of events, one or more for each dataset (.gz too; - is stdin)."},
+    {"timeline", 0, CLI_FLAG, NULL, "Prints every change of membership, ordered by since, segment, namespace, id."},
+    {"until", 0, CLI_ONE, "MS", "With --timeline: the last instant (default: the greatest timestamp of the events)."},
+    {"at", 0, CLI_ONE, "MS", "Prints the members at this instant; may be repeated."},
+    {"strict", 0, CLI_FLAG, NULL, "Ends with exit code 65 at the first bad event, instead of naming it and going on."},
+    {0},
+};
+
+const struct cli_command cli_command_eval = {
+    .name = "eval",
+    .summary = "evaluates definitions on files of events, without a broker",
+    .arguments = "",
+    .text = "Runs the engine of `ingest` on JSONL files with a virtual clock. With --timeline the events are sorted by time first; with "
+            "--at they are fed in the order of the files, as they would arrive. `grace` is ignored. Instants are milliseconds since the epoch.",
+    .options = options,
+    .examples = "rollcall eval -f definitions/ --events web=web.jsonl --timeline\n"
+                "rollcall eval -f definitions.json --events events.jsonl --at 1774760100000",
+    .no_config = true,
+    .run = run,
+};

@@ -1,0 +1,91 @@
+/* What is kept of one person: first timestamps, series, memberships as they were last emitted, and the instants at which each segment
+ * must be looked at again. Internal to common/segment.
+ *
+ * A series is a set of (timestamp, event) that only grows by union and shrinks by a pruning that commutes with union, so the order of
+ * arrival, duplicates and replays cannot change what it comes to (docs/modules/segment.md). */
+#ifndef RC_SEGMENT_PERSON_H
+#define RC_SEGMENT_PERSON_H
+
+#include "base/buf.h"
+#include "segment/plan.h"
+#include "segment/strings.h"
+
+/* Columns of equal length, in one allocation, ordered by (ts, id, value). */
+struct rc_series {
+    uint32_t plan; /* index into rc_plan.series */
+    uint32_t n, capacity;
+    int64_t *ts;    /* owned block; SESSIONS: first timestamps */
+    uint64_t *id;   /* hash of dataset and event id */
+    int64_t *value; /* number, or number of an interned string; SESSIONS: last timestamps; NULL: timestamps alone */
+    uint64_t *tie;  /* interned event id and dataset << 32; NULL unless keeps_order */
+};
+
+struct rc_realized {
+    uint32_t segment;
+    int64_t since_ms;
+};
+
+struct rc_timer {
+    uint32_t segment;
+    int64_t at_ms; /* look again at this instant; at or before `decided_ms`: a late event asks for it */
+};
+
+/* A person's place in one domain. */
+struct rc_person_domain {
+    int64_t decided_ms; /* every instant up to here has been decided; INT64_MIN: none */
+    int64_t latest_ms;  /* greatest timestamp of their events */
+    int64_t due_ms;     /* clock value at which something can be decided; RC_NEVER */
+    uint32_t heap_at;   /* position in the domain's heap + 1; 0: not in it */
+    uint32_t event_id;  /* interned id of the event applied last, + 1; 0: none */
+    int64_t event_ms;   /* its timestamp */
+};
+
+struct rc_person {
+    struct rc_series *series; /* ordered by plan index; owned */
+    uint32_t n_series, cap_series;
+    struct rc_realized *members; /* realized ones, ordered by segment; owned */
+    uint32_t n_members, cap_members;
+    struct rc_timer *timers; /* ordered by segment; owned */
+    uint32_t n_timers, cap_timers;
+    bool dirty;      /* changed since it was saved */
+    bool redefined;  /* loaded from another plan: every segment must be looked at, cause DEFINITION */
+    uint32_t number; /* position in the population */
+    uint32_t key_len;
+    char *key;        /* owned */
+    int64_t *first_ms; /* by dataset; INT64_MAX: never seen; owned block that also holds `domains` */
+    struct rc_person_domain *domains;
+};
+
+struct rc_person *rc_person_new(const struct rc_plan *plan, struct rc_span key);
+void rc_person_free(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings);
+size_t rc_person_bytes(const struct rc_person *person);
+
+/* The person's series of that plan index, or NULL. */
+const struct rc_series *rc_person_series(const struct rc_person *person, uint32_t plan);
+
+/* Adds one event's entries: `values` (n of them; for a series of timestamps alone n is ignored). Values of strings are taken over (held). Returns
+ * false, and lets go of the values, when the event is there already or can never matter. Prunes by what is decided. */
+bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings, uint32_t series, int64_t ts,
+                      uint64_t id, uint64_t tie, const int64_t *values, size_t n_values);
+
+/* Forgets what no instant after decided_ms can need. */
+void rc_person_prune(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings);
+
+/* The membership entry / timer of a segment, or NULL. */
+const struct rc_realized *rc_person_realized(const struct rc_person *person, uint32_t segment);
+void rc_person_set_realized(struct rc_person *person, uint32_t segment, bool realized, int64_t since_ms);
+/* Sets when to look at the segment again; RC_NEVER takes the timer away. */
+void rc_person_set_timer(struct rc_person *person, uint32_t segment, int64_t at_ms);
+/* Sets it to the lesser of what it is and `at_ms`. */
+void rc_person_lower_timer(struct rc_person *person, uint32_t segment, int64_t at_ms);
+
+/* An empty series with room for `n` entries, to be filled in order by the reader of a record. Borrowed until the next change. */
+struct rc_series *rc_person_restore_series(struct rc_person *person, const struct rc_plan *plan, uint32_t series, uint32_t n);
+
+/* Saved form, versioned and checksummed. */
+void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings, struct rc_buf *out);
+/* Fills a new person. POISON, and the person freed, on damaged bytes. */
+rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key, struct rc_span record,
+                           struct rc_person **out, struct rc_error *err) RC_MUST_USE;
+
+#endif

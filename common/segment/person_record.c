@@ -1,0 +1,265 @@
+/* The saved form of a person. Self-describing: what it holds is named by stable hashes, so that a record outlives the plan it was
+ * saved under. Layout (varints as in Avro, hashes and checksum 8 bytes little-endian):
+ *
+ *   'R' 'P' version · plan hash
+ *   n × (dataset, first timestamp)
+ *   n × (domain, decided, latest)
+ *   n × (segment, since)            memberships
+ *   n × (segment, at)               timers
+ *   n × (series, form, n × entry)   entry: timestamp (delta), id, [value], [event id, dataset]
+ *   XXH3 of all before */
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "base/alloc.h"
+#include "segment/person.h"
+
+#define VERSION 1
+
+enum form { FORM_TIMES = 0, FORM_NUMBERS = 1, FORM_STRINGS = 2, FORM_ORDERED = 4 /* a flag */ };
+
+/* ---- writing ---------------------------------------------------------------------------------------------------------- */
+
+static void add_hash(struct rc_buf *out, uint64_t hash) {
+    rc_buf_add(out, &hash, sizeof hash); /* little-endian machines only, as RocksDB's own numbers are not ours to read */
+}
+
+static void add_text(struct rc_buf *out, struct rc_span text) {
+    rc_buf_add_varint(out, text.len);
+    rc_buf_add_span(out, text);
+}
+
+static void encode_series(const struct rc_series *series, const struct rc_plan *plan, const struct rc_strings *strings, struct rc_buf *out) {
+    const struct rc_series_plan *p = &plan->series[series->plan];
+    bool text = p->value_slot != RC_NONE && p->value_type == RC_STRING;
+    int form = text ? FORM_STRINGS : series->value ? FORM_NUMBERS : FORM_TIMES;
+    add_hash(out, p->hash);
+    rc_buf_add_byte(out, (uint8_t)(form | (series->tie ? FORM_ORDERED : 0)));
+    rc_buf_add_varint(out, series->n);
+    int64_t before = 0;
+    for (uint32_t i = 0; i < series->n; i++) {
+        rc_buf_add_zigzag(out, (int64_t)((uint64_t)series->ts[i] - (uint64_t)before));
+        before = series->ts[i];
+        add_hash(out, series->id[i]);
+        if (text)
+            add_text(out, rc_strings_get(strings, (uint32_t)series->value[i]));
+        else if (series->value)
+            rc_buf_add_zigzag(out, series->value[i]);
+        if (series->tie) {
+            add_text(out, rc_strings_get(strings, (uint32_t)series->tie[i]));
+            add_hash(out, plan->dataset_hashes[series->tie[i] >> 32]);
+        }
+    }
+}
+
+void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings, struct rc_buf *out) {
+    size_t start = out->len;
+    rc_buf_add(out, "RP", 2);
+    rc_buf_add_byte(out, VERSION);
+    add_hash(out, person->redefined ? 0 : plan->hash);
+    size_t n = 0;
+    for (size_t d = 0; d < plan->catalog->n_datasets; d++)
+        n += person->first_ms[d] != INT64_MAX;
+    rc_buf_add_varint(out, n);
+    for (size_t d = 0; d < plan->catalog->n_datasets; d++) {
+        if (person->first_ms[d] == INT64_MAX)
+            continue;
+        add_hash(out, plan->dataset_hashes[d]);
+        rc_buf_add_zigzag(out, person->first_ms[d]);
+    }
+    rc_buf_add_varint(out, plan->n_domains);
+    for (size_t d = 0; d < plan->n_domains; d++) {
+        add_hash(out, plan->domains[d].hash);
+        rc_buf_add_zigzag(out, person->domains[d].decided_ms);
+        rc_buf_add_zigzag(out, person->domains[d].latest_ms);
+    }
+    rc_buf_add_varint(out, person->n_members);
+    for (uint32_t i = 0; i < person->n_members; i++) {
+        add_hash(out, plan->segments[person->members[i].segment].id_hash);
+        rc_buf_add_zigzag(out, person->members[i].since_ms);
+    }
+    rc_buf_add_varint(out, person->n_timers);
+    for (uint32_t i = 0; i < person->n_timers; i++) {
+        add_hash(out, plan->segments[person->timers[i].segment].id_hash);
+        rc_buf_add_zigzag(out, person->timers[i].at_ms);
+    }
+    rc_buf_add_varint(out, person->n_series);
+    for (uint32_t i = 0; i < person->n_series; i++)
+        encode_series(&person->series[i], plan, strings, out);
+    add_hash(out, XXH3_64bits(out->data + start, out->len - start));
+}
+
+/* ---- reading ---------------------------------------------------------------------------------------------------------- */
+
+static rc_status take_hash(struct rc_span *in, uint64_t *hash) {
+    struct rc_span bytes;
+    if (rc_take_bytes(in, sizeof *hash, &bytes) != RC_OK)
+        return RC_FAIL;
+    memcpy(hash, bytes.data, sizeof *hash);
+    return RC_OK;
+}
+
+static rc_status take_text(struct rc_span *in, struct rc_span *text) {
+    uint64_t len;
+    return rc_take_varint(in, &len) == RC_OK ? rc_take_bytes(in, len, text) : RC_FAIL;
+}
+
+/* One entry of a list of (hash, number). */
+static rc_status take_pair(struct rc_span *in, uint64_t *hash, int64_t *number) {
+    return take_hash(in, hash) == RC_OK ? rc_take_zigzag(in, number) : RC_FAIL;
+}
+
+struct entry {
+    int64_t ts;
+    uint64_t id;
+    int64_t number;
+    struct rc_span text, event_id;
+    uint32_t dataset; /* RC_NONE: gone from the plan */
+};
+
+static rc_status take_entry(const struct rc_plan *plan, struct rc_span *in, int form, int64_t before, struct entry *e) {
+    int64_t delta;
+    uint64_t dataset;
+    if (rc_take_zigzag(in, &delta) != RC_OK || take_hash(in, &e->id) != RC_OK)
+        return RC_FAIL;
+    e->ts = (int64_t)((uint64_t)before + (uint64_t)delta);
+    if ((form & ~FORM_ORDERED) == FORM_STRINGS && take_text(in, &e->text) != RC_OK)
+        return RC_FAIL;
+    if ((form & ~FORM_ORDERED) == FORM_NUMBERS && rc_take_zigzag(in, &e->number) != RC_OK)
+        return RC_FAIL;
+    if (form & FORM_ORDERED) {
+        if (take_text(in, &e->event_id) != RC_OK || take_hash(in, &dataset) != RC_OK)
+            return RC_FAIL;
+        e->dataset = rc_plan_find(plan, RC_NAMED_DATASET, dataset);
+    }
+    return RC_OK;
+}
+
+/* Reads one series; what this plan does not keep is read over. */
+static rc_status decode_series(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span *in, struct rc_person *person) {
+    uint64_t hash, n;
+    struct rc_span form_byte;
+    if (take_hash(in, &hash) != RC_OK || rc_take_bytes(in, 1, &form_byte) != RC_OK || rc_take_varint(in, &n) != RC_OK || n > in->len)
+        return RC_FAIL;
+    int form = (unsigned char)form_byte.data[0];
+    uint32_t index = rc_plan_find(plan, RC_NAMED_SERIES, hash);
+    if (index != RC_NONE) {
+        const struct rc_series_plan *p = &plan->series[index];
+        int want = p->value_slot != RC_NONE && p->value_type == RC_STRING           ? FORM_STRINGS
+                   : p->value_slot != RC_NONE || p->keep == RC_KEEP_SESSIONS ? FORM_NUMBERS
+                                                                                    : FORM_TIMES;
+        if (form != (want | (p->keeps_order ? FORM_ORDERED : 0)))
+            return RC_FAIL;
+    }
+    struct rc_series *series = index == RC_NONE ? NULL : rc_person_restore_series(person, plan, index, (uint32_t)n);
+    struct entry e = {0};
+    for (uint64_t i = 0; i < n; i++) {
+        int64_t before = i == 0 ? 0 : e.ts;
+        if (take_entry(plan, in, form, before, &e) != RC_OK || (i > 0 && e.ts < before))
+            return RC_FAIL;
+        if (!series || ((form & FORM_ORDERED) && e.dataset == RC_NONE))
+            continue;
+        uint32_t at = series->n++;
+        series->ts[at] = e.ts;
+        series->id[at] = e.id;
+        if (series->value)
+            series->value[at] = form & FORM_STRINGS ? (int64_t)rc_strings_hold(strings, e.text) : e.number;
+        if (series->tie)
+            series->tie[at] = rc_strings_hold(strings, e.event_id) | (uint64_t)e.dataset << 32;
+    }
+    return RC_OK;
+}
+
+static rc_status decode_datasets(const struct rc_plan *plan, struct rc_span *in, struct rc_person *person) {
+    uint64_t n, hash;
+    int64_t first;
+    if (rc_take_varint(in, &n) != RC_OK)
+        return RC_FAIL;
+    for (uint64_t i = 0; i < n; i++) {
+        if (take_pair(in, &hash, &first) != RC_OK)
+            return RC_FAIL;
+        uint32_t d = rc_plan_find(plan, RC_NAMED_DATASET, hash);
+        if (d != RC_NONE)
+            person->first_ms[d] = first;
+    }
+    return RC_OK;
+}
+
+/* A domain that the record does not know starts where the furthest one stands. */
+static rc_status decode_domains(const struct rc_plan *plan, struct rc_span *in, struct rc_person *person) {
+    uint64_t n, hash;
+    int64_t decided, latest, furthest = INT64_MIN;
+    if (rc_take_varint(in, &n) != RC_OK)
+        return RC_FAIL;
+    for (uint64_t i = 0; i < n; i++) {
+        if (take_pair(in, &hash, &decided) != RC_OK || rc_take_zigzag(in, &latest) != RC_OK)
+            return RC_FAIL;
+        furthest = decided > furthest ? decided : furthest;
+        uint32_t d = rc_plan_find(plan, RC_NAMED_DOMAIN, hash);
+        if (d != RC_NONE) {
+            person->domains[d].decided_ms = decided;
+            person->domains[d].latest_ms = latest;
+        }
+    }
+    for (size_t d = 0; d < plan->n_domains; d++)
+        if (person->domains[d].decided_ms == INT64_MIN && person->redefined)
+            person->domains[d].decided_ms = furthest;
+    return RC_OK;
+}
+
+static rc_status decode_members(const struct rc_plan *plan, struct rc_span *in, struct rc_person *person) {
+    uint64_t n, hash;
+    int64_t number;
+    for (int list = 0; list < 2; list++) {
+        if (rc_take_varint(in, &n) != RC_OK)
+            return RC_FAIL;
+        for (uint64_t i = 0; i < n; i++) {
+            if (take_pair(in, &hash, &number) != RC_OK)
+                return RC_FAIL;
+            uint32_t s = rc_plan_find(plan, RC_NAMED_SEGMENT, hash);
+            if (s == RC_NONE)
+                continue;
+            if (list == 0)
+                rc_person_set_realized(person, s, true, number);
+            else
+                rc_person_set_timer(person, s, number);
+        }
+    }
+    return RC_OK;
+}
+
+static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span in, struct rc_person *person) {
+    uint64_t plan_hash, n;
+    if (take_hash(&in, &plan_hash) != RC_OK)
+        return RC_FAIL;
+    person->redefined = plan_hash != plan->hash;
+    if (decode_datasets(plan, &in, person) != RC_OK || decode_domains(plan, &in, person) != RC_OK || decode_members(plan, &in, person) != RC_OK ||
+        rc_take_varint(&in, &n) != RC_OK)
+        return RC_FAIL;
+    for (uint64_t i = 0; i < n; i++)
+        if (decode_series(plan, strings, &in, person) != RC_OK)
+            return RC_FAIL;
+    return in.len == 0 ? RC_OK : RC_FAIL;
+}
+
+rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key, struct rc_span record,
+                           struct rc_person **out, struct rc_error *err) {
+    const size_t head = 3, tail = sizeof(uint64_t);
+    if (record.len < head + tail || memcmp(record.data, "RP", 2) != 0)
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: not a record of a person (%zu bytes)", record.len);
+    if (record.data[2] != VERSION)
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: format %d, this build reads format %d", record.data[2], VERSION);
+    uint64_t checksum;
+    memcpy(&checksum, record.data + record.len - tail, tail);
+    if (checksum != XXH3_64bits(record.data, record.len - tail))
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: checksum does not match its %zu bytes", record.len);
+    struct rc_person *person = rc_person_new(plan, key);
+    if (decode_all(plan, strings, rc_span_of(record.data + head, record.len - head - tail), person) != RC_OK) {
+        rc_person_free(person, plan, strings);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: its %zu bytes do not read as a record", record.len);
+    }
+    *out = person;
+    return RC_OK;
+}

@@ -1,0 +1,689 @@
+/* The persons of one partition and the instants at which each must be looked at again.
+ *
+ * A person is decided instant by instant, in order: the instants at which one of their events happened or a timer is due. What decides
+ * how far is written in one place, `allowed`: an instant is settled when its millisecond is over by the clock, and either time alone
+ * has passed it (less grace) or the person has an event at or after it. Deciding sooner would emit states that never were: the second
+ * event of one millisecond may still be on its way. */
+#include "segment/population.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "base/alloc.h"
+#include "codec/person_key.h"
+#include "segment/evaluate.h"
+
+#define SINCE_STEPS 10000       /* instants looked at to find since when a late event has made a change */
+#define RECORD_LIMIT (256u << 20)
+
+struct heap {
+    struct rc_person **items; /* least due first */
+    size_t n, capacity;
+};
+
+/* A change of the instant under decision. */
+struct pending_change {
+    uint32_t segment;
+    bool realized;
+    int64_t since_ms;
+    enum rc_cause cause;
+};
+
+struct rc_population {
+    const struct rc_plan *plan;
+    rc_change_fn emit;
+    void *emit_ctx;
+    struct rc_strings strings;
+    struct rc_eval eval;
+    struct rc_person **persons; /* by number; owned */
+    size_t n_persons, cap_persons;
+    uint32_t *slots; /* open addressing over keys: number + 1 */
+    size_t n_slots;
+    uint32_t *dirty; /* numbers of persons to save */
+    size_t n_dirty, cap_dirty;
+    struct heap *heaps;     /* by domain */
+    int64_t *clocks;        /* by dataset */
+    int64_t *domain_clocks; /* by domain: the least of its datasets' */
+    size_t *members;        /* by segment */
+    struct pending_change *changes;
+    size_t n_changes, cap_changes;
+    uint8_t *seen; /* working memory of the dispatch */
+    int64_t *values;
+    size_t cap_values;
+    struct rc_buf key; /* working memory */
+};
+
+/* ---- life ------------------------------------------------------------------------------------------------------------- */
+
+static void use_plan(struct rc_population *p, const struct rc_plan *plan) {
+    size_t most = 1;
+    p->plan = plan;
+    rc_eval_init(&p->eval, plan, &p->strings);
+    p->heaps = rc_calloc(plan->n_domains, sizeof *p->heaps);
+    p->clocks = rc_alloc(plan->catalog->n_datasets * sizeof *p->clocks);
+    p->domain_clocks = rc_alloc(plan->n_domains * sizeof *p->domain_clocks);
+    for (size_t d = 0; d < plan->catalog->n_datasets; d++) {
+        p->clocks[d] = INT64_MIN;
+        most = plan->dispatch[d].n_triggers > most ? plan->dispatch[d].n_triggers : most;
+    }
+    for (size_t d = 0; d < plan->n_domains; d++)
+        p->domain_clocks[d] = INT64_MIN;
+    p->members = rc_calloc(plan->n_segments, sizeof *p->members);
+    p->seen = rc_alloc(most);
+}
+
+static void forget_plan(struct rc_population *p) {
+    for (size_t d = 0; d < p->plan->n_domains; d++)
+        free(p->heaps[d].items);
+    free(p->heaps);
+    free(p->clocks);
+    free(p->domain_clocks);
+    free(p->members);
+    free(p->seen);
+    rc_eval_deinit(&p->eval);
+}
+
+struct rc_population *rc_population_new(const struct rc_plan *plan, rc_change_fn emit, void *ctx) {
+    struct rc_population *p = rc_calloc(1, sizeof *p);
+    p->emit = emit;
+    p->emit_ctx = ctx;
+    rc_strings_init(&p->strings);
+    rc_buf_init(&p->key, 1 << 20);
+    p->n_slots = 1024;
+    p->slots = rc_calloc(p->n_slots, sizeof *p->slots);
+    use_plan(p, plan);
+    return p;
+}
+
+void rc_population_free(struct rc_population *p) {
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->n_persons; i++)
+        rc_person_free(p->persons[i], p->plan, &p->strings);
+    forget_plan(p);
+    free(p->persons);
+    free(p->slots);
+    free(p->dirty);
+    free(p->changes);
+    free(p->values);
+    rc_buf_deinit(&p->key);
+    rc_strings_deinit(&p->strings);
+    free(p);
+}
+
+/* ---- the table of persons ---------------------------------------------------------------------------------------------- */
+
+static size_t find_slot(const struct rc_population *p, struct rc_span key) {
+    size_t at = XXH3_64bits(key.data, key.len) & (p->n_slots - 1);
+    for (; p->slots[at]; at = (at + 1) & (p->n_slots - 1)) {
+        const struct rc_person *person = p->persons[p->slots[at] - 1];
+        if (rc_span_equal(rc_span_of(person->key, person->key_len), key))
+            break;
+    }
+    return at;
+}
+
+static void add_person(struct rc_population *p, struct rc_person *person) {
+    if ((p->n_persons + 1) * 2 > p->n_slots) {
+        free(p->slots);
+        p->n_slots *= 2;
+        p->slots = rc_calloc(p->n_slots, sizeof *p->slots);
+        for (size_t i = 0; i < p->n_persons; i++)
+            p->slots[find_slot(p, rc_span_of(p->persons[i]->key, p->persons[i]->key_len))] = (uint32_t)i + 1;
+    }
+    rc_grow(&p->persons, &p->cap_persons, p->n_persons + 1, sizeof(struct rc_person *));
+    person->number = (uint32_t)p->n_persons;
+    p->persons[p->n_persons++] = person;
+    p->slots[find_slot(p, rc_span_of(person->key, person->key_len))] = person->number + 1;
+}
+
+static struct rc_person *find_person(const struct rc_population *p, struct rc_span key) {
+    uint32_t number = p->slots[find_slot(p, key)];
+    return number ? p->persons[number - 1] : NULL;
+}
+
+static void mark_dirty(struct rc_population *p, struct rc_person *person) {
+    if (person->dirty)
+        return;
+    person->dirty = true;
+    rc_grow(&p->dirty, &p->cap_dirty, p->n_dirty + 1, sizeof *p->dirty);
+    p->dirty[p->n_dirty++] = person->number;
+}
+
+/* ---- the heap of a domain: who is due first ---------------------------------------------------------------------------- */
+
+static void heap_place(struct heap *heap, uint32_t domain, size_t at, struct rc_person *person) {
+    heap->items[at] = person;
+    person->domains[domain].heap_at = (uint32_t)at + 1;
+}
+
+static void heap_settle(struct heap *heap, uint32_t domain, size_t at, struct rc_person *person) {
+    int64_t due = person->domains[domain].due_ms;
+    while (at > 0 && heap->items[(at - 1) / 2]->domains[domain].due_ms > due) {
+        heap_place(heap, domain, at, heap->items[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= heap->n)
+            break;
+        if (child + 1 < heap->n && heap->items[child + 1]->domains[domain].due_ms < heap->items[child]->domains[domain].due_ms)
+            child++;
+        if (heap->items[child]->domains[domain].due_ms >= due)
+            break;
+        heap_place(heap, domain, at, heap->items[child]);
+        at = child;
+    }
+    heap_place(heap, domain, at, person);
+}
+
+static void heap_set(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t due_ms) {
+    struct heap *heap = &p->heaps[domain];
+    struct rc_person_domain *place = &person->domains[domain];
+    if (place->due_ms == due_ms)
+        return;
+    place->due_ms = due_ms;
+    if (place->heap_at && due_ms == RC_NEVER) {
+        size_t at = place->heap_at - 1;
+        place->heap_at = 0;
+        struct rc_person *last = heap->items[--heap->n];
+        if (last != person)
+            heap_settle(heap, domain, at, last);
+    } else if (place->heap_at) {
+        heap_settle(heap, domain, place->heap_at - 1, person);
+    } else {
+        rc_grow(&heap->items, &heap->capacity, heap->n + 1, sizeof(struct rc_person *));
+        heap_settle(heap, domain, heap->n++, person);
+    }
+}
+
+/* ---- deciding --------------------------------------------------------------------------------------------------------- */
+
+static int64_t less(int64_t a, int64_t b) {
+    int64_t r;
+    return __builtin_sub_overflow(a, b, &r) ? INT64_MIN : r;
+}
+
+static int64_t plus(int64_t a, int64_t b) {
+    int64_t r;
+    return __builtin_add_overflow(a, b, &r) ? RC_NEVER : r;
+}
+
+/* The greatest instant that is settled for the person at the domain's clock. */
+static int64_t allowed(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
+    int64_t over = less(p->domain_clocks[domain], 1);
+    int64_t by_time = less(over, p->plan->domains[domain].grace_ms), by_event = person->domains[domain].latest_ms;
+    if (by_event > over)
+        by_event = over;
+    return by_time > by_event ? by_time : by_event;
+}
+
+/* The clock at which the earliest timer can be decided. */
+static int64_t due_clock(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
+    const struct rc_person_domain *place = &person->domains[domain];
+    int64_t first = RC_NEVER;
+    if (person->redefined)
+        return INT64_MIN;
+    for (uint32_t i = 0; i < person->n_timers; i++)
+        if (p->plan->segments[person->timers[i].segment].domain == domain && person->timers[i].at_ms < first)
+            first = person->timers[i].at_ms;
+    if (first == RC_NEVER)
+        return RC_NEVER;
+    if (first <= place->decided_ms)
+        return INT64_MIN;
+    int64_t over = plus(first, 1);
+    return first <= place->latest_ms ? over : plus(over, p->plan->domains[domain].grace_ms);
+}
+
+static struct rc_truth truth_at(struct rc_population *p, const struct rc_person *person, uint32_t segment, int64_t t) {
+    uint32_t dataset;
+    if (rc_plan_is_existence(p->plan, segment, &dataset)) {
+        int64_t first = person->first_ms[dataset];
+        return (struct rc_truth){first <= t, first <= t || first == INT64_MAX ? RC_NEVER : first};
+    }
+    if (p->eval.person != person || p->eval.t != t)
+        rc_eval_at(&p->eval, person, t);
+    return rc_eval_node(&p->eval, p->plan->segments[segment].node);
+}
+
+static void note_change(struct rc_population *p, struct rc_person *person, uint32_t segment, bool realized, int64_t since_ms, enum rc_cause cause) {
+    const struct rc_realized *now = rc_person_realized(person, segment);
+    if (!now && realized)
+        p->members[segment]++;
+    else if (now && !realized)
+        p->members[segment]--;
+    rc_person_set_realized(person, segment, realized, since_ms);
+    rc_grow(&p->changes, &p->cap_changes, p->n_changes + 1, sizeof *p->changes);
+    p->changes[p->n_changes++] = (struct pending_change){segment, realized, since_ms, cause};
+}
+
+/* Emits what the instant has brought, all as one decision. */
+static void emit_changes(struct rc_population *p, uint32_t domain, const struct rc_person *person) {
+    const struct rc_person_domain *place = &person->domains[domain];
+    for (size_t i = 0; i < p->n_changes; i++) {
+        const struct pending_change *c = &p->changes[i];
+        struct rc_change change = {
+            .person_key = rc_span_of(person->key, person->key_len),
+            .index = c->segment,
+            .realized = c->realized,
+            .since_ms = c->since_ms,
+            .cause = c->cause,
+            .event_time_ms = RC_NO_EVENT_TIME,
+            .more = i + 1 < p->n_changes,
+        };
+        change.existence = rc_plan_is_existence(p->plan, c->segment, &change.index);
+        if (c->cause == RC_CAUSE_EVENT && place->event_id) {
+            change.event_id = rc_strings_get(&p->strings, place->event_id - 1);
+            change.event_time_ms = place->event_ms;
+        }
+        p->emit(p->emit_ctx, &change);
+    }
+    p->n_changes = 0;
+}
+
+/* Since when the segment has the value it has at `to`, as far as what is kept shows it, looking from `from` on. */
+static int64_t since_when(struct rc_population *p, const struct rc_person *person, uint32_t segment, int64_t from, int64_t to, bool value) {
+    int64_t since = to;
+    bool before = !value;
+    int64_t t = from;
+    for (int step = 0; step < SINCE_STEPS && t <= to; step++) {
+        struct rc_truth truth = truth_at(p, person, segment, t);
+        if (truth.value == value && before != value)
+            since = t;
+        before = truth.value;
+        if (truth.next_ms > to)
+            return before == value ? since : to;
+        t = truth.next_ms;
+    }
+    return since;
+}
+
+/* Looks at a segment at the instant `to`, its past included since `from`: only the net difference counts. */
+static void decide_net(struct rc_population *p, struct rc_person *person, uint32_t segment, int64_t from, int64_t to, enum rc_cause cause) {
+    uint32_t dataset;
+    const struct rc_realized *now = rc_person_realized(person, segment);
+    struct rc_truth truth = truth_at(p, person, segment, to);
+    if (rc_plan_is_existence(p->plan, segment, &dataset)) {
+        int64_t first = person->first_ms[dataset];
+        if (truth.value && (!now || now->since_ms != first))
+            note_change(p, person, segment, true, first, cause);
+    } else if (truth.value != (now != NULL)) {
+        note_change(p, person, segment, truth.value, since_when(p, person, segment, from, to, truth.value), cause);
+    }
+    rc_person_set_timer(person, segment, truth.next_ms);
+}
+
+static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t to) {
+    int64_t from = person->domains[domain].decided_ms;
+    for (uint32_t s = 0; s < p->plan->n_segments; s++)
+        if (p->plan->segments[s].domain == domain)
+            decide_net(p, person, s, from > to || from == INT64_MIN ? to : from, to, RC_CAUSE_DEFINITION);
+}
+
+/* The earliest timer of the domain; RC_NEVER. */
+static int64_t earliest(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
+    int64_t first = RC_NEVER;
+    for (uint32_t i = 0; i < person->n_timers; i++)
+        if (person->timers[i].at_ms < first && p->plan->segments[person->timers[i].segment].domain == domain)
+            first = person->timers[i].at_ms;
+    return first;
+}
+
+/* Looks at every segment whose timer is `t` or earlier. The list is walked by segment, since deciding moves timers. */
+static void decide_instant(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t t) {
+    const struct rc_person_domain *place = &person->domains[domain];
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < person->n_timers;) {
+        struct rc_timer timer = person->timers[i];
+        if (timer.segment < next || timer.at_ms > t || p->plan->segments[timer.segment].domain != domain) {
+            i++;
+            continue;
+        }
+        next = timer.segment + 1;
+        bool late = timer.at_ms <= place->decided_ms;
+        enum rc_cause cause = late || place->event_ms == t ? RC_CAUSE_EVENT : RC_CAUSE_TIME;
+        if (late) {
+            decide_net(p, person, timer.segment, timer.at_ms, t, cause);
+        } else {
+            struct rc_truth truth = truth_at(p, person, timer.segment, t);
+            if (truth.value != (rc_person_realized(person, timer.segment) != NULL))
+                note_change(p, person, timer.segment, truth.value, t, cause);
+            rc_person_set_timer(person, timer.segment, truth.next_ms);
+        }
+        i = 0;
+        while (i < person->n_timers && person->timers[i].segment < next)
+            i++;
+    }
+    emit_changes(p, domain, person);
+}
+
+/* Decides every instant up to `to`, in order. */
+static void decide(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t to) {
+    struct rc_person_domain *place = &person->domains[domain];
+    p->eval.person = NULL; /* state may have changed since the last turn */
+    if (person->redefined && to != INT64_MIN) {
+        int64_t at = to > place->decided_ms ? to : place->decided_ms;
+        decide_redefined(p, domain, person, at);
+        place->decided_ms = at;
+        emit_changes(p, domain, person);
+    }
+    for (;;) {
+        int64_t t = earliest(p, domain, person);
+        if (t == RC_NEVER || (t > to && t > place->decided_ms))
+            break;
+        if (t < place->decided_ms)
+            t = place->decided_ms;
+        decide_instant(p, domain, person, t);
+        place->decided_ms = t;
+    }
+}
+
+static void redue(struct rc_population *p, uint32_t domain, struct rc_person *person) {
+    heap_set(p, domain, person, due_clock(p, domain, person));
+}
+
+/* ---- clocks ----------------------------------------------------------------------------------------------------------- */
+
+void rc_population_set_clock(struct rc_population *p, uint32_t dataset, int64_t clock_ms) {
+    if (clock_ms <= p->clocks[dataset])
+        return;
+    p->clocks[dataset] = clock_ms;
+    for (size_t d = 0; d < p->plan->n_domains; d++) {
+        const struct rc_domain *domain = &p->plan->domains[d];
+        if (!domain->datasets[dataset])
+            continue;
+        int64_t clock = INT64_MAX;
+        for (size_t i = 0; i < p->plan->catalog->n_datasets; i++)
+            if (domain->datasets[i] && p->clocks[i] < clock)
+                clock = p->clocks[i];
+        p->domain_clocks[d] = clock;
+    }
+}
+
+bool rc_population_advance(struct rc_population *p, size_t max_persons) {
+    size_t done = 0;
+    for (uint32_t d = 0; d < p->plan->n_domains; d++) {
+        struct heap *heap = &p->heaps[d];
+        while (heap->n > 0 && heap->items[0]->domains[d].due_ms <= p->domain_clocks[d] && p->domain_clocks[d] != INT64_MIN) {
+            if (max_persons && done++ == max_persons)
+                return true;
+            struct rc_person *person = heap->items[0];
+            bool redefined = person->redefined;
+            decide(p, d, person, allowed(p, d, person));
+            mark_dirty(p, person);
+            if (redefined) {
+                /* The difference is made domain by domain; the mark goes when no domain waits for it. */
+                for (uint32_t other = 0; other < p->plan->n_domains; other++)
+                    if (other != d && p->domain_clocks[other] != INT64_MIN)
+                        decide(p, other, person, allowed(p, other, person));
+                person->redefined = false;
+                for (uint32_t other = 0; other < p->plan->n_domains; other++)
+                    redue(p, other, person);
+            }
+            redue(p, d, person);
+        }
+    }
+    return false;
+}
+
+int64_t rc_population_next_due(const struct rc_population *p) {
+    int64_t next = INT64_MAX;
+    for (size_t d = 0; d < p->plan->n_domains; d++)
+        if (p->heaps[d].n > 0 && p->heaps[d].items[0]->domains[d].due_ms < next)
+            next = p->heaps[d].items[0]->domains[d].due_ms;
+    return next;
+}
+
+/* ---- events ----------------------------------------------------------------------------------------------------------- */
+
+struct application {
+    struct rc_population *population;
+    struct rc_person *person;
+    const struct rc_event *event;
+    uint64_t id;
+    uint64_t tie; /* interned event id and dataset; held for the application */
+    bool changed;
+};
+
+static int compare_numbers(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Adds one field's values to p->values from `n` on; strings become interned. */
+static size_t collect(struct rc_population *p, const struct rc_series_plan *series, struct rc_values values, size_t n) {
+    rc_grow(&p->values, &p->cap_values, n + values.n, sizeof *p->values);
+    for (uint32_t i = 0; i < values.n; i++)
+        p->values[n + i] =
+            series->value_type == RC_STRING ? (int64_t)rc_strings_hold(&p->strings, values.values[i].string) : values.values[i].number;
+    return n + values.n;
+}
+
+static size_t drop_equal(struct rc_population *p, const struct rc_series_plan *series, size_t n) {
+    if (n > 1)
+        qsort(p->values, n, sizeof *p->values, compare_numbers);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (kept > 0 && p->values[i] == p->values[kept - 1]) {
+            if (series->value_type == RC_STRING)
+                rc_strings_release(&p->strings, (uint32_t)p->values[i]);
+            continue;
+        }
+        p->values[kept++] = p->values[i];
+    }
+    return kept;
+}
+
+/* The values that the event adds to the series: of the event, or of those of its elements that satisfy the predicate by themselves. */
+static size_t event_values(struct application *a, const struct rc_series_plan *series, const struct rc_predicate *predicate) {
+    struct rc_population *p = a->population;
+    const struct rc_slots *slots = &p->plan->slots;
+    union rc_value scratch;
+    size_t n = 0;
+    if (!series->by_element)
+        return collect(p, series, rc_slot_values(slots, series->value_slot, a->event, NULL, &scratch), 0);
+    int array = slots->items[series->value_slot].element[a->event->dataset];
+    for (uint32_t k = 0; array >= 0 && k < a->event->n_elements[array]; k++) {
+        struct rc_focus focus = {.array = array, .item = k};
+        if (rc_predicate_matches(slots, predicate, a->event, &focus))
+            n = collect(p, series, rc_slot_values(slots, series->value_slot, a->event, &focus, &scratch), n);
+    }
+    return n;
+}
+
+static void apply_series(struct application *a, uint32_t index, const struct rc_predicate *predicate) {
+    struct rc_population *p = a->population;
+    const struct rc_series_plan *series = &p->plan->series[index];
+    size_t n = 0;
+    if (series->value_slot != RC_NONE) {
+        n = event_values(a, series, predicate);
+        if (series->unique_values)
+            n = drop_equal(p, series, n);
+        if (n == 0)
+            return;
+    }
+    if (!rc_person_insert(a->person, p->plan, &p->strings, index, a->event->timestamp_ms, a->id, a->tie, p->values, n))
+        return;
+    a->changed = true;
+    for (size_t i = 0; i < series->n_segments; i++)
+        rc_person_lower_timer(a->person, series->segments[i], a->event->timestamp_ms);
+}
+
+static void apply_trigger(void *ctx, const struct rc_trigger *trigger) {
+    struct application *a = ctx;
+    const struct rc_plan *plan = a->population->plan;
+    const struct rc_predicate *predicate = plan->predicates[trigger->predicate];
+    int whole = -1; /* does the predicate hold for the event as a whole? not known yet */
+    for (size_t i = 0; i < trigger->n_series; i++) {
+        if (!plan->series[trigger->series[i]].by_element) {
+            if (whole < 0)
+                whole = rc_predicate_matches(&plan->slots, predicate, a->event, NULL);
+            if (!whole)
+                continue;
+        }
+        apply_series(a, trigger->series[i], predicate);
+    }
+}
+
+/* Before an event goes in, what the person's earlier instants owe is decided without it: pruning that the event brings about must
+ * not touch what they still need. */
+static void decide_before(struct rc_population *p, struct rc_person *person, const struct rc_event *event) {
+    for (uint32_t d = 0; d < p->plan->n_domains; d++) {
+        if (!p->plan->domains[d].datasets[event->dataset] || event->timestamp_ms > p->domain_clocks[d])
+            continue;
+        struct rc_person_domain *place = &person->domains[d];
+        if (place->due_ms == RC_NEVER || event->timestamp_ms <= place->decided_ms)
+            continue;
+        decide(p, d, person, event->timestamp_ms - 1);
+    }
+}
+
+static void note_event(struct rc_population *p, struct rc_person *person, const struct application *a) {
+    const struct rc_event *event = a->event;
+    for (uint32_t d = 0; d < p->plan->n_domains; d++) {
+        if (!p->plan->domains[d].datasets[event->dataset])
+            continue;
+        struct rc_person_domain *place = &person->domains[d];
+        if (event->timestamp_ms > place->latest_ms)
+            place->latest_ms = event->timestamp_ms;
+        if (place->event_id)
+            rc_strings_release(&p->strings, place->event_id - 1);
+        rc_strings_share(&p->strings, (uint32_t)a->tie);
+        place->event_id = (uint32_t)a->tie + 1;
+        place->event_ms = event->timestamp_ms;
+    }
+}
+
+bool rc_population_apply(struct rc_population *p, const struct rc_event *event) {
+    const struct rc_dispatch *dispatch = &p->plan->dispatch[event->dataset];
+    rc_buf_reset(&p->key);
+    if (rc_person_key_add(&p->key, event->namespace, event->person_id) != RC_OK)
+        return false;
+    struct rc_person *person = find_person(p, rc_buf_span(&p->key));
+    if (!person) {
+        person = rc_person_new(p->plan, rc_buf_span(&p->key));
+        add_person(p, person);
+    }
+    decide_before(p, person, event);
+    struct application a = {.population = p, .person = person, .event = event};
+    a.id = XXH3_64bits_withSeed(event->event_id.data, event->event_id.len, p->plan->dataset_hashes[event->dataset]);
+    a.tie = rc_strings_hold(&p->strings, event->event_id) | (uint64_t)event->dataset << 32;
+    rc_plan_dispatch(p->plan, event, p->seen, apply_trigger, &a);
+    if (event->timestamp_ms < person->first_ms[event->dataset]) {
+        person->first_ms[event->dataset] = event->timestamp_ms;
+        for (size_t i = 0; i < dispatch->n_born; i++)
+            rc_person_lower_timer(person, dispatch->born[i], event->timestamp_ms);
+        a.changed = true;
+    }
+    if (a.changed) {
+        note_event(p, person, &a);
+        mark_dirty(p, person);
+    }
+    for (uint32_t d = 0; d < p->plan->n_domains; d++)
+        if (p->plan->domains[d].datasets[event->dataset])
+            redue(p, d, person);
+    rc_strings_release(&p->strings, (uint32_t)a.tie);
+    return a.changed;
+}
+
+/* ---- saving and loading ------------------------------------------------------------------------------------------------ */
+
+void rc_population_save(struct rc_population *p, rc_record_fn write, void *ctx) {
+    struct rc_buf record;
+    rc_buf_init(&record, RECORD_LIMIT);
+    for (size_t i = 0; i < p->n_dirty; i++) {
+        struct rc_person *person = p->persons[p->dirty[i]];
+        rc_person_prune(person, p->plan, &p->strings);
+        rc_buf_reset(&record);
+        rc_person_encode(person, p->plan, &p->strings, &record);
+        write(ctx, rc_span_of(person->key, person->key_len), rc_buf_span(&record));
+        person->dirty = false;
+    }
+    p->n_dirty = 0;
+    rc_buf_deinit(&record);
+}
+
+rc_status rc_population_load(struct rc_population *p, struct rc_span person_key, struct rc_span record, struct rc_error *err) {
+    struct rc_person *person;
+    if (find_person(p, person_key))
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: the same person twice");
+    if (rc_person_decode(p->plan, &p->strings, person_key, record, &person, err) != RC_OK)
+        return RC_FAIL;
+    add_person(p, person);
+    for (uint32_t i = 0; i < person->n_members; i++)
+        p->members[person->members[i].segment]++;
+    for (uint32_t d = 0; d < p->plan->n_domains; d++)
+        redue(p, d, person);
+    return RC_OK;
+}
+
+void rc_population_replan(struct rc_population *p, const struct rc_plan *plan) {
+    const struct rc_plan *old = p->plan;
+    struct rc_person **persons = p->persons;
+    size_t n = p->n_persons;
+    int64_t *clocks = rc_alloc(plan->catalog->n_datasets * sizeof *clocks);
+    for (size_t d = 0; d < plan->catalog->n_datasets; d++) {
+        uint32_t was = rc_plan_find(old, RC_NAMED_DATASET, plan->dataset_hashes[d]);
+        clocks[d] = was == RC_NONE ? INT64_MIN : p->clocks[was];
+    }
+    /* Every person goes through its saved form: one way to carry state from plan to plan, the one that a restart takes. */
+    struct rc_population *next = rc_population_new(plan, p->emit, p->emit_ctx);
+    struct rc_buf record;
+    rc_buf_init(&record, RECORD_LIMIT);
+    for (size_t i = 0; i < n; i++) {
+        struct rc_error err;
+        rc_buf_reset(&record);
+        rc_person_encode(persons[i], old, &p->strings, &record);
+        if (rc_population_load(next, rc_span_of(persons[i]->key, persons[i]->key_len), rc_buf_span(&record), &err) != RC_OK)
+            abort(); /* our own bytes of a moment ago */
+        if (persons[i]->dirty)
+            mark_dirty(next, next->persons[next->n_persons - 1]);
+    }
+    rc_buf_deinit(&record);
+    for (uint32_t d = 0; d < plan->catalog->n_datasets; d++)
+        rc_population_set_clock(next, d, clocks[d]);
+    free(clocks);
+    struct rc_population swap = *p;
+    *p = *next;
+    *next = swap;
+    p->eval.strings = &p->strings;
+    next->eval.strings = &next->strings;
+    rc_population_free(next);
+}
+
+/* ---- looking in -------------------------------------------------------------------------------------------------------- */
+
+size_t rc_population_persons(const struct rc_population *p) {
+    return p->n_persons;
+}
+
+size_t rc_population_bytes(const struct rc_population *p) {
+    size_t bytes = p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes + p->strings.n * 40;
+    for (size_t i = 0; i < p->n_persons; i++)
+        bytes += rc_person_bytes(p->persons[i]);
+    return bytes;
+}
+
+size_t rc_population_members(const struct rc_population *p, uint32_t segment) {
+    return p->members[segment];
+}
+
+static void visit_members(const struct rc_population *p, const struct rc_person *person, rc_member_fn visit, void *ctx) {
+    for (uint32_t i = 0; i < person->n_members; i++)
+        if (person->members[i].segment < p->plan->catalog->n_segments)
+            visit(ctx, rc_span_of(person->key, person->key_len), person->members[i].segment, person->members[i].since_ms);
+}
+
+bool rc_population_person(const struct rc_population *p, struct rc_span person_key, rc_member_fn visit, void *ctx) {
+    const struct rc_person *person = find_person(p, person_key);
+    if (person)
+        visit_members(p, person, visit, ctx);
+    return person != NULL;
+}
+
+void rc_population_each_member(const struct rc_population *p, rc_member_fn visit, void *ctx) {
+    for (size_t i = 0; i < p->n_persons; i++)
+        visit_members(p, p->persons[i], visit, ctx);
+}
