@@ -65,6 +65,12 @@ struct rc_kafka_source {
     struct rc_error failure;
     bool closing;
     struct asker asker;
+    /* Against the embedded broker: the topics subscribed to, whose partitions are all ours (see take_all). */
+    bool alone;
+    char **topics;
+    size_t n_topics;
+    bool settled;             /* all of them exist and are assigned */
+    int64_t looked_at_mono_ms; /* when the broker was asked for them last */
 };
 
 /* ---- entries ---- */
@@ -183,6 +189,7 @@ static struct rc_source_partition *to_partitions(const rd_kafka_topic_partition_
     return partitions;
 }
 
+/* Gives `list` to librdkafka, starting where the caller says. */
 static void on_assigned(struct rc_kafka_source *source, rd_kafka_topic_partition_list_t *list) {
     struct rc_source_partition *partitions = to_partitions(list, source);
     size_t n = (size_t)list->cnt;
@@ -233,6 +240,58 @@ static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
         rc_log(RC_LOG_ERROR, "rebalance failed", rc_f_str("source", source->name), rc_f_str("err", rd_kafka_err2str(code)));
         rd_kafka_assign(rk, NULL);
     }
+}
+
+/* ---- alone ----
+ * The embedded broker takes seconds over each change of a group, and holds only this process's consumers: one to a group. So there the member
+ * takes all partitions of its topics itself, with the same steps as in a group. */
+
+static void give_all_back(struct rc_kafka_source *source) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->n);
+    for (size_t i = 0; i < source->n; i++)
+        rd_kafka_topic_partition_list_add(list, source->entries[i].topic, source->entries[i].partition);
+    if (list->cnt > 0)
+        on_revoked(source, list);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void take_all(struct rc_kafka_source *source) {
+    int64_t now = rc_clock_monotonic_ms();
+    if (source->settled || now - source->looked_at_mono_ms < 100)
+        return;
+    source->looked_at_mono_ms = now;
+    const struct rd_kafka_metadata *metadata;
+    if (rd_kafka_metadata(source->rk, 1, NULL, &metadata, ASK_TIMEOUT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    size_t found = 0;
+    for (size_t i = 0; i < source->n_topics; i++)
+        for (int j = 0; j < metadata->topic_cnt; j++)
+            if (strcmp(metadata->topics[j].topic, source->topics[i]) == 0 && metadata->topics[j].partition_cnt > 0) {
+                found++;
+                rd_kafka_topic_partition_list_add_range(list, source->topics[i], 0, metadata->topics[j].partition_cnt - 1);
+            }
+    rd_kafka_metadata_destroy(metadata);
+    source->settled = found == source->n_topics;
+    bool changed = (size_t)list->cnt != source->n;
+    for (int i = 0; !changed && i < list->cnt; i++)
+        changed = !find(source, list->elems[i].topic, list->elems[i].partition);
+    if (changed) {
+        give_all_back(source);
+        on_assigned(source, list);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void subscribe_alone(struct rc_kafka_source *source, const char *const *topics, size_t n) {
+    for (size_t i = 0; i < source->n_topics; i++)
+        free(source->topics[i]);
+    source->topics = rc_realloc(source->topics, (n + 1) * sizeof *source->topics);
+    for (size_t i = 0; i < n; i++)
+        source->topics[i] = rc_strdup(topics[i]);
+    source->n_topics = n;
+    source->settled = false;
+    source->looked_at_mono_ms = 0;
 }
 
 /* ---- the asker ---- */
@@ -371,13 +430,14 @@ rc_status rc_source_open(const struct rc_config *config, const struct rc_source_
         .revoked = options->revoked,
         .ctx = options->ctx,
         .wake_fd = options->wake_fd,
+        .alone = options->group != NULL && embedded,
         .last = SIZE_MAX,
         .generation = 1,
     };
     rd_kafka_conf_set_opaque(conf, source);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
-    if (options->group)
+    if (options->group && !embedded)
         rd_kafka_conf_set_rebalance_cb(conf, rebalance);
     if (rc_client_new(RD_KAFKA_CONSUMER, conf, &source->rk, err) != RC_OK) {
         free(source->name);
@@ -430,7 +490,9 @@ void rc_source_close(struct rc_kafka_source *source) {
         rd_kafka_topic_partition_list_destroy(source->asker.answer);
     pthread_mutex_destroy(&source->asker.lock);
     pthread_cond_destroy(&source->asker.changed);
-    if (source->grouped)
+    if (source->alone)
+        give_all_back(source);
+    else if (source->grouped)
         leave_group(source);
     if (source->wake_fd >= 0)
         rd_kafka_queue_io_event_enable(source->queue, -1, NULL, 0);
@@ -438,12 +500,19 @@ void rc_source_close(struct rc_kafka_source *source) {
     rd_kafka_consumer_close(source->rk);
     rd_kafka_destroy(source->rk);
     forget_all(source);
+    for (size_t i = 0; i < source->n_topics; i++)
+        free(source->topics[i]);
+    free(source->topics);
     free(source->entries);
     free(source->name);
     free(source);
 }
 
 rc_status rc_source_subscribe(struct rc_kafka_source *source, const char *const *topics, size_t n, struct rc_error *err) {
+    if (source->alone) {
+        subscribe_alone(source, topics, n);
+        return RC_OK;
+    }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
     for (size_t i = 0; i < n; i++)
         rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
@@ -528,6 +597,8 @@ static enum rc_polled take_error(struct rc_kafka_source *source, rd_kafka_messag
 enum rc_polled rc_source_poll(struct rc_kafka_source *source, int timeout_ms, struct rc_message *out, struct rc_error *err) {
     if (source->asker.busy)
         take_answer(source);
+    if (source->alone && !source->settled)
+        take_all(source);
     if (source->failed) {
         *err = source->failure;
         return RC_POLLED_ERROR;
