@@ -11,7 +11,14 @@
 #include "producers/schema.h"
 #include "producers/timing.h"
 
-enum kind { KIND_UNUSED, KIND_TEXT, KIND_LONG, KIND_NUMBER, KIND_BOOLEAN, KIND_INSTANT /* of the Avro schema's unit */ };
+enum kind {
+    KIND_UNUSED,
+    KIND_TEXT,
+    KIND_LONG,
+    KIND_NUMBER,
+    KIND_BOOLEAN,
+    KIND_INSTANT /* of the Avro schema's unit */
+};
 
 /* Where a value goes: the steps from the root, and which of their values are arrays in the Avro schema. */
 struct place {
@@ -113,7 +120,8 @@ static void add_time_places(struct rc_converter *converter, const struct rc_sour
     *time = (struct time_place){.unit = converter->dataset->timestamp_unit};
     place_push_path(&time->place, &source->path);
     if (converter->avro) {
-        enum rc_schema_kind kind = rc_schema_at(&converter->schema, time->place.names, time->place.n, time->place.arrays);
+        enum rc_schema_kind kind =
+            rc_schema_at(&converter->schema, time->place.names, time->place.n, time->place.arrays);
         if (kind == RC_SCHEMA_MILLIS)
             time->unit = RC_UNIT_MS;
         else if (kind == RC_SCHEMA_MICROS)
@@ -134,8 +142,8 @@ static bool source_names(const struct rc_source *source, const char *text) {
 
 /* ---- life ------------------------------------------------------------------------------------------------------------ */
 
-rc_status rc_converter_new(const struct rc_dataset *dataset, const struct rc_converter_options *options, struct rc_converter **out,
-                           struct rc_error *err) {
+rc_status rc_converter_new(const struct rc_dataset *dataset, const struct rc_converter_options *options,
+                           struct rc_converter **out, struct rc_error *err) {
     const struct {
         const char *what;
         const struct rc_source *source;
@@ -145,10 +153,11 @@ rc_status rc_converter_new(const struct rc_dataset *dataset, const struct rc_con
                    {"event id", &dataset->event_id, dataset->has_event_id}};
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
         if (sources[i].needed && !fillable(sources[i].source))
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_USAGE,
-                                "dataset %s: its %s comes from the Kafka record's key or headers, which files do not have; "
-                                "give the source a path as well (\"first_of\"), or send with a program of your own",
-                                dataset->id, sources[i].what);
+            return rc_error_set(
+                err, RC_CLASS_FATAL, RC_EXIT_USAGE,
+                "dataset %s: its %s comes from the Kafka record's key or headers, which files do not have; "
+                "give the source a path as well (\"first_of\"), or send with a program of your own",
+                dataset->id, sources[i].what);
     struct rc_converter *converter = rc_calloc(1, sizeof *converter);
     converter->dataset = dataset;
     converter->zone = options->zone ? options->zone : dataset->timezone;
@@ -158,8 +167,8 @@ rc_status rc_converter_new(const struct rc_dataset *dataset, const struct rc_con
         const char *name = dataset->schema_file ? dataset->schema_file : dataset->id;
         rc_status status = RC_OK;
         if (!dataset->schema)
-            status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "dataset %s: format avro, but no \"schema\" to write records with",
-                                  dataset->id);
+            status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                                  "dataset %s: format avro, but no \"schema\" to write records with", dataset->id);
         if (status == RC_OK)
             status = rc_schema_init(&converter->schema, dataset->schema, name, err);
         if (status == RC_OK)
@@ -236,7 +245,8 @@ static void find_column(const struct rc_converter *converter, struct column *col
     const struct rc_field *by_path = NULL, *by_name = NULL;
     place_push_text(&column->place, column->name);
     bool time = source_names(&dataset->timestamp, column->name);
-    bool source = time || source_names(&dataset->person_id, column->name) || source_names(&dataset->person_namespace, column->name) ||
+    bool source = time || source_names(&dataset->person_id, column->name) ||
+                  source_names(&dataset->person_namespace, column->name) ||
                   (dataset->has_event_id && source_names(&dataset->event_id, column->name));
     for (size_t i = 0; i < dataset->n_fields; i++) {
         if (!by_path && field_is_at(dataset, &dataset->fields[i], &column->place))
@@ -369,8 +379,9 @@ static json_t *cell_value(const struct rc_converter *converter, const struct col
 }
 
 static const char *kind_name(enum kind kind) {
-    static const char *const names[] = {[KIND_UNUSED] = "nothing",  [KIND_TEXT] = "text",       [KIND_LONG] = "a 64-bit integer",
-                                        [KIND_NUMBER] = "a number", [KIND_BOOLEAN] = "true or false", [KIND_INSTANT] = "a time"};
+    static const char *const names[] = {[KIND_UNUSED] = "nothing",        [KIND_TEXT] = "text",
+                                        [KIND_LONG] = "a 64-bit integer", [KIND_NUMBER] = "a number",
+                                        [KIND_BOOLEAN] = "true or false", [KIND_INSTANT] = "a time"};
     return names[kind];
 }
 
@@ -412,10 +423,11 @@ static rc_status convert_cells(struct rc_converter *converter, json_t *cells, js
             continue;
         json_t *value = cell_value(converter, column, text);
         if (!value)
-            return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "column %s: found \"%.80s\", expected %s", name, text,
-                                kind_name(column->kind));
+            return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "column %s: found \"%.80s\", expected %s", name,
+                                text, kind_name(column->kind));
         if (!put(tree, &column->place, value))
-            return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "column %s: another column already stands at its path or above it", name);
+            return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
+                                "column %s: another column already stands at its path or above it", name);
     }
     return RC_OK;
 }
@@ -441,7 +453,8 @@ static json_t *holder_of(json_t *tree, const struct place *place, json_t **value
 }
 
 /* The first place with a value: not null, no empty text. */
-static const struct time_place *time_of(const struct rc_converter *converter, json_t *tree, json_t **holder, json_t **value) {
+static const struct time_place *time_of(const struct rc_converter *converter, json_t *tree, json_t **holder,
+                                        json_t **value) {
     for (size_t i = 0; i < converter->n_times; i++) {
         *holder = holder_of(tree, &converter->times[i].place, value);
         if (*holder && !json_is_null(*value) && !(json_is_string(*value) && json_string_length(*value) == 0))
@@ -450,7 +463,8 @@ static const struct time_place *time_of(const struct rc_converter *converter, js
     return NULL;
 }
 
-static void write_time(const struct rc_converter *converter, const struct time_place *time, json_t *holder, bool was_text, int64_t at_ms) {
+static void write_time(const struct rc_converter *converter, const struct time_place *time, json_t *holder,
+                       bool was_text, int64_t at_ms) {
     const char *name = time->place.names[time->place.n - 1];
     bool as_text = time->unit == RC_UNIT_RFC3339 || (converter->avro ? time->as_text : was_text);
     struct rc_buf text;
@@ -471,7 +485,8 @@ static void settle_time(const struct rc_converter *converter, json_t *tree, bool
     char digits[24];
     struct rc_span text = rc_span_of(json_string_value(value), json_string_length(value));
     if (json_is_integer(value))
-        text = rc_span_of(digits, (size_t)snprintf(digits, sizeof digits, "%" JSON_INTEGER_FORMAT, json_integer_value(value)));
+        text = rc_span_of(digits,
+                          (size_t)snprintf(digits, sizeof digits, "%" JSON_INTEGER_FORMAT, json_integer_value(value)));
     bool integer = false;
     if (text.len > 0 && memchr(text.data, '\0', text.len) == NULL)
         (void)is_number(text.data, &integer);
@@ -511,8 +526,8 @@ bool rc_converter_has_time(const struct rc_converter *converter) {
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------ */
 
-rc_status rc_convert_row(struct rc_converter *converter, enum rc_file_format format, const struct rc_file_record *row, json_t **out,
-                         struct rc_error *err) {
+rc_status rc_convert_row(struct rc_converter *converter, enum rc_file_format format, const struct rc_file_record *row,
+                         json_t **out, struct rc_error *err) {
     json_t *tree;
     if (format == RC_FILE_CSV) {
         tree = json_object();
@@ -541,13 +556,15 @@ static int add_text(const char *text, size_t len, void *out) {
     return rc_buf_add(out, text, len) == RC_OK ? 0 : -1;
 }
 
-rc_status rc_convert_value(const struct rc_converter *converter, const json_t *tree, struct rc_buf *out, struct rc_error *err) {
+rc_status rc_convert_value(const struct rc_converter *converter, const json_t *tree, struct rc_buf *out,
+                           struct rc_error *err) {
     size_t before = out->len;
     if (!converter->avro) {
         if (json_dump_callback(tree, add_text, out, JSON_COMPACT) == 0)
             return RC_OK;
         out->len = before;
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "record too large: its JSON is over %zu bytes", out->limit);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "record too large: its JSON is over %zu bytes",
+                            out->limit);
     }
     if (converter->schema_id != RC_FRAMING_NO_ID && rc_framing_add(out, converter->schema_id) != RC_OK)
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "record too large");

@@ -28,8 +28,8 @@ struct rc_converter_options {
 
 /* `dataset` is borrowed for the converter's life. Fails (FATAL, exit 78) on an Avro dataset without a usable schema, and (USAGE) when person or
  * event id come from the Kafka record alone, which files do not have. */
-rc_status rc_converter_new(const struct rc_dataset *dataset, const struct rc_converter_options *options, struct rc_converter **out,
-                           struct rc_error *err) RC_MUST_USE;
+rc_status rc_converter_new(const struct rc_dataset *dataset, const struct rc_converter_options *options,
+                           struct rc_converter **out, struct rc_error *err) RC_MUST_USE;
 void rc_converter_free(struct rc_converter *converter);
 
 /* Whether `row.raw` may be sent as it is when it decodes: JSONL to a JSON topic, Avro of the very schema (`file_schema`) to a plain Avro
@@ -38,11 +38,12 @@ bool rc_converter_takes_raw(struct rc_converter *converter, enum rc_file_format 
 
 /* A row as a tree in the dataset's shape: CSV texts typed and put under their paths, times in the dataset's form (local ones made
  * absolute). `*out` owned by the caller (json_decref). POISON, with column or path, on a text that its type does not take. */
-rc_status rc_convert_row(struct rc_converter *converter, enum rc_file_format format, const struct rc_file_record *row, json_t **out,
-                         struct rc_error *err) RC_MUST_USE;
+rc_status rc_convert_row(struct rc_converter *converter, enum rc_file_format format, const struct rc_file_record *row,
+                         json_t **out, struct rc_error *err) RC_MUST_USE;
 
 /* Writes another time into the tree, where the dataset reads it. Fails when there is no value to be replaced. */
-rc_status rc_convert_time(const struct rc_converter *converter, json_t *tree, int64_t at_ms, struct rc_error *err) RC_MUST_USE;
+rc_status rc_convert_time(const struct rc_converter *converter, json_t *tree, int64_t at_ms, struct rc_error *err)
+    RC_MUST_USE;
 
 /* What a written time can say at its coarsest: RC_UNIT_S when one of the places is in seconds. For struct rc_timing. */
 enum rc_time_unit rc_converter_unit(const struct rc_converter *converter);
@@ -51,7 +52,8 @@ enum rc_time_unit rc_converter_unit(const struct rc_converter *converter);
 bool rc_converter_has_time(const struct rc_converter *converter);
 
 /* Appends the tree as a record's value: JSON text, or an Avro datum with its framing. */
-rc_status rc_convert_value(const struct rc_converter *converter, const json_t *tree, struct rc_buf *out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_convert_value(const struct rc_converter *converter, const json_t *tree, struct rc_buf *out,
+                           struct rc_error *err) RC_MUST_USE;
 
 /* Names of columns seen so far that go nowhere (Avro); each is returned once, then NULL. Borrowed for the converter's life. */
 const char *rc_converter_unused_column(struct rc_converter *converter);

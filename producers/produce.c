@@ -43,7 +43,7 @@ struct run {
     bool moved; /* shift or pace: times are rewritten */
     struct rc_timing timing;
 
-    struct rc_arena arena;                      /* one row's event */
+    struct rc_arena arena;             /* one row's event */
     struct rc_buf key, value, scratch; /* one row's */
 
     /* Where a chunk may end: not between two events of one person and millisecond. */
@@ -89,7 +89,8 @@ static rc_status open_registry(struct run *run, int32_t *schema_id, struct rc_er
     const char *url = rc_config_text(run->options->config, "registry.url");
     if (!*url)
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
-                            "dataset %s has \"framing\": \"confluent\"; set registry.url to the schema registry", run->dataset->id);
+                            "dataset %s has \"framing\": \"confluent\"; set registry.url to the schema registry",
+                            run->dataset->id);
     if (!run->dataset->schema)
         return RC_OK; /* the converter says what is wrong */
     if (rc_registry_open(url, 0, &run->registry, err) != RC_OK)
@@ -106,22 +107,27 @@ static rc_status set_up(struct run *run, struct rc_error *err) {
     const struct rc_produce_options *options = run->options;
     int index = rc_catalog_dataset(options->catalog, options->dataset);
     if (index < 0)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_DATA,
-                            "no dataset \"%s\": apply its definition first (rollcall apply -f FILE), or name it with -f FILE", options->dataset);
+        return rc_error_set(
+            err, RC_CLASS_FATAL, RC_EXIT_DATA,
+            "no dataset \"%s\": apply its definition first (rollcall apply -f FILE), or name it with -f FILE",
+            options->dataset);
     run->dataset = &options->catalog->datasets[index];
     run->moved = options->shift_now || options->pace_ms > 0;
     if (options->rate > 0 && options->pace_ms > 0)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_USAGE, "--rate and --pace exclude each other: with --pace the times say when to send");
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_USAGE,
+                            "--rate and --pace exclude each other: with --pace the times say when to send");
     struct rc_converter_options converter = {0};
     if (options->time_zone && rc_timezone_load(options->time_zone, &converter.zone, err) != RC_OK) {
         err->exit_code = RC_EXIT_USAGE;
         return rc_error_prefix(err, "--time-zone");
     }
-    if (open_registry(run, &converter.schema_id, err) != RC_OK || rc_converter_new(run->dataset, &converter, &run->converter, err) != RC_OK)
+    if (open_registry(run, &converter.schema_id, err) != RC_OK ||
+        rc_converter_new(run->dataset, &converter, &run->converter, err) != RC_OK)
         return RC_FAIL;
     if ((options->sort || run->moved) && !rc_converter_has_time(run->converter))
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_USAGE,
-                            "dataset %s takes its timestamps from Kafka's own, which are the time of sending: --sort, --shift and --pace "
+                            "dataset %s takes its timestamps from Kafka's own, which are the time of sending: --sort, "
+                            "--shift and --pace "
                             "have nothing to work on",
                             run->dataset->id);
     if (open_decoder(run, (uint32_t)index, err) != RC_OK)
@@ -149,7 +155,8 @@ static void tear_down(struct run *run) {
 /* ---- one row --------------------------------------------------------------------------------------------------------- */
 
 /* Decodes the record as ingest will: fills run->key and the time. */
-static enum rc_decoded judge(struct run *run, struct rc_span value, int64_t number, int64_t *at_ms, struct rc_error *err) {
+static enum rc_decoded judge(struct run *run, struct rc_span value, int64_t number, int64_t *at_ms,
+                             struct rc_error *err) {
     struct rc_record record = {.value = value,
                                .timestamp_ms = run->moved ? RC_NO_TIMESTAMP : rc_clock_wall_ms(),
                                .topic = run->dataset->topic,
@@ -161,15 +168,16 @@ static enum rc_decoded judge(struct run *run, struct rc_span value, int64_t numb
         return decoded;
     rc_buf_reset(&run->key);
     if (rc_person_key_add(&run->key, event.namespace, event.person_id) != RC_OK) {
-        (void)rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "bad person: namespace and id are over %zu bytes", run->key.limit);
+        (void)rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "bad person: namespace and id are over %zu bytes",
+                           run->key.limit);
         return RC_BAD;
     }
     *at_ms = event.timestamp_ms;
     return RC_DECODED;
 }
 
-static enum rc_decoded prepare(struct run *run, enum rc_file_format format, bool raw, const struct rc_file_record *row, struct ready *out,
-                               struct rc_error *err) {
+static enum rc_decoded prepare(struct run *run, enum rc_file_format format, bool raw, const struct rc_file_record *row,
+                               struct ready *out, struct rc_error *err) {
     *out = (struct ready){.value = row->raw};
     if (raw && !run->moved) {
         enum rc_decoded decoded = judge(run, row->raw, row->number, &out->at_ms, err);
@@ -228,9 +236,11 @@ static rc_status hold_pace(struct run *run, int64_t at_ms, struct rc_error *err)
     return RC_OK;
 }
 
-static rc_status send_one(struct run *run, int64_t at_ms, struct rc_span key, struct rc_span value, struct rc_error *err) {
+static rc_status send_one(struct run *run, int64_t at_ms, struct rc_span key, struct rc_span value,
+                          struct rc_error *err) {
     bool sorted = run->options->sort || run->options->pace_ms > 0;
-    bool same = run->sent > 0 && at_ms == run->last_at_ms && (sorted || rc_span_equal(key, rc_buf_span(&run->last_key)));
+    bool same =
+        run->sent > 0 && at_ms == run->last_at_ms && (sorted || rc_span_equal(key, rc_buf_span(&run->last_key)));
     if (!same) {
         if (run->options->pace_ms > 0 && hold_pace(run, at_ms, err) != RC_OK)
             return RC_FAIL;
@@ -319,7 +329,8 @@ static rc_status read_file(struct run *run, const char *path, struct rc_error *e
         case RC_AGAIN: status = RC_FAIL; break;
         }
         for (const char *column; (column = rc_converter_unused_column(run->converter)) != NULL;)
-            rc_log(RC_LOG_WARN, "column left out: the schema has no such path", rc_f_str("file", name), rc_f_str("column", column));
+            rc_log(RC_LOG_WARN, "column left out: the schema has no such path", rc_f_str("file", name),
+                   rc_f_str("column", column));
         if (rc_progress_due(&run->progress, run->result->rows)) {
             int64_t bytes, total;
             rc_reader_progress(reader, &bytes, &total);
@@ -389,7 +400,8 @@ static int64_t size_of_files(const struct rc_produce_options *options) {
     return total;
 }
 
-rc_status rc_produce_run(const struct rc_produce_options *options, struct rc_produce_result *result, struct rc_error *err) {
+rc_status rc_produce_run(const struct rc_produce_options *options, struct rc_produce_result *result,
+                         struct rc_error *err) {
     *result = (struct rc_produce_result){0};
     struct run run = {.options = options, .result = result};
     rc_arena_init(&run.arena, 64 * 1024);

@@ -21,13 +21,13 @@ struct rc_produce_options {
     const char *dataset;              /* --dataset */
     const char *const *files;         /* "-": stdin; the form is told by the name, else by the first bytes; borrowed */
     size_t n_files;
-    double rate;           /* --rate: records per second, at most; 0: as fast as it goes */
-    bool shift_now;        /* --shift now: timestamps move by one amount so that the last is now */
-    bool sort;             /* --sort: by time; rows of one time stay in the order of the files */
-    int64_t pace_ms;       /* --pace: see producers/timing.h; implies sort, stands before shift; 0: not */
-    const char *time_zone; /* --time-zone: of local times without an offset; NULL: the dataset's `timezone` */
-    bool strict;           /* --strict: the first bad row ends the run with exit 65 */
-    bool quiet;            /* no progress on stderr (bad rows are named all the same) */
+    double rate;                /* --rate: records per second, at most; 0: as fast as it goes */
+    bool shift_now;             /* --shift now: timestamps move by one amount so that the last is now */
+    bool sort;                  /* --sort: by time; rows of one time stay in the order of the files */
+    int64_t pace_ms;            /* --pace: see producers/timing.h; implies sort, stands before shift; 0: not */
+    const char *time_zone;      /* --time-zone: of local times without an offset; NULL: the dataset's `timezone` */
+    bool strict;                /* --strict: the first bad row ends the run with exit 65 */
+    bool quiet;                 /* no progress on stderr (bad rows are named all the same) */
     const struct rc_stop *stop; /* when requested: send nothing more, flush, return */
 };
 
@@ -42,6 +42,7 @@ struct rc_produce_result {
 /* Reads, converts and sends everything, and waits until all of it is acknowledged. `result` is filled in any case. Fails: DATA (65) on
  * a file that cannot be read or, with `strict`, on a bad row; USAGE (64) on options that do not fit the dataset; UNAVAILABLE (69)
  * when the broker cannot be reached. */
-rc_status rc_produce_run(const struct rc_produce_options *options, struct rc_produce_result *result, struct rc_error *err) RC_MUST_USE;
+rc_status rc_produce_run(const struct rc_produce_options *options, struct rc_produce_result *result,
+                         struct rc_error *err) RC_MUST_USE;
 
 #endif

@@ -24,7 +24,8 @@ bool rc_progress_due(const struct rc_progress *progress, uint64_t count) {
 void rc_progress_show(struct rc_progress *progress, const char *what, uint64_t count, uint64_t total) {
     int64_t now = rc_clock_monotonic_ms();
     int64_t passed = now - progress->shown_ms;
-    uint64_t since = count >= progress->shown_count ? count - progress->shown_count : count; /* another phase counts anew */
+    uint64_t since =
+        count >= progress->shown_count ? count - progress->shown_count : count; /* another phase counts anew */
     double rate = passed > 0 ? (double)since * 1000 / (double)passed : 0;
     double share = -1;
     if (total > 0)
@@ -40,7 +41,8 @@ void rc_progress_show(struct rc_progress *progress, const char *what, uint64_t c
             fprintf(stderr, "\r%s: %" PRIu64 " records, %.0f/s   ", what, count, rate);
         progress->open = true;
     } else if (share >= 0) {
-        rc_log(RC_LOG_INFO, what, rc_f_int("records", (int64_t)count), rc_f_int("per_second", (int64_t)rate), rc_f_int("percent", (int64_t)share));
+        rc_log(RC_LOG_INFO, what, rc_f_int("records", (int64_t)count), rc_f_int("per_second", (int64_t)rate),
+               rc_f_int("percent", (int64_t)share));
     } else {
         rc_log(RC_LOG_INFO, what, rc_f_int("records", (int64_t)count), rc_f_int("per_second", (int64_t)rate));
     }

@@ -20,9 +20,10 @@
 #define AGAIN_MS 500
 #define DRAIN_MS 10000
 
-#define REKEY_METRICS(X)                                                                                                                   \
-    X(counter, records, "rollcall_rekey_records_total", "Records copied to a re-keyed topic")                                              \
-    X(counter, ignored, "rollcall_rekey_ignored_total", "Records that the dataset does not count: null value, or its where")               \
+#define REKEY_METRICS(X)                                                                      \
+    X(counter, records, "rollcall_rekey_records_total", "Records copied to a re-keyed topic") \
+    X(counter, ignored, "rollcall_rekey_ignored_total",                                       \
+      "Records that the dataset does not count: null value, or its where")                    \
     X(counter, dead, "rollcall_rekey_dead_letters_total", "Records without a usable person, or that cannot be decoded")
 
 struct rekey_metrics {
@@ -85,7 +86,8 @@ char *rc_rekey_topic(const struct rc_config *config, const struct rc_dataset *da
     return topic;
 }
 
-rc_status rc_rekey_ensure_topics(const struct rc_config *config, const struct rc_catalog *catalog, int32_t n_partitions, struct rc_error *err) {
+rc_status rc_rekey_ensure_topics(const struct rc_config *config, const struct rc_catalog *catalog, int32_t n_partitions,
+                                 struct rc_error *err) {
     if (!rc_rekey_needed(catalog))
         return RC_OK;
     struct rc_admin *admin;
@@ -132,17 +134,19 @@ static bool take_number(const struct rc_record *record, const char *name, int64_
 }
 
 rc_status rc_rekey_origin(const struct rc_dataset *dataset, struct rc_record *record, struct rc_error *err) {
-    const struct rc_header *topic = find_header(record, RC_REKEY_HEADER_TOPIC), *key = find_header(record, RC_REKEY_HEADER_KEY);
+    const struct rc_header *topic = find_header(record, RC_REKEY_HEADER_TOPIC),
+                           *key = find_header(record, RC_REKEY_HEADER_KEY);
     int64_t partition, offset;
     if (!topic || !take_number(record, RC_REKEY_HEADER_PARTITION, INT32_MAX, &partition) ||
         !take_number(record, RC_REKEY_HEADER_OFFSET, INT64_MAX, &offset))
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
-                            "other: no sound headers " RC_REKEY_HEADER_TOPIC ", " RC_REKEY_HEADER_PARTITION ", " RC_REKEY_HEADER_OFFSET
-                            "; send events to %s, this topic is Rollcall's own",
+                            "other: no sound headers " RC_REKEY_HEADER_TOPIC ", " RC_REKEY_HEADER_PARTITION
+                            ", " RC_REKEY_HEADER_OFFSET "; send events to %s, this topic is Rollcall's own",
                             dataset->topic);
     if (!rc_span_equal(topic->value, rc_span_str(dataset->topic)))
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "other: copied from topic %.*s, but dataset %s reads %s",
-                            (int)topic->value.len, topic->value.data, dataset->id, dataset->topic);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
+                            "other: copied from topic %.*s, but dataset %s reads %s", (int)topic->value.len,
+                            topic->value.data, dataset->id, dataset->topic);
     record->topic = dataset->topic;
     record->partition = (int32_t)partition;
     record->offset = offset;
@@ -203,7 +207,8 @@ static void on_revoked(void *ctx, const struct rc_source_partition *partitions, 
     struct rekey *rekey = ctx;
     struct rc_error err;
     if (!lost && (rc_producer_flush(rekey->producer, DRAIN_MS, &err) != RC_OK || commit_all(rekey, &err) != RC_OK))
-        rc_log(RC_LOG_WARN, "re-keying: not committed before a rebalance, some records will be copied twice", rc_f_err(&err));
+        rc_log(RC_LOG_WARN, "re-keying: not committed before a rebalance, some records will be copied twice",
+               rc_f_err(&err));
     for (size_t i = 0; i < n; i++)
         part_of(rekey, partitions[i].topic, partitions[i].partition)->assigned = false;
     rekey->marked = false;
@@ -229,18 +234,20 @@ static rc_status checkpoint(struct rekey *rekey, bool due, struct rc_error *err)
 
 /* ---- records --------------------------------------------------------------------------------------------------------- */
 
-static rc_status copy(struct rekey *rekey, const struct target *target, const struct rc_message *message, struct rc_header *headers,
-                      size_t n_headers, const struct rc_event *event, struct rc_error *err) {
+static rc_status copy(struct rekey *rekey, const struct target *target, const struct rc_message *message,
+                      struct rc_header *headers, size_t n_headers, const struct rc_event *event, struct rc_error *err) {
     int32_t n;
     rc_buf_reset(&rekey->key);
     if (rc_person_key_add(&rekey->key, event->namespace, event->person_id) != RC_OK)
-        return rekey->options->dead(rekey->options->ctx, rekey->producer, message, "bad person: namespace and id are too long", err);
+        return rekey->options->dead(rekey->options->ctx, rekey->producer, message,
+                                    "bad person: namespace and id are too long", err);
     if (rc_producer_partitions(rekey->producer, target->topic, DRAIN_MS, &n, err) != RC_OK)
         return RC_FAIL;
     char partition[16], offset[24];
     headers[n_headers++] = (struct rc_header){rc_span_str(RC_REKEY_HEADER_TOPIC), rc_span_str(message->topic)};
     int len = snprintf(partition, sizeof partition, "%" PRId32, message->partition);
-    headers[n_headers++] = (struct rc_header){rc_span_str(RC_REKEY_HEADER_PARTITION), rc_span_of(partition, (size_t)len)};
+    headers[n_headers++] =
+        (struct rc_header){rc_span_str(RC_REKEY_HEADER_PARTITION), rc_span_of(partition, (size_t)len)};
     len = snprintf(offset, sizeof offset, "%" PRId64, message->offset);
     headers[n_headers++] = (struct rc_header){rc_span_str(RC_REKEY_HEADER_OFFSET), rc_span_of(offset, (size_t)len)};
     if (!message->null_key)

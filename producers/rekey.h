@@ -34,16 +34,18 @@
 
 /* Sends the dead letter of `message` with `producer`; `text` is "<reason>: <detail>". The caller's, because the dead letters' form belongs
  * to consumers/shared. */
-typedef rc_status (*rc_rekey_dead_fn)(void *ctx, struct rc_producer *producer, const struct rc_message *message, const char *text,
-                                      struct rc_error *err);
+typedef rc_status (*rc_rekey_dead_fn)(void *ctx, struct rc_producer *producer, const struct rc_message *message,
+                                      const char *text, struct rc_error *err);
 
 struct rc_rekey_options {
     struct rc_process *process;       /* borrowed: configuration and metrics */
     const struct rc_catalog *catalog; /* borrowed for the call; only datasets with keyed = false are read */
-    int32_t n_partitions;             /* of topics with person keys in this installation: the re-keyed topics are made with as many */
+    int32_t
+        n_partitions; /* of topics with person keys in this installation: the re-keyed topics are made with as many */
     rc_rekey_dead_fn dead;
     void *ctx;
-    const struct rc_stop *stop; /* when requested: flush, commit, return (another one than the process's, or the same) */
+    const struct rc_stop
+        *stop; /* when requested: flush, commit, return (another one than the process's, or the same) */
 };
 
 /* True when the catalog has a dataset that needs it. */

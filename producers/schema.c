@@ -7,8 +7,7 @@ static void collect(json_t *named, json_t *schema, const char *outer) {
     size_t i;
     json_t *item;
     if (json_is_array(schema)) {
-        json_array_foreach(schema, i, item)
-            collect(named, item, outer);
+        json_array_foreach(schema, i, item) collect(named, item, outer);
         return;
     }
     if (!json_is_object(schema))
@@ -25,8 +24,7 @@ static void collect(json_t *named, json_t *schema, const char *outer) {
             json_decref(full);
         }
     }
-    json_array_foreach(json_object_get(schema, "fields"), i, item)
-        collect(named, json_object_get(item, "type"), space);
+    json_array_foreach(json_object_get(schema, "fields"), i, item) collect(named, json_object_get(item, "type"), space);
     collect(named, json_object_get(schema, "items"), space);
     collect(named, json_object_get(schema, "values"), space);
     if (!json_is_string(json_object_get(schema, "type")))
@@ -37,7 +35,8 @@ rc_status rc_schema_init(struct rc_schema *schema, const char *text, const char 
     json_error_t at;
     json_t *root = json_loads(text, JSON_DECODE_ANY, &at);
     if (!root)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s: the Avro schema is not JSON: %s (line %d)", name, at.text, at.line);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s: the Avro schema is not JSON: %s (line %d)", name,
+                            at.text, at.line);
     schema->root = root;
     schema->named = json_object();
     collect(schema->named, root, NULL);
@@ -57,7 +56,8 @@ static const json_t *settle(const struct rc_schema *schema, const json_t *type) 
             const json_t *branch = NULL;
             for (size_t i = 0; i < json_array_size(type) && !branch; i++) {
                 const json_t *item = json_array_get(type, i);
-                const char *word = json_is_object(item) ? json_string_value(json_object_get(item, "type")) : json_string_value(item);
+                const char *word =
+                    json_is_object(item) ? json_string_value(json_object_get(item, "type")) : json_string_value(item);
                 if (!word || strcmp(word, "null"))
                     branch = item;
             }
@@ -69,7 +69,8 @@ static const json_t *settle(const struct rc_schema *schema, const json_t *type) 
             type = found;
         } else if (json_is_object(type) && !json_is_string(json_object_get(type, "type"))) {
             type = json_object_get(type, "type");
-        } else if (json_is_object(type) && json_object_get(schema->named, json_string_value(json_object_get(type, "type")))) {
+        } else if (json_is_object(type) &&
+                   json_object_get(schema->named, json_string_value(json_object_get(type, "type")))) {
             type = json_object_get(type, "type");
         } else {
             return type;

@@ -13,10 +13,19 @@ struct rc_schema {
     json_t *named; /* name → its schema; owned */
 };
 
-enum rc_schema_kind { RC_SCHEMA_NONE, RC_SCHEMA_TEXT, RC_SCHEMA_INTEGER, RC_SCHEMA_NUMBER, RC_SCHEMA_BOOLEAN, RC_SCHEMA_MILLIS, RC_SCHEMA_MICROS };
+enum rc_schema_kind {
+    RC_SCHEMA_NONE,
+    RC_SCHEMA_TEXT,
+    RC_SCHEMA_INTEGER,
+    RC_SCHEMA_NUMBER,
+    RC_SCHEMA_BOOLEAN,
+    RC_SCHEMA_MILLIS,
+    RC_SCHEMA_MICROS
+};
 
 /* `text` is the schema's JSON. Fails (FATAL, exit 78) when it is none. */
-rc_status rc_schema_init(struct rc_schema *schema, const char *text, const char *name, struct rc_error *err) RC_MUST_USE;
+rc_status rc_schema_init(struct rc_schema *schema, const char *text, const char *name, struct rc_error *err)
+    RC_MUST_USE;
 void rc_schema_deinit(struct rc_schema *schema);
 
 /* The kind of value at `names[0]…names[n-1]`, through records, maps and the first branch of unions that is not null. Arrays on the way are stepped

@@ -105,7 +105,8 @@ void rc_sender_close(struct rc_sender *sender) {
 rc_status rc_sender_send(struct rc_sender *sender, struct rc_span key, struct rc_span value, struct rc_error *err) {
     while (rc_producer_full(sender->producer)) {
         if (rc_stop_requested(sender->stop))
-            return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "stopped while the broker took no more records");
+            return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
+                                "stopped while the broker took no more records");
         if (rc_producer_poll(sender->producer, 100, err) != RC_OK)
             return RC_FAIL;
     }
@@ -130,7 +131,8 @@ static rc_status unread(struct rc_sender *sender, uint64_t *out, struct rc_error
     uint64_t most = 0;
     for (size_t t = 0; t < 2; t++) {
         uint64_t each = t ? CHANGE_BYTES : sender->sent_bytes / (sender->sent_records ? sender->sent_records : 1);
-        if (rc_admin_committed(sender->admin, sender->groups[t], sender->topics[t], sender->n_partitions, sender->committed, err) != RC_OK)
+        if (rc_admin_committed(sender->admin, sender->groups[t], sender->topics[t], sender->n_partitions,
+                               sender->committed, err) != RC_OK)
             return RC_FAIL;
         for (int32_t p = 0; p < sender->n_partitions; p++) {
             int64_t low, high;
@@ -174,7 +176,8 @@ rc_status rc_sender_flush(struct rc_sender *sender, struct rc_error *err) {
             if (give_up_ms == INT64_MAX)
                 give_up_ms = now + STOP_GRACE_MS;
             else if (now >= give_up_ms)
-                return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "stopped while %zu records were not acknowledged by %s",
+                return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
+                                    "stopped while %zu records were not acknowledged by %s",
                                     rc_producer_outstanding(sender->producer), sender->topic);
         }
     }

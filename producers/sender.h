@@ -26,12 +26,14 @@ struct rc_sender_options {
 };
 
 /* Waits for the broker's answer about the topic: RETRY (exit 69) when there is none, FATAL when there is no such topic. */
-rc_status rc_sender_open(const struct rc_sender_options *options, struct rc_sender **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_sender_open(const struct rc_sender_options *options, struct rc_sender **out, struct rc_error *err)
+    RC_MUST_USE;
 /* Gives up what is not acknowledged (flush first). */
 void rc_sender_close(struct rc_sender *sender);
 
 /* Takes a record; both spans are copied. Blocks only when the queue is full. */
-rc_status rc_sender_send(struct rc_sender *sender, struct rc_span key, struct rc_span value, struct rc_error *err) RC_MUST_USE;
+rc_status rc_sender_send(struct rc_sender *sender, struct rc_span key, struct rc_span value, struct rc_error *err)
+    RC_MUST_USE;
 
 /* True when the chunk is large enough to end at the next place where it may. */
 bool rc_sender_wants_flush(const struct rc_sender *sender);

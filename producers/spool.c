@@ -18,7 +18,7 @@ struct entry {
 
 struct rc_spool {
     int fd;
-    char *dir; /* owned, for messages */
+    char *dir;             /* owned, for messages */
     struct rc_buf pending; /* not written yet; begins at `flushed` */
     uint64_t flushed;
     struct entry *entries;
@@ -43,7 +43,8 @@ rc_status rc_spool_open(uint64_t max_records, struct rc_spool **out, struct rc_e
         rc_buf_deinit(&path);
     }
     if (fd < 0)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "cannot make a temporary file in %s: %s; set TMPDIR to another folder", dir,
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                            "cannot make a temporary file in %s: %s; set TMPDIR to another folder", dir,
                             strerror(errno));
     struct rc_spool *spool = rc_calloc(1, sizeof *spool);
     spool->fd = fd;
@@ -67,12 +68,14 @@ void rc_spool_close(struct rc_spool *spool) {
 static rc_status write_pending(struct rc_spool *spool, struct rc_error *err) {
     size_t done = 0;
     while (done < spool->pending.len) {
-        ssize_t n = pwrite(spool->fd, spool->pending.data + done, spool->pending.len - done, (off_t)(spool->flushed + done));
+        ssize_t n =
+            pwrite(spool->fd, spool->pending.data + done, spool->pending.len - done, (off_t)(spool->flushed + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_TEMPORARY,
-                                "writing a temporary file in %s: %s; set TMPDIR to a folder with more room", spool->dir, strerror(errno));
+                                "writing a temporary file in %s: %s; set TMPDIR to a folder with more room", spool->dir,
+                                strerror(errno));
         done += (size_t)n;
     }
     spool->flushed += done;
@@ -80,10 +83,12 @@ static rc_status write_pending(struct rc_spool *spool, struct rc_error *err) {
     return RC_OK;
 }
 
-rc_status rc_spool_add(struct rc_spool *spool, int64_t at_ms, struct rc_span key, struct rc_span value, struct rc_error *err) {
+rc_status rc_spool_add(struct rc_spool *spool, int64_t at_ms, struct rc_span key, struct rc_span value,
+                       struct rc_error *err) {
     if (spool->n >= spool->max_records)
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_DATA,
-                            "over %llu records cannot be sorted or moved at once; split the files, or leave --sort, --shift and --pace out",
+                            "over %llu records cannot be sorted or moved at once; split the files, or leave --sort, "
+                            "--shift and --pace out",
                             (unsigned long long)spool->max_records);
     if (key.len > UINT32_MAX || value.len > UINT32_MAX)
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "record too large");
@@ -128,8 +133,8 @@ void rc_spool_range(const struct rc_spool *spool, int64_t *first_ms, int64_t *la
     }
 }
 
-rc_status rc_spool_read(struct rc_spool *spool, uint64_t i, struct rc_buf *scratch, struct rc_span *key, struct rc_span *value,
-                        struct rc_error *err) {
+rc_status rc_spool_read(struct rc_spool *spool, uint64_t i, struct rc_buf *scratch, struct rc_span *key,
+                        struct rc_span *value, struct rc_error *err) {
     if (spool->pending.len && write_pending(spool, err) != RC_OK)
         return RC_FAIL;
     const struct entry *entry = &spool->entries[i];

@@ -18,7 +18,8 @@ rc_status rc_spool_open(uint64_t max_records, struct rc_spool **out, struct rc_e
 void rc_spool_close(struct rc_spool *spool);
 
 /* Appends a record. Fails on a full disk or past the ceiling, saying so. */
-rc_status rc_spool_add(struct rc_spool *spool, int64_t at_ms, struct rc_span key, struct rc_span value, struct rc_error *err) RC_MUST_USE;
+rc_status rc_spool_add(struct rc_spool *spool, int64_t at_ms, struct rc_span key, struct rc_span value,
+                       struct rc_error *err) RC_MUST_USE;
 
 /* Orders by time; equal times stay in the order of adding. */
 void rc_spool_sort(struct rc_spool *spool);
@@ -30,7 +31,7 @@ int64_t rc_spool_time(const struct rc_spool *spool, uint64_t i);
 void rc_spool_range(const struct rc_spool *spool, int64_t *first_ms, int64_t *last_ms);
 
 /* Reads record `i` into `scratch`; key and value point into it. */
-rc_status rc_spool_read(struct rc_spool *spool, uint64_t i, struct rc_buf *scratch, struct rc_span *key, struct rc_span *value,
-                        struct rc_error *err) RC_MUST_USE;
+rc_status rc_spool_read(struct rc_spool *spool, uint64_t i, struct rc_buf *scratch, struct rc_span *key,
+                        struct rc_span *value, struct rc_error *err) RC_MUST_USE;
 
 #endif

@@ -17,11 +17,26 @@ static const struct {
     const char *name;
     int weight;
 } TYPES[] = {
-    {"commerce.productViews", 30}, {"web.webpagedetails.pageViews", 20}, {"commerce.productListAdds", 10}, {"commerce.checkouts", 4},
-    {"commerce.purchases", 6},     {"custom.type00", 2},                 {"custom.type01", 2},             {"custom.type02", 2},
-    {"custom.type03", 2},          {"custom.type04", 2},                 {"custom.type05", 2},             {"custom.type06", 2},
-    {"custom.type07", 2},          {"custom.type08", 2},                 {"custom.type09", 2},             {"custom.type10", 2},
-    {"custom.type11", 2},          {"custom.type12", 2},                 {"custom.type13", 2},             {"custom.type14", 2},
+    {"commerce.productViews", 30},
+    {"web.webpagedetails.pageViews", 20},
+    {"commerce.productListAdds", 10},
+    {"commerce.checkouts", 4},
+    {"commerce.purchases", 6},
+    {"custom.type00", 2},
+    {"custom.type01", 2},
+    {"custom.type02", 2},
+    {"custom.type03", 2},
+    {"custom.type04", 2},
+    {"custom.type05", 2},
+    {"custom.type06", 2},
+    {"custom.type07", 2},
+    {"custom.type08", 2},
+    {"custom.type09", 2},
+    {"custom.type10", 2},
+    {"custom.type11", 2},
+    {"custom.type12", 2},
+    {"custom.type13", 2},
+    {"custom.type14", 2},
 };
 static const char *const COUNTRIES[] = {"SE", "NO", "DK", "FI", "DE", "FR", "ES", "IT", "PL", "NL",
                                         "BE", "AT", "CH", "GB", "IE", "PT", "US", "CA", "JP", "AU"};
@@ -38,8 +53,9 @@ struct repeat {
 struct rc_synthetic {
     struct rc_synthetic_options options;
     uint64_t random;
-    uint64_t count;                                   /* events handed out */
-    struct repeat queue[RC_SYNTHETIC_REPEAT_AFTER + 1]; /* ring: at most one joins an event, each leaves after that many */
+    uint64_t count; /* events handed out */
+    struct repeat
+        queue[RC_SYNTHETIC_REPEAT_AFTER + 1]; /* ring: at most one joins an event, each leaves after that many */
     size_t head, waiting;
 };
 
@@ -113,7 +129,8 @@ static int64_t make_event(struct rc_synthetic *s, int64_t at_ms, struct rc_buf *
     char id[24], event_id[24], sku[16], url[48];
     int id_len = snprintf(id, sizeof id, "p%07" PRIu64, person);
     /* A permutation of the index, so that ids are unique and do not grow in byte order. */
-    int event_id_len = snprintf(event_id, sizeof event_id, "%016" PRIx64, s->count * UINT64_C(0x9e3779b97f4a7c15) + s->options.seed);
+    int event_id_len =
+        snprintf(event_id, sizeof event_id, "%016" PRIx64, s->count * UINT64_C(0x9e3779b97f4a7c15) + s->options.seed);
     int sku_len = snprintf(sku, sizeof sku, "sku-%04u", (unsigned)random_below(s, SKUS));
     int url_len = snprintf(url, sizeof url, "/shop/%s%s", commerce ? "product/" : "page/", sku);
 
@@ -164,7 +181,8 @@ int64_t rc_synthetic_next(struct rc_synthetic *s, int64_t at_ms, struct rc_buf *
     at_ms = make_event(s, at_ms, key, value);
     if (random_unit(s) < s->options.twice) {
         struct repeat *repeat = &s->queue[(s->head + s->waiting++) % (RC_SYNTHETIC_REPEAT_AFTER + 1)];
-        *repeat = (struct repeat){.due = index + RC_SYNTHETIC_REPEAT_AFTER, .at_ms = at_ms, .key_len = key->len, .value_len = value->len};
+        *repeat = (struct repeat){
+            .due = index + RC_SYNTHETIC_REPEAT_AFTER, .at_ms = at_ms, .key_len = key->len, .value_len = value->len};
         repeat->bytes = rc_alloc(key->len + value->len);
         memcpy(repeat->bytes, key->data, key->len);
         memcpy(repeat->bytes + key->len, value->data, value->len);

@@ -39,13 +39,15 @@ struct rc_synthetic_run_options {
     const struct rc_config *config; /* borrowed: kafka.* */
     const char *topic;
     uint64_t events;
-    double rate;      /* per second; 0: as fast as it goes */
-    int64_t first_ms; /* without a rate: the time of the first event; 0: so that the last one is now. With a rate events carry the time of
+    double rate; /* per second; 0: as fast as it goes */
+    int64_t
+        first_ms; /* without a rate: the time of the first event; 0: so that the last one is now. With a rate events carry the time of
                          their sending */
-    int64_t step_us;  /* without a rate: from one event to the next, in microseconds; 0: 1000 */
-    bool quiet;       /* no progress on stderr */
+    int64_t step_us; /* without a rate: from one event to the next, in microseconds; 0: 1000 */
+    bool quiet;      /* no progress on stderr */
     const struct rc_stop *stop;
 };
-rc_status rc_synthetic_run(const struct rc_synthetic_run_options *options, uint64_t *sent, struct rc_error *err) RC_MUST_USE;
+rc_status rc_synthetic_run(const struct rc_synthetic_run_options *options, uint64_t *sent, struct rc_error *err)
+    RC_MUST_USE;
 
 #endif

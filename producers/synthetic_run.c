@@ -37,7 +37,8 @@ rc_status rc_synthetic_run(const struct rc_synthetic_run_options *given, uint64_
             int64_t now_us = rc_clock_monotonic_ns() / 1000;
             if (now_us < due_us) {
                 status = rc_sender_flush(sender, err);
-                while (status == RC_OK && (now_us = rc_clock_monotonic_ns() / 1000) < due_us && !rc_stop_requested(options.stop))
+                while (status == RC_OK && (now_us = rc_clock_monotonic_ns() / 1000) < due_us &&
+                       !rc_stop_requested(options.stop))
                     (void)rc_stop_wait(options.stop, (due_us - now_us + 999) / 1000);
             }
             at_ms = rc_clock_wall_ms();

@@ -30,7 +30,8 @@ static bool integer_parse(struct rc_span text, int64_t *out) {
     return true;
 }
 
-rc_status rc_timing_parse(struct rc_span text, enum rc_time_unit unit, const struct rc_timezone *zone, int64_t *out_ms) {
+rc_status rc_timing_parse(struct rc_span text, enum rc_time_unit unit, const struct rc_timezone *zone,
+                          int64_t *out_ms) {
     int64_t value, ms;
     if (integer_parse(text, &value)) {
         if (unit == RC_UNIT_S && __builtin_mul_overflow(value, INT64_C(1000), &ms))
@@ -39,7 +40,8 @@ rc_status rc_timing_parse(struct rc_span text, enum rc_time_unit unit, const str
             ms = floor_div(value, 1000);
         else if (unit != RC_UNIT_S)
             ms = value;
-    } else if (rc_rfc3339_parse(text.data, text.len, &ms) != RC_OK && rc_local_time_parse(zone, text.data, text.len, &ms) != RC_OK) {
+    } else if (rc_rfc3339_parse(text.data, text.len, &ms) != RC_OK &&
+               rc_local_time_parse(zone, text.data, text.len, &ms) != RC_OK) {
         return RC_FAIL;
     }
     if (ms < TIME_MIN_MS || ms > TIME_MAX_MS)

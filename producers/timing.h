@@ -15,14 +15,15 @@
 
 /* Reads a time as files hold it: an integer (in `unit`; ms for RFC3339 datasets), RFC 3339 with an offset, or a local date and time without
  * an offset, in `zone`. RC_FAIL when it is none of these or lies outside the years 1–9999. */
-rc_status rc_timing_parse(struct rc_span text, enum rc_time_unit unit, const struct rc_timezone *zone, int64_t *out_ms) RC_MUST_USE;
+rc_status rc_timing_parse(struct rc_span text, enum rc_time_unit unit, const struct rc_timezone *zone, int64_t *out_ms)
+    RC_MUST_USE;
 
 enum rc_timing_mode { RC_TIMING_KEEP, RC_TIMING_SHIFT, RC_TIMING_PACE };
 
 /* The map from a file's times to the times that are sent. Linear and monotone: what is in order stays in order. */
 struct rc_timing {
     enum rc_timing_mode mode;
-    enum rc_time_unit unit; /* the form that the dataset writes: a mapped time is rounded down to what it can say */
+    enum rc_time_unit unit;    /* the form that the dataset writes: a mapped time is rounded down to what it can say */
     int64_t first_ms, last_ms; /* the file's least and greatest time */
     int64_t start_ms;          /* PACE: where first_ms goes; SHIFT: where last_ms goes */
     int64_t span_ms;           /* PACE: first_ms…last_ms is squeezed (or stretched) into this */
