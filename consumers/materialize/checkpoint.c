@@ -1,0 +1,278 @@
+/* State, output and input offset become durable together (pipeline.md §3.2).
+ *
+ *   1. A checkpoint begins: what changed since the last one goes into a batch, with the input offset that it stands for and the end of the
+ *      own output as acknowledged so far. Work goes on; what changes from here on belongs to the next one.
+ *   2. Every change sent before is acknowledged by all in-sync replicas (the producer's mark is passed).
+ *   3. The batch is committed, then the offset is committed to the group.
+ * A crash before 3 repeats from the checkpoint before; what was sent since then stands in the output log behind the end that that one
+ * noted, and is adopted from there (takeover.c). So no change is lost, and none comes out twice with two versions. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "consumers/materialize/stage.h"
+
+#define META_STATE "state"
+#define META_TALLY "tally"
+/* How often the index of exits is looked at, and how many tombstones at a time. */
+#define BURIAL_INTERVAL_MS 1000
+#define BURIALS_A_TURN 1000
+
+/* ---- saved values ------------------------------------------------------------------------------------------------------------ */
+
+rc_status rc_checkpoint_read(struct stage *stage, int32_t number, struct saved_part *out, bool *found, struct rc_error *err) {
+    rc_buf_reset(&stage->value);
+    if (rc_store_get(stage->store, RC_STORE_META, number, rc_span_str(META_STATE), &stage->value, found, err))
+        return RC_FAIL;
+    if (!*found)
+        return RC_OK;
+    struct saved_part saved = {0};
+    if (sscanf(stage->value.data, "%127s %" SCNd64 " %" SCNd64 " %" SCNu32 " %" SCNu64 " %d %d", saved.cluster, &saved.next, &saved.output_end,
+               &saved.epoch, &saved.reviewed, &saved.review_cause, &saved.learning) != 7)
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the saved state of partition %d cannot be read: \"%s\"; remove the "
+                            "folder materialize in state.dir, it is built again from Kafka", (int)number, stage->value.data);
+    *out = saved;
+    return RC_OK;
+}
+
+static void put_state(struct part *part, struct rc_store_batch *batch) {
+    struct stage *stage = part->stage;
+    rc_buf_reset(&stage->value);
+    (void)rc_buf_printf(&stage->value, "%s %" PRId64 " %" PRId64 " %" PRIu32 " %" PRIu64 " %d %d", stage->cluster, part->batch_next,
+                        part->batch_output_end, part->versions.epoch, part->reviewed, (int)part->review_cause,
+                        part->phase == PART_LEARNING);
+    rc_store_put(batch, RC_STORE_META, part->number, rc_span_str(META_STATE), rc_buf_span(&stage->value));
+    rc_buf_reset(&stage->value);
+    for (size_t i = 0; i < stage->n_tallies; i++) {
+        (void)rc_buf_add_zigzag(&stage->value, part->here[i].members);
+        (void)rc_buf_add_zigzag(&stage->value, part->here[i].withheld);
+    }
+    rc_store_put(batch, RC_STORE_META, part->number, rc_span_str(META_TALLY), rc_buf_span(&stage->value));
+}
+
+rc_status rc_checkpoint_read_tallies(struct part *part, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    bool found = false;
+    rc_buf_reset(&stage->value);
+    if (rc_store_get(stage->store, RC_STORE_META, part->number, rc_span_str(META_TALLY), &stage->value, &found, err))
+        return RC_FAIL;
+    struct rc_span in = rc_buf_span(&stage->value);
+    for (size_t i = 0; found && in.len && i < stage->n_tallies; i++)
+        if (rc_take_zigzag(&in, &part->here[i].members) || rc_take_zigzag(&in, &part->here[i].withheld))
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the saved counts of partition %d cannot be read; remove the folder "
+                                "materialize in state.dir, it is built again from Kafka", (int)part->number);
+    return RC_OK;
+}
+
+/* ---- exits that will need a tombstone ----------------------------------------------------------------------------------------- */
+
+static void add_exit(struct pending_exit **list, size_t *n, size_t *capacity, struct pending_exit exit) {
+    rc_grow(list, capacity, *n + 1, sizeof **list);
+    (*list)[(*n)++] = exit;
+}
+
+static void clear_exits(struct pending_exit *list, size_t *n) {
+    for (size_t i = 0; i < *n; i++)
+        free(list[i].key);
+    *n = 0;
+}
+
+void rc_checkpoint_note_exit(struct part *part, struct rc_span key, uint32_t audience, int64_t version, int64_t told_ms) {
+    int64_t due = told_ms + part->stage->exit_retention_ms;
+    add_exit(&part->exits, &part->n_exits, &part->exits_capacity,
+             (struct pending_exit){
+                 .key = rc_span_dup(key), .key_len = key.len, .audience = audience, .version = version, .due_ms = due});
+    if (due < part->next_burial_ms)
+        part->next_burial_ms = due;
+    part->changed = true;
+}
+
+/* Key in the index: due time and audience big-endian, so that the order of keys is the order of time; then the person key. */
+static struct rc_span index_key(struct stage *stage, const struct pending_exit *exit) {
+    rc_buf_reset(&stage->scratch);
+    for (int shift = 56; shift >= 0; shift -= 8)
+        (void)rc_buf_add_byte(&stage->scratch, (uint8_t)((uint64_t)exit->due_ms >> shift));
+    for (int shift = 24; shift >= 0; shift -= 8)
+        (void)rc_buf_add_byte(&stage->scratch, (uint8_t)(exit->audience >> shift));
+    (void)rc_buf_add(&stage->scratch, exit->key, exit->key_len);
+    return rc_buf_span(&stage->scratch);
+}
+
+static void put_exits(struct part *part, struct rc_store_batch *batch) {
+    struct stage *stage = part->stage;
+    for (size_t i = 0; i < part->n_exits; i++) {
+        rc_buf_reset(&stage->value);
+        (void)rc_buf_add_zigzag(&stage->value, part->exits[i].version);
+        rc_store_put(batch, RC_STORE_MEMBER, part->number, index_key(stage, &part->exits[i]), rc_buf_span(&stage->value));
+    }
+    for (size_t i = 0; i < part->n_buried; i++)
+        rc_store_delete(batch, RC_STORE_MEMBER, part->number, index_key(stage, &part->buried[i]));
+    clear_exits(part->exits, &part->n_exits);
+    clear_exits(part->buried, &part->n_buried);
+}
+
+struct due_exits {
+    int64_t now_ms, next_ms;
+    struct pending_exit *items;
+    size_t n, capacity;
+};
+
+static bool collect_due(void *ctx, struct rc_span key, struct rc_span value) {
+    struct due_exits *due = ctx;
+    const uint8_t *bytes = (const uint8_t *)key.data;
+    struct pending_exit exit = {0};
+    uint64_t at = 0;
+    if (key.len < 13 || rc_take_zigzag(&value, &exit.version))
+        return true;
+    for (int i = 0; i < 8; i++)
+        at = at << 8 | bytes[i];
+    for (int i = 8; i < 12; i++)
+        exit.audience = exit.audience << 8 | bytes[i];
+    exit.due_ms = (int64_t)at;
+    if (exit.due_ms > due->now_ms || due->n == BURIALS_A_TURN) {
+        due->next_ms = exit.due_ms;
+        return false;
+    }
+    exit.key_len = key.len - 12;
+    exit.key = rc_span_dup(rc_span_of(key.data + 12, exit.key_len));
+    add_exit(&due->items, &due->n, &due->capacity, exit);
+    return true;
+}
+
+static rc_status send_tombstone(struct stage *stage, const char *topic, int32_t partition, struct rc_error *err) {
+    struct rc_outgoing record = {
+        .topic = topic, .partition = partition, .key = rc_buf_span(&stage->key), .null_value = true, .timestamp_ms = RC_NO_TIMESTAMP};
+    return rc_producer_send(stage->producer, &record, err);
+}
+
+/* The tombstone of one exit, unless the person has come back since. */
+static rc_status bury(struct part *part, const struct pending_exit *exit, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    struct rc_span key = rc_span_of(exit->key, exit->key_len);
+    struct rc_audience_person *person = &stage->person;
+    if (rc_persons_load(part->persons, key, rc_names_count(stage->signals), rc_names_count(stage->audiences), person, err))
+        return RC_FAIL;
+    const struct rc_audience_standing *standing = rc_audience_person_standing(person, exit->audience);
+    if (!standing || standing->realized || standing->version != exit->version)
+        return RC_OK;
+    rc_buf_reset(&stage->key);
+    if (rc_membership_key_add(&stage->key, key, rc_span_str(rc_names_text(stage->audiences, exit->audience))))
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "a person key of %zu bytes is too long", key.len);
+    if (send_tombstone(stage, stage->memberships_topic, part->number, err))
+        return RC_FAIL;
+    rc_counter_inc(stage->metrics.tombstones);
+    rc_audience_person_forget(person, exit->audience);
+    rc_persons_keep(part->persons, key, person);
+    return RC_OK;
+}
+
+rc_status rc_checkpoint_bury(struct part *part, int64_t now_ms, struct rc_error *err) {
+    /* A tombstone may only follow what is known to be the last word: not while work is being repeated, and not what is still in a batch. */
+    if (part->phase != PART_LIVE || now_ms < part->next_burial_ms || part->n_buried || part->n_exits || part->batch)
+        return RC_OK;
+    struct due_exits due = {.now_ms = now_ms, .next_ms = INT64_MAX};
+    rc_status status = rc_store_each(part->stage->store, RC_STORE_MEMBER, part->number, rc_span_of(NULL, 0), collect_due, &due, err);
+    for (size_t i = 0; i < due.n; i++) {
+        if (status == RC_OK && (status = bury(part, &due.items[i], err)) == RC_OK) {
+            add_exit(&part->buried, &part->n_buried, &part->buried_capacity, due.items[i]);
+            part->changed = true;
+        } else {
+            free(due.items[i].key);
+        }
+    }
+    free(due.items);
+    if (due.next_ms < now_ms + BURIAL_INTERVAL_MS)
+        due.next_ms = now_ms + BURIAL_INTERVAL_MS;
+    part->next_burial_ms = due.next_ms;
+    return status;
+}
+
+/* ---- checkpoints --------------------------------------------------------------------------------------------------------------- */
+
+void rc_checkpoint_begin(struct part *part) {
+    struct stage *stage = part->stage;
+    int64_t open_group = rc_groups_oldest(part->groups);
+    int64_t end = rc_producer_end(stage->producer, stage->memberships_topic, part->number);
+    if (end > part->output_end)
+        part->output_end = end;
+    part->batch_next = open_group < part->next ? open_group : part->next;
+    part->batch_output_end = part->output_end;
+    /* While work is repeated, the log behind the old mark is still needed. */
+    if (part->phase == PART_REPEATING || part->phase == PART_LEARNING) {
+        struct saved_part saved = {0};
+        struct rc_error ignored;
+        bool found = false;
+        if (rc_checkpoint_read(stage, part->number, &saved, &found, &ignored) == RC_OK && found)
+            part->batch_output_end = saved.output_end;
+        else
+            part->batch_output_end = 0;
+    }
+    part->batch_for_sweep = part->reviewed != rc_audience_rules_generation(stage->rules);
+    part->batch = rc_store_begin(stage->store);
+    rc_persons_save(part->persons, part->batch);
+    put_exits(part, part->batch);
+    put_state(part, part->batch);
+    part->batch_mark = rc_producer_mark(stage->producer);
+    part->changed = part->wanted_now = false;
+    part->saved_ms = rc_clock_monotonic_ms();
+}
+
+rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    if (!part->batch || !rc_producer_passed(stage->producer, part->batch_mark))
+        return RC_OK;
+    struct rc_store_batch *batch = part->batch;
+    part->batch = NULL;
+    rc_status status = rc_store_commit(batch, false, err);
+    rc_persons_saved(part->persons, status == RC_OK);
+    if (status)
+        return RC_FAIL;
+    rc_counter_inc(stage->metrics.checkpoints);
+    if (part->batch_for_sweep)
+        part->sweep_may_start = true;
+    part->saved_next = part->batch_next;
+    char metadata[32];
+    snprintf(metadata, sizeof metadata, "epoch=%" PRIu32, part->versions.epoch);
+    struct rc_offset offset = {
+        .topic = stage->segments_topic, .partition = part->number, .offset = part->batch_next, .metadata = metadata};
+    struct rc_error why;
+    if (rc_source_commit(stage->source, &offset, 1, false, &why)) {
+        if (why.class == RC_CLASS_FENCED || why.class == RC_CLASS_FATAL) {
+            *err = why;
+            return RC_FAIL;
+        }
+        rc_log_limited(RC_LOG_WARN, "offset not committed, the next checkpoint does it", rc_f_int("partition", part->number), rc_f_err(&why));
+    }
+    return RC_OK;
+}
+
+rc_status rc_checkpoint_turn(struct part *part, int64_t monotonic_ms, struct rc_error *err) {
+    if (rc_checkpoint_finish(part, err))
+        return RC_FAIL;
+    if (part->batch || !part->changed)
+        return RC_OK;
+    if (!part->wanted_now && monotonic_ms < part->saved_ms + part->stage->interval_ms)
+        return RC_OK;
+    if (rc_rules_save_names(part->stage, err))
+        return RC_FAIL;
+    rc_checkpoint_begin(part);
+    return rc_checkpoint_finish(part, err);
+}
+
+rc_status rc_checkpoint_whole(struct part *part, int timeout_ms, struct rc_error *err) {
+    if (rc_producer_flush(part->stage->producer, timeout_ms, err))
+        return RC_FAIL;
+    if (rc_checkpoint_finish(part, err))
+        return RC_FAIL;
+    if (!part->changed)
+        return RC_OK;
+    if (rc_rules_save_names(part->stage, err))
+        return RC_FAIL;
+    rc_checkpoint_begin(part);
+    if (rc_producer_flush(part->stage->producer, timeout_ms, err))
+        return RC_FAIL;
+    return rc_checkpoint_finish(part, err);
+}

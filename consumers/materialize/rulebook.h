@@ -1,0 +1,44 @@
+/* Which audiences are in force, and how: the catalog, what is remembered of deleted ones, and the clock (an audience expires).
+ *
+ * Pure: the shell saves what is to be remembered and gives it back. */
+#ifndef RC_MATERIALIZE_RULEBOOK_H
+#define RC_MATERIALIZE_RULEBOOK_H
+
+#include "consumers/materialize/audience.h"
+
+/* Months after its last apply at which an audience without `expires` expires. */
+#define RC_AUDIENCE_LIFE_MONTHS 13
+
+/* What has to be known of an audience after its definition is gone. */
+struct rc_audience_memory {
+    char *id; /* owned by the caller */
+    int version;
+    bool keep; /* on_end: keep */
+};
+
+struct rc_audience_entry {
+    const char *id;    /* borrowed from the catalog or the memories */
+    const char *topic; /* own topic, or NULL; borrowed from the catalog */
+    char *state;       /* "ready", "paused", "expired", "deleted", "error: …"; owned */
+};
+
+/* One page: entry i belongs to spec i. */
+struct rc_rulebook {
+    struct rc_audience_spec *specs;    /* owned; strings borrowed */
+    struct rc_audience_entry *entries; /* owned */
+    size_t n;
+    int64_t next_ms; /* when time alone changes a mode; INT64_MAX: never */
+};
+
+/* Works out every audience's mode at `now_ms`. `catalog` and `memories` are borrowed for the rulebook's life. */
+void rc_rulebook_init(struct rc_rulebook *book, const struct rc_catalog *catalog, const struct rc_audience_memory *memories, size_t n_memories,
+                      int64_t now_ms);
+void rc_rulebook_deinit(struct rc_rulebook *book);
+
+/* Freezes one audience with the state "error: <why>" (`why` is copied). */
+void rc_rulebook_refuse(struct rc_rulebook *book, size_t index, const char *why);
+
+/* The instant at which an audience expires. */
+int64_t rc_audience_expiry_ms(const struct rc_audience *audience);
+
+#endif

@@ -1,0 +1,237 @@
+/* Inside of the materialize consumer: what its files share. Reading order, in the order of the data:
+ *   materialize.c  opens everything, the main loop
+ *   takeover.c     a partition comes: local state, the own output log, where to start; a partition goes
+ *   input.c        record → group → decision → change, and its version
+ *   checkpoint.c   state, output and offset become durable together; exits get their tombstones
+ *   sweep.c        all persons are held against new rules
+ *   rules.c        the catalog becomes rules, and what must outlive a definition is remembered
+ *   report.c       status and metrics
+ * One thread runs all of it; only the status section is read by another. */
+#ifndef RC_MATERIALIZE_STAGE_H
+#define RC_MATERIALIZE_STAGE_H
+
+#include <pthread.h>
+
+#include "base/process.h"
+#include "consumers/materialize/audience.h"
+#include "consumers/materialize/groups.h"
+#include "consumers/materialize/persons.h"
+#include "consumers/materialize/rulebook.h"
+#include "consumers/shared/announce.h"
+#include "consumers/shared/definitions.h"
+#include "consumers/shared/repeats.h"
+#include "kafka/loop.h"
+#include "kafka/producer.h"
+#include "kafka/source.h"
+#include "kafka/topics.h"
+#include "store/store.h"
+
+#define RC_MATERIALIZE_ROLE "materialize"
+#define RC_MATERIALIZE_FORMAT 1
+
+/* Values of the whole process lie in the store's meta space under this partition number, which no topic has. */
+#define RC_MATERIALIZE_GLOBAL INT32_MAX
+
+#define RC_MATERIALIZE_METRICS(X)                                                                                                         \
+    X(counter, records, "rollcall_materialize_records_total", "Records of the segments topic that were read")                            \
+    X(counter, repeated, "rollcall_materialize_repeated_total", "Records that told nothing new: their version was known")                \
+    X(counter, changes, "rollcall_materialize_changes_total", "Membership changes that were published")                                  \
+    X(counter, adopted, "rollcall_materialize_adopted_total", "Changes decided again after a restart that the topic held already")       \
+    X(counter, withheld, "rollcall_materialize_withheld_total", "Entries that size_limit forbade to publish")                            \
+    X(counter, tombstones, "rollcall_materialize_tombstones_total", "Tombstones after memberships.exit_retention")                       \
+    X(counter, cut_groups, "rollcall_materialize_cut_groups_total", "Decisions whose last record did not come in time")                  \
+    X(counter, bad, "rollcall_materialize_dead_letters_total", "Records of the segments topic that cannot be read")                      \
+    X(counter, checkpoints, "rollcall_materialize_checkpoints_total", "Checkpoints committed")                                           \
+    X(gauge, dirty, "rollcall_materialize_unsaved_persons", "Persons changed since the last checkpoint")                                 \
+    X(gauge, cached, "rollcall_materialize_cache_bytes", "Memory that persons take")                                                     \
+    X(gauge, disk, "rollcall_materialize_state_bytes", "Local state on disk")                                                            \
+    X(histogram, event_latency, "rollcall_materialize_event_to_change_seconds", "Timestamp of the deciding event to change published")   \
+    X(histogram, due_latency, "rollcall_materialize_due_to_change_seconds", "Due time of a change by time alone to change published")    \
+    X(histogram, hop_latency, "rollcall_materialize_hop_seconds", "Segment change emitted to membership change published")
+
+struct materialize_metrics {
+    RC_MATERIALIZE_METRICS(RC_METRIC_MEMBER)
+};
+
+/* An exit that was published and will need a tombstone. */
+struct pending_exit {
+    char *key; /* owned */
+    size_t key_len;
+    uint32_t audience;
+    int64_t version, due_ms;
+};
+
+/* A change in the own output log behind the last checkpoint. */
+struct tail_change {
+    char *key; /* person key; owned */
+    size_t key_len;
+    uint32_t audience;
+    bool realized;
+    int64_t since_ms, version, told_ms;
+};
+
+enum part_phase {
+    PART_LEARNING, /* takes signals in without deciding, up to `boundary`; then everybody is reviewed */
+    PART_REPEATING, /* decides again what the output log may hold already, up to `boundary` */
+    PART_LIVE,
+};
+
+struct part {
+    struct stage *stage;
+    int32_t number;
+    enum part_phase phase;
+    int64_t boundary; /* end of the input when the partition came */
+    int64_t next;     /* offset of the next record */
+    struct rc_persons *persons;
+    struct rc_groups *groups;
+    struct rc_audience_tally *here; /* by audience name, n_tallies of the stage */
+    struct rc_versions versions;
+    struct rc_repeats *repeats; /* PART_REPEATING only */
+    struct tail_change *tail;
+    size_t n_tail, tail_capacity;
+
+    /* Reviewing everybody. */
+    uint64_t reviewed;        /* generation under which all persons were reviewed; saved */
+    enum rc_cause review_cause; /* RESTORE, BACKFILL after learning, else DEFINITION */
+    bool sweep_may_start;     /* everybody who is to be reviewed is in the store */
+    uint32_t sweep_slice;
+
+    /* Checkpoints. */
+    bool changed;       /* something to save */
+    bool wanted_now;    /* do not wait for the interval */
+    int64_t saved_ms;   /* monotonic: begin of the last one */
+    int64_t saved_next; /* input offset in the last committed one */
+    int64_t output_end; /* of the own output when the last one began */
+    struct rc_store_batch *batch; /* one that waits for its acknowledgements */
+    uint64_t batch_mark;
+    int64_t batch_next, batch_output_end;
+    bool batch_for_sweep; /* it began after the present rules came */
+
+    struct pending_exit *exits; /* not in a batch yet */
+    size_t n_exits, exits_capacity;
+    struct pending_exit *buried; /* tombstones sent: their index entries are to be deleted */
+    size_t n_buried, buried_capacity;
+    int64_t next_burial_ms; /* wall: when the index is to be looked at again */
+
+    int64_t last_record_ms; /* Kafka timestamp of the last record, for the lag */
+    bool paused;
+};
+
+struct stage {
+    struct rc_process *process;
+    const struct rc_config *config;
+    char *segments_topic, *memberships_topic, *deadletters_topic, *cluster;
+    int32_t n_partitions;
+    int64_t interval_ms, exit_retention_ms;
+    int32_t schema_id;
+    bool confluent;
+
+    struct rc_loop *loop;
+    struct rc_admin *admin;
+    struct rc_kafka_source *source;
+    struct rc_producer *producer;
+    struct rc_announcer *announcer;
+    struct rc_definitions *definitions;
+    struct rc_store *store;
+
+    struct rc_names *signals, *audiences;
+    uint32_t saved_signals, saved_audiences; /* names that the store has */
+
+    struct rc_catalog *catalog;
+    struct rc_audience_memory *memories;
+    size_t n_memories, memories_capacity;
+    struct rc_rulebook book;
+    struct rc_audience_rules *rules;
+    char **own_topics; /* by audience name: own topic, NULL for none */
+    struct rc_audience_tally *all; /* by audience name */
+    int64_t *last_change_ms;       /* by audience name */
+    size_t n_tallies;
+
+    struct part **parts;
+    size_t n_parts, parts_capacity;
+    bool assigned; /* the group has spoken at least once */
+    bool announce; /* the partitions changed since they were announced */
+    int64_t full_since_ms; /* monotonic; 0: the producer has room */
+
+    /* The decision that is being made. */
+    struct part *deciding;
+    struct rc_span deciding_key;
+    int64_t told_ms; /* emittedAt of the record that completes it, 0: none */
+    bool failed;
+    struct rc_error failure; /* of an emit */
+
+    struct rc_audience_person person; /* scratch */
+    struct rc_buf key, value, scratch;
+
+    struct materialize_metrics metrics;
+    struct rc_gauge **members; /* by audience name; NULL where not registered */
+    pthread_mutex_t view_lock;
+    json_t *view; /* what the status section shows; replaced whole */
+    bool view_stale;
+    int64_t view_ms; /* monotonic */
+};
+
+/* materialize.c */
+struct part *rc_stage_part(const struct stage *stage, int32_t number);
+/* All arrays by audience name get room for every name. */
+void rc_stage_grow_tallies(struct stage *stage);
+void rc_stage_set_share(struct stage *stage);
+
+/* takeover.c */
+rc_status rc_takeover_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err);
+void rc_takeover_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost);
+/* Looks whether the partition is past its boundary, and takes it to the next phase. */
+rc_status rc_takeover_progress(struct part *part, struct rc_error *err) RC_MUST_USE;
+
+/* input.c */
+rc_status rc_input_take(struct part *part, const struct rc_message *message, struct rc_error *err) RC_MUST_USE;
+rc_status rc_input_close_old_groups(struct part *part, int64_t now_ms, struct rc_error *err) RC_MUST_USE;
+/* Publishes one change of the person `stage->deciding_key`; rc_audience_emit_fn with a part as context. */
+int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change);
+/* Sends a change under a new version. */
+rc_status rc_input_send_anew(struct part *part, struct rc_span person_key, uint32_t audience, const struct rc_membership *change,
+                             int64_t *version, struct rc_error *err) RC_MUST_USE;
+struct rc_audience_desk rc_input_desk(struct part *part);
+
+/* checkpoint.c */
+void rc_checkpoint_note_exit(struct part *part, struct rc_span key, uint32_t audience, int64_t version, int64_t told_ms);
+void rc_checkpoint_begin(struct part *part);
+/* Commits the one that waits if its output is acknowledged. */
+rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) RC_MUST_USE;
+/* Begins or finishes what is due. */
+rc_status rc_checkpoint_turn(struct part *part, int64_t monotonic_ms, struct rc_error *err) RC_MUST_USE;
+/* All of it now, waiting up to `timeout_ms` for acknowledgements. */
+rc_status rc_checkpoint_whole(struct part *part, int timeout_ms, struct rc_error *err) RC_MUST_USE;
+rc_status rc_checkpoint_bury(struct part *part, int64_t now_ms, struct rc_error *err) RC_MUST_USE;
+/* The saved values of a partition; *found false when there are none. */
+struct saved_part {
+    char cluster[128];
+    int64_t next, output_end;
+    uint32_t epoch;
+    uint64_t reviewed;
+    int review_cause;
+    int learning; /* it was saved in the middle of learning */
+};
+rc_status rc_checkpoint_read(struct stage *stage, int32_t number, struct saved_part *out, bool *found, struct rc_error *err) RC_MUST_USE;
+rc_status rc_checkpoint_read_tallies(struct part *part, struct rc_error *err) RC_MUST_USE;
+
+/* sweep.c */
+bool rc_sweep_pending(const struct part *part);
+/* Reviews persons for about `budget_ms`. */
+rc_status rc_sweep_turn(struct part *part, int64_t budget_ms, struct rc_error *err) RC_MUST_USE;
+
+/* rules.c */
+rc_status rc_rules_load(struct stage *stage, struct rc_error *err) RC_MUST_USE;
+/* Takes `catalog` (NULL: the present one again, because time has passed). */
+rc_status rc_rules_adopt(struct stage *stage, struct rc_catalog *catalog, struct rc_error *err) RC_MUST_USE;
+/* Writes names that the store has not. */
+rc_status rc_rules_save_names(struct stage *stage, struct rc_error *err) RC_MUST_USE;
+void rc_rules_free(struct stage *stage);
+
+/* report.c */
+void rc_report_open(struct stage *stage);
+void rc_report_close(struct stage *stage);
+void rc_report_turn(struct stage *stage, int64_t monotonic_ms);
+json_t *rc_report_status(void *ctx);
+
+#endif

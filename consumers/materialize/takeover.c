@@ -1,0 +1,350 @@
+/* A partition comes: where to go on, and what the own output log says that the local state does not.
+ *
+ *   - The local state is the latest there is (a restart, also after kill −9): the input after it is decided again, and every change is held
+ *     against the output log behind the checkpoint (consumers/shared/repeats.h). → PART_REPEATING
+ *   - The local state is older than what the group has committed (others had the partition meanwhile), or there is none: deciding each old
+ *     record again would publish the past. So the output log tells what was published, the input is only learnt up to its end as of now,
+ *     and then everybody is reviewed: what comes out is the difference. → PART_LEARNING
+ * In both cases a new epoch begins, above every version that was ever written, so a former owner that wakes up cannot win. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "codec/person_key.h"
+#include "consumers/materialize/stage.h"
+#include "kafka/read.h"
+
+#define BROKER_TIMEOUT_MS 10000
+#define RETRY_MS 1000
+
+/* ---- the own output log -------------------------------------------------------------------------------------------------------- */
+
+struct tail_reader {
+    struct part *part;
+    bool adopt; /* into the persons, else into the table of repeats */
+    int64_t greatest;
+    rc_status status;
+    struct rc_error *err;
+};
+
+static rc_status load(struct part *part, struct rc_span key, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    return rc_persons_load(part->persons, key, rc_names_count(stage->signals), rc_names_count(stage->audiences), &stage->person, err);
+}
+
+/* Takes what the log says into the person's record, and marks it for review. */
+static rc_status adopt(struct part *part, const struct tail_change *change, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    struct rc_span key = rc_span_of(change->key, change->key_len);
+    if (load(part, key, err))
+        return RC_FAIL;
+    const struct rc_audience_standing *standing = rc_audience_person_standing(&stage->person, change->audience);
+    if (standing && standing->version >= change->version)
+        return RC_OK;
+    rc_audience_tally_add(part->here, &stage->person, -1);
+    rc_audience_tally_add(stage->all, &stage->person, -1);
+    rc_audience_person_adopt(&stage->person, change->audience, change->realized, change->since_ms, change->version);
+    rc_audience_tally_add(part->here, &stage->person, 1);
+    rc_audience_tally_add(stage->all, &stage->person, 1);
+    stage->person.generation = 0;
+    rc_persons_keep(part->persons, key, &stage->person);
+    if (!change->realized)
+        rc_checkpoint_note_exit(part, key, change->audience, change->version, change->told_ms);
+    part->changed = true;
+    return RC_OK;
+}
+
+/* Puts the change into the table, unless the local state has it (a version that it knows). */
+static rc_status remember(struct tail_reader *reader, const struct tail_change *change, const struct rc_message *message) {
+    struct part *part = reader->part;
+    if (load(part, rc_span_of(change->key, change->key_len), reader->err))
+        return RC_FAIL;
+    const struct rc_audience_standing *standing = rc_audience_person_standing(&part->stage->person, change->audience);
+    if (standing && standing->version >= change->version)
+        return RC_OK;
+    rc_repeats_seen(part->repeats, message->key, change->realized, change->since_ms, change->version);
+    rc_grow(&part->tail, &part->tail_capacity, part->n_tail + 1, sizeof *part->tail);
+    part->tail[part->n_tail] = *change;
+    part->tail[part->n_tail++].key = rc_span_dup(rc_span_of(change->key, change->key_len));
+    return RC_OK;
+}
+
+static bool read_tail(void *ctx, const struct rc_message *message) {
+    struct tail_reader *reader = ctx;
+    struct stage *stage = reader->part->stage;
+    struct rc_span key, target;
+    struct rc_membership change;
+    struct rc_error why;
+    if (message->null_key || message->null_value || rc_membership_key_split(message->key, &key, &target))
+        return true;
+    if (rc_membership_read(message->value, stage->confluent, &change, &why)) {
+        rc_log_limited(RC_LOG_WARN, "a record of the own output cannot be read and is passed over", rc_f_str("topic", message->topic),
+                       rc_f_int("partition", message->partition), rc_f_int("offset", message->offset), rc_f_err(&why));
+        return true;
+    }
+    struct tail_change seen = {.key = (char *)key.data,
+                               .key_len = key.len,
+                               .audience = rc_names_intern(stage->audiences, target),
+                               .realized = change.realized,
+                               .since_ms = change.since_ms,
+                               .version = change.version,
+                               .told_ms = change.emitted_at_ms};
+    rc_stage_grow_tallies(stage);
+    if (change.version > reader->greatest)
+        reader->greatest = change.version;
+    reader->status = reader->adopt ? adopt(reader->part, &seen, reader->err) : remember(reader, &seen, message);
+    return reader->status == RC_OK;
+}
+
+/* ---- a partition comes --------------------------------------------------------------------------------------------------------- */
+
+static void part_free(struct part *part) {
+    if (!part)
+        return;
+    if (part->batch)
+        rc_store_abort(part->batch);
+    rc_persons_free(part->persons);
+    rc_groups_free(part->groups);
+    rc_repeats_free(part->repeats);
+    for (size_t i = 0; i < part->n_tail; i++)
+        free(part->tail[i].key);
+    for (size_t i = 0; i < part->n_exits; i++)
+        free(part->exits[i].key);
+    for (size_t i = 0; i < part->n_buried; i++)
+        free(part->buried[i].key);
+    free(part->tail);
+    free(part->exits);
+    free(part->buried);
+    free(part->here);
+    free(part);
+}
+
+static rc_status drop_local(struct stage *stage, int32_t number, struct rc_error *err) {
+    struct rc_store_batch *batch = rc_store_begin(stage->store);
+    rc_store_delete_partition(batch, RC_STORE_META, number);
+    rc_store_delete_partition(batch, RC_STORE_AUDIENCE, number);
+    rc_store_delete_partition(batch, RC_STORE_MEMBER, number);
+    return rc_store_commit(batch, false, err);
+}
+
+/* The epoch that the last owner left beside its committed offset; 0: none. */
+static uint32_t agreed_epoch(const char *metadata) {
+    uint32_t epoch = 0;
+    return metadata && sscanf(metadata, "epoch=%" SCNu32, &epoch) == 1 ? epoch : 0;
+}
+
+static rc_status open_part(struct part *part, const struct rc_offset *committed, int64_t *start, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    struct saved_part saved = {0};
+    bool found = false;
+    int64_t low = 0, output_low = 0, output_high = 0;
+    if (rc_admin_bounds(stage->admin, stage->segments_topic, part->number, BROKER_TIMEOUT_MS, &low, &part->boundary, err) ||
+        rc_admin_bounds(stage->admin, stage->memberships_topic, part->number, BROKER_TIMEOUT_MS, &output_low, &output_high, err) ||
+        rc_checkpoint_read(stage, part->number, &saved, &found, err))
+        return RC_FAIL;
+    const char *discard = NULL;
+    if (found && strcmp(saved.cluster, stage->cluster) != 0)
+        discard = "it belongs to another cluster";
+    else if (found && (saved.next > part->boundary || saved.output_end > output_high))
+        discard = "it stands behind the end of the topic, which must have been made anew";
+    if (discard) {
+        rc_log(RC_LOG_WARN, "local state is not used and is built again from Kafka", rc_f_int("partition", part->number),
+               rc_f_str("reason", discard));
+        if (drop_local(stage, part->number, err))
+            return RC_FAIL;
+        found = false;
+    }
+    bool stale = found && (saved.learning || committed->offset > saved.next || low > saved.next);
+    bool learn = !found || stale;
+    *start = found ? (saved.next > low ? saved.next : low) : low;
+    part->next = part->saved_next = *start;
+    part->review_cause = RC_CAUSE_DEFINITION;
+    if (found) {
+        part->reviewed = learn ? 0 : saved.reviewed;
+        part->review_cause = (enum rc_cause)saved.review_cause;
+        if (rc_checkpoint_read_tallies(part, err))
+            return RC_FAIL;
+    }
+    if (learn)
+        part->review_cause = output_high > output_low ? RC_CAUSE_RESTORE : RC_CAUSE_BACKFILL;
+    for (size_t i = 0; i < stage->n_tallies; i++) {
+        stage->all[i].members += part->here[i].members;
+        stage->all[i].withheld += part->here[i].withheld;
+    }
+    part->phase = learn ? PART_LEARNING : PART_REPEATING;
+    if (!learn)
+        part->repeats = rc_repeats_new();
+    struct tail_reader reader = {.part = part, .adopt = learn, .greatest = -1, .err = err};
+    int64_t from = found ? saved.output_end : output_low;
+    int64_t end = from;
+    if (output_high > from && (rc_kafka_read(stage->config, stage->memberships_topic, part->number, from, BROKER_TIMEOUT_MS, read_tail,
+                                             &reader, &end, err) ||
+                               reader.status))
+        return RC_FAIL;
+    part->output_end = end;
+    part->versions.epoch = rc_versions_epoch_above(saved.epoch, reader.greatest, agreed_epoch(committed->metadata));
+    part->changed = part->wanted_now = true; /* the new epoch is saved before long */
+    rc_log(RC_LOG_INFO, "partition taken", rc_f_str("topic", stage->segments_topic), rc_f_int("partition", part->number),
+           rc_f_int("offset", *start), rc_f_int("end", part->boundary), rc_f_str("mode", learn ? "learn" : "repeat"),
+           rc_f_int("adopted", (int64_t)part->n_tail), rc_f_int("epoch", part->versions.epoch));
+    return RC_OK;
+}
+
+/* Takes the part out of everything that counts it. */
+static void forget_part(struct part *part) {
+    struct stage *stage = part->stage;
+    for (size_t i = 0; i < stage->n_tallies; i++) {
+        stage->all[i].members -= part->here[i].members;
+        stage->all[i].withheld -= part->here[i].withheld;
+    }
+    size_t at = 0;
+    while (stage->parts[at] != part)
+        at++;
+    stage->parts[at] = stage->parts[--stage->n_parts];
+    part_free(part);
+}
+
+static rc_status take_part(struct stage *stage, struct rc_source_partition *partition, struct rc_error *err) {
+    struct rc_offset committed = {.topic = stage->segments_topic, .partition = partition->partition, .offset = -1};
+    if (rc_source_committed(stage->source, &committed, 1, err))
+        return RC_FAIL;
+    struct part *part = rc_calloc(1, sizeof *part);
+    part->stage = stage;
+    part->number = partition->partition;
+    size_t budget = (size_t)rc_config_bytes(stage->config, "state.memory_bytes") / 2;
+    part->persons = rc_persons_new(stage->store, part->number, budget / (size_t)stage->n_partitions);
+    part->groups = rc_groups_new();
+    part->here = rc_calloc(stage->n_tallies, sizeof *part->here);
+    rc_grow(&stage->parts, &stage->parts_capacity, stage->n_parts + 1, sizeof *stage->parts);
+    stage->parts[stage->n_parts++] = part;
+    rc_status status = open_part(part, &committed, &partition->start, err);
+    free((char *)committed.metadata);
+    partition->ctx = part;
+    if (status)
+        forget_part(part);
+    return status;
+}
+
+rc_status rc_takeover_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err) {
+    struct stage *stage = ctx;
+    stage->assigned = stage->announce = stage->view_stale = true;
+    for (size_t i = 0; i < n; i++)
+        while (take_part(stage, &partitions[i], err)) {
+            if (err->class != RC_CLASS_RETRY || rc_stop_wait(stage->process->stop, RETRY_MS))
+                return RC_FAIL;
+            rc_log_limited(RC_LOG_WARN, "partition not taken yet, trying again", rc_f_int("partition", partitions[i].partition),
+                           rc_f_err(err));
+        }
+    rc_loop_touch(stage->loop);
+    rc_stage_set_share(stage);
+    return RC_OK;
+}
+
+/* ---- a partition goes ---------------------------------------------------------------------------------------------------------- */
+
+void rc_takeover_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost) {
+    struct stage *stage = ctx;
+    struct rc_error err;
+    stage->announce = stage->view_stale = true;
+    for (size_t i = 0; i < n; i++) {
+        struct part *part = rc_stage_part(stage, partitions[i].partition);
+        if (!part)
+            continue;
+        if (!lost && !stage->failed && rc_checkpoint_whole(part, BROKER_TIMEOUT_MS, &err))
+            rc_log(RC_LOG_WARN, "last checkpoint of a partition not made; the next owner repeats from the one before",
+                   rc_f_int("partition", part->number), rc_f_err(&err));
+        rc_log(RC_LOG_INFO, "partition given back", rc_f_str("topic", stage->segments_topic), rc_f_int("partition", part->number),
+               rc_f_bool("lost", lost));
+        forget_part(part);
+    }
+    rc_loop_touch(stage->loop);
+    rc_stage_set_share(stage);
+}
+
+/* ---- past the boundary --------------------------------------------------------------------------------------------------------- */
+
+struct settling {
+    struct part *part;
+    rc_status status;
+    struct rc_error *err;
+};
+
+/* A change that was held back and is not what the log says: it is told now. */
+static void send_held(void *ctx, struct rc_span key, const struct rc_membership *change) {
+    struct settling *settling = ctx;
+    struct part *part = settling->part;
+    struct stage *stage = part->stage;
+    struct rc_span person_key, target;
+    int64_t version = 0;
+    if (settling->status || rc_membership_key_split(key, &person_key, &target))
+        return;
+    uint32_t audience = rc_names_intern(stage->audiences, target);
+    if (load(part, person_key, settling->err)) {
+        settling->status = RC_FAIL;
+        return;
+    }
+    const struct rc_audience_standing *standing = rc_audience_person_standing(&stage->person, audience);
+    if (!standing || standing->realized != change->realized || standing->withheld)
+        return; /* another decision followed, which was told */
+    if (rc_input_send_anew(part, person_key, audience, change, &version, settling->err)) {
+        settling->status = RC_FAIL;
+        return;
+    }
+    rc_audience_person_adopt(&stage->person, audience, change->realized, change->since_ms, version);
+    rc_persons_keep(part->persons, person_key, &stage->person);
+}
+
+/* Everything that the log held is now either decided again, or it came from something that does not repeat itself (rules that came in
+ * between, a limit): there the log is right about what was published, and a review says what should be. */
+static rc_status review_tail(struct part *part, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    for (size_t i = 0; i < part->n_tail; i++)
+        if (adopt(part, &part->tail[i], err))
+            return RC_FAIL;
+    struct rc_audience_desk desk = rc_input_desk(part);
+    for (size_t i = 0; i < part->n_tail; i++) {
+        struct rc_span key = rc_span_of(part->tail[i].key, part->tail[i].key_len);
+        if (load(part, key, err))
+            return RC_FAIL;
+        stage->deciding_key = key;
+        stage->told_ms = 0;
+        if (rc_audience_review(&desk, &stage->person, RC_CAUSE_RESTORE, rc_clock_wall_ms()))
+            rc_persons_keep(part->persons, key, &stage->person);
+        if (stage->failed) {
+            *err = stage->failure;
+            return RC_FAIL;
+        }
+    }
+    for (size_t i = 0; i < part->n_tail; i++)
+        free(part->tail[i].key);
+    part->n_tail = 0;
+    return RC_OK;
+}
+
+rc_status rc_takeover_progress(struct part *part, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    if (part->phase == PART_LIVE || rc_groups_open(part->groups))
+        return RC_OK;
+    /* Offsets may have gaps: the end can be reached without its last offset ever being seen. */
+    if (part->next < part->boundary && !rc_source_at_end(stage->source, stage->segments_topic, part->number, INT64_MAX, NULL)) {
+        rc_source_ask_end(stage->source);
+        return RC_OK;
+    }
+    if (part->phase == PART_REPEATING) {
+        struct settling settling = {.part = part, .status = RC_OK, .err = err};
+        rc_repeats_settle(part->repeats, send_held, &settling);
+        rc_repeats_free(part->repeats);
+        part->repeats = NULL;
+        if (settling.status || review_tail(part, err))
+            return RC_FAIL;
+    }
+    part->phase = PART_LIVE;
+    part->changed = part->wanted_now = true;
+    stage->view_stale = true;
+    rc_log(RC_LOG_INFO, "partition caught up", rc_f_str("topic", stage->segments_topic), rc_f_int("partition", part->number),
+           rc_f_int("offset", part->next));
+    return RC_OK;
+}
