@@ -1,0 +1,324 @@
+/* The store over RocksDB's C API. See store.h.
+ *
+ * Key: one byte of space, the partition as 4 bytes big-endian, the caller's key; so a partition of a space is one range. The reserved
+ * space 0 holds what the store says of itself: kind and format. */
+#include "store/store.h"
+
+#include <errno.h>
+#include <rocksdb/c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+
+#define HEAD 5
+#define DEFAULT_CACHE (INT64_C(64) << 20)
+#define MIB (INT64_C(1) << 20)
+
+static const char identity_key[] = "\0identity";
+
+struct rc_store {
+    rocksdb_t *db;
+    rocksdb_options_t *options;
+    rocksdb_block_based_table_options_t *table;
+    rocksdb_cache_t *cache;
+    rocksdb_readoptions_t *read, *scan;
+    rocksdb_writeoptions_t *write, *write_sync;
+    char *path;
+};
+
+struct rc_store_batch {
+    struct rc_store *store;
+    rocksdb_writebatch_t *batch;
+    size_t bytes;
+    struct rc_buf key;
+};
+
+/* ---- errors ---- */
+
+/* RocksDB's status as text → ours; takes `text`. */
+static rc_status failed(struct rc_error *err, const char *path, const char *what, char *text) {
+    rc_status status;
+    if (strncmp(text, "Corruption", 10) == 0 || strstr(text, "checksum mismatch"))
+        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                              "%s: the store is damaged (%s: %s); it is a cache of what Kafka holds: stop, remove the folder, start again", path,
+                              what, text);
+    else if (strstr(text, "No space left"))
+        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE, "%s: the disk is full (%s: %s); make room and start again", path, what, text);
+    else if (strstr(text, "lock ") || strstr(text, "LOCK:"))
+        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_TEMPORARY,
+                              "%s: another process has the store open (%s); give each process its own state.dir, or stop the other one", path, text);
+    else
+        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "%s: %s: %s", path, what, text);
+    rocksdb_free(text);
+    return status;
+}
+
+/* ---- life ---- */
+
+static rc_status make_folders(const char *path, struct rc_error *err) {
+    char *whole = rc_strdup(path);
+    for (char *at = whole + 1;; at++) {
+        if (*at != '/' && *at != '\0')
+            continue;
+        char end = *at;
+        *at = '\0';
+        if (mkdir(whole, 0777) != 0 && errno != EEXIST) {
+            rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s: the folder cannot be made: %s; is state.dir right?", whole, strerror(errno));
+            free(whole);
+            return RC_FAIL;
+        }
+        *at = end;
+        if (!end)
+            break;
+    }
+    free(whole);
+    return RC_OK;
+}
+
+static void set_options(struct rc_store *store, size_t cache_bytes) {
+    size_t bytes = cache_bytes ? cache_bytes : (size_t)DEFAULT_CACHE;
+    store->options = rocksdb_options_create();
+    store->table = rocksdb_block_based_options_create();
+    store->cache = rocksdb_cache_create_lru(bytes / 2);
+    rocksdb_block_based_options_set_block_cache(store->table, store->cache);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(store->table, 1);
+    rocksdb_block_based_options_set_filter_policy(store->table, rocksdb_filterpolicy_create_bloom(10));
+    rocksdb_block_based_options_set_block_size(store->table, 8 * 1024);
+    rocksdb_options_set_block_based_table_factory(store->options, store->table);
+    rocksdb_options_set_create_if_missing(store->options, 1);
+    size_t buffer = bytes / 8 < 4 * MIB ? 4 * MIB : bytes / 8;
+    rocksdb_options_set_write_buffer_size(store->options, buffer);
+    rocksdb_options_set_max_write_buffer_number(store->options, 3);
+    rocksdb_options_set_max_background_jobs(store->options, 2);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(store->options, 1);
+    rocksdb_options_set_max_total_wal_size(store->options, 4 * buffer);
+    rocksdb_options_set_keep_log_file_num(store->options, 2);
+    rocksdb_options_set_max_log_file_size(store->options, MIB);
+    rocksdb_options_set_info_log_level(store->options, 2); /* warnings */
+    rocksdb_options_set_compression(store->options, rocksdb_lz4_compression);
+    rocksdb_options_set_paranoid_checks(store->options, 1);
+    /* A torn end of the write-ahead log is what a crash leaves: the batches before it stand. Damage in its middle is damage. */
+    rocksdb_options_set_wal_recovery_mode(store->options, rocksdb_tolerate_corrupted_tail_records_recovery);
+    store->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(store->read, 1);
+    store->scan = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(store->scan, 1);
+    rocksdb_readoptions_set_fill_cache(store->scan, 0);
+    rocksdb_readoptions_set_readahead_size(store->scan, (size_t)MIB);
+    store->write = rocksdb_writeoptions_create();
+    store->write_sync = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(store->write_sync, 1);
+}
+
+/* Reads or writes what the store says of itself: "<kind>/<format>". */
+static rc_status check_identity(struct rc_store *store, const struct rc_store_options *options, int *found_format, struct rc_error *err) {
+    char *problem = NULL;
+    size_t len;
+    char *found = rocksdb_get(store->db, store->read, identity_key, sizeof identity_key - 1, &len, &problem);
+    if (problem)
+        return failed(err, options->path, "reading its identity", problem);
+    int format = 0;
+    if (found) {
+        char text[128];
+        snprintf(text, sizeof text, "%.*s", (int)len, found);
+        rocksdb_free(found);
+        char *slash = strrchr(text, '/');
+        if (!slash)
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "%s: the store's identity is damaged: remove the folder and start again",
+                                options->path);
+        *slash = '\0';
+        format = atoi(slash + 1);
+        if (strcmp(text, options->kind) != 0)
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s: this is a store of %s, not of %s; use another folder", options->path, text,
+                                options->kind);
+        if (format > options->format)
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                                "%s: saved by a later build (format %d, this build reads up to %d); use that build, or remove the folder: it is "
+                                "built again from Kafka",
+                                options->path, format, options->format);
+    }
+    if (format < options->format && !options->read_only) {
+        char text[128];
+        int n = snprintf(text, sizeof text, "%s/%d", options->kind, options->format);
+        rocksdb_put(store->db, store->write_sync, identity_key, sizeof identity_key - 1, text, (size_t)n, &problem);
+        if (problem)
+            return failed(err, options->path, "writing its identity", problem);
+    }
+    if (found_format)
+        *found_format = format;
+    return RC_OK;
+}
+
+rc_status rc_store_open(const struct rc_store_options *options, struct rc_store **out, int *found_format, struct rc_error *err) {
+    if (!options->read_only && make_folders(options->path, err) != RC_OK)
+        return RC_FAIL;
+    struct rc_store *store = rc_calloc(1, sizeof *store);
+    store->path = rc_strdup(options->path);
+    set_options(store, options->cache_bytes);
+    char *problem = NULL;
+    store->db = options->read_only ? rocksdb_open_for_read_only(store->options, options->path, 0, &problem)
+                                   : rocksdb_open(store->options, options->path, &problem);
+    if (problem) {
+        store->db = NULL;
+        failed(err, options->path, "opening", problem);
+        rc_store_close(store);
+        return RC_FAIL;
+    }
+    if (check_identity(store, options, found_format, err) != RC_OK) {
+        rc_store_close(store);
+        return RC_FAIL;
+    }
+    *out = store;
+    return RC_OK;
+}
+
+void rc_store_close(struct rc_store *store) {
+    if (!store)
+        return;
+    if (store->db)
+        rocksdb_close(store->db);
+    rocksdb_readoptions_destroy(store->read);
+    rocksdb_readoptions_destroy(store->scan);
+    rocksdb_writeoptions_destroy(store->write);
+    rocksdb_writeoptions_destroy(store->write_sync);
+    rocksdb_options_destroy(store->options);
+    rocksdb_block_based_options_destroy(store->table);
+    rocksdb_cache_destroy(store->cache);
+    free(store->path);
+    free(store);
+}
+
+/* ---- keys ---- */
+
+static void head_of(char head[HEAD], enum rc_store_space space, int32_t partition) {
+    uint32_t n = (uint32_t)partition;
+    head[0] = (char)space;
+    head[1] = (char)(n >> 24);
+    head[2] = (char)(n >> 16);
+    head[3] = (char)(n >> 8);
+    head[4] = (char)n;
+}
+
+/* The next key that does not begin with `key`; empty when there is none. */
+static void successor(struct rc_buf *key) {
+    while (key->len > 0 && (unsigned char)key->data[key->len - 1] == 0xff)
+        key->len--;
+    if (key->len > 0)
+        key->data[key->len - 1]++;
+}
+
+static void make_key(struct rc_buf *out, enum rc_store_space space, int32_t partition, struct rc_span key) {
+    char head[HEAD];
+    head_of(head, space, partition);
+    rc_buf_reset(out);
+    rc_buf_add(out, head, HEAD);
+    rc_buf_add_span(out, key);
+}
+
+/* ---- batches ---- */
+
+struct rc_store_batch *rc_store_begin(struct rc_store *store) {
+    struct rc_store_batch *batch = rc_calloc(1, sizeof *batch);
+    batch->store = store;
+    batch->batch = rocksdb_writebatch_create();
+    rc_buf_init(&batch->key, SIZE_MAX / 2);
+    return batch;
+}
+
+void rc_store_put(struct rc_store_batch *batch, enum rc_store_space space, int32_t partition, struct rc_span key, struct rc_span value) {
+    make_key(&batch->key, space, partition, key);
+    rocksdb_writebatch_put(batch->batch, batch->key.data, batch->key.len, value.data ? value.data : "", value.len);
+    batch->bytes += batch->key.len + value.len;
+}
+
+void rc_store_delete(struct rc_store_batch *batch, enum rc_store_space space, int32_t partition, struct rc_span key) {
+    make_key(&batch->key, space, partition, key);
+    rocksdb_writebatch_delete(batch->batch, batch->key.data, batch->key.len);
+    batch->bytes += batch->key.len;
+}
+
+void rc_store_delete_partition(struct rc_store_batch *batch, enum rc_store_space space, int32_t partition) {
+    char first[HEAD];
+    head_of(first, space, partition);
+    make_key(&batch->key, space, partition, rc_span_of("", 0));
+    successor(&batch->key);
+    rocksdb_writebatch_delete_range(batch->batch, first, HEAD, batch->key.data, batch->key.len);
+    batch->bytes += 2 * HEAD;
+}
+
+size_t rc_store_batch_bytes(const struct rc_store_batch *batch) {
+    return batch->bytes;
+}
+
+void rc_store_abort(struct rc_store_batch *batch) {
+    if (!batch)
+        return;
+    rocksdb_writebatch_destroy(batch->batch);
+    rc_buf_deinit(&batch->key);
+    free(batch);
+}
+
+rc_status rc_store_commit(struct rc_store_batch *batch, bool sync, struct rc_error *err) {
+    struct rc_store *store = batch->store;
+    char *problem = NULL;
+    rocksdb_write(store->db, sync ? store->write_sync : store->write, batch->batch, &problem);
+    rc_store_abort(batch);
+    return problem ? failed(err, store->path, "writing", problem) : RC_OK;
+}
+
+/* ---- reading ---- */
+
+rc_status rc_store_get(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span key, struct rc_buf *out,
+                       bool *found, struct rc_error *err) {
+    struct rc_buf whole;
+    rc_buf_init(&whole, SIZE_MAX / 2);
+    make_key(&whole, space, partition, key);
+    char *problem = NULL;
+    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(store->db, store->read, whole.data, whole.len, &problem);
+    rc_buf_deinit(&whole);
+    if (problem)
+        return failed(err, store->path, "reading", problem);
+    *found = slice != NULL;
+    if (!slice)
+        return RC_OK;
+    size_t len;
+    const char *value = rocksdb_pinnableslice_value(slice, &len);
+    rc_buf_reset(out);
+    rc_status status = rc_buf_add(out, value, len);
+    rocksdb_pinnableslice_destroy(slice);
+    return status == RC_OK ? RC_OK
+                           : rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "%s: a value of %zu bytes is over the caller's limit of %zu",
+                                          store->path, len, out->limit);
+}
+
+rc_status rc_store_each(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span prefix,
+                        rc_store_visit_fn visit, void *ctx, struct rc_error *err) {
+    struct rc_buf first;
+    rc_buf_init(&first, SIZE_MAX / 2);
+    make_key(&first, space, partition, prefix);
+    rocksdb_iterator_t *at = rocksdb_create_iterator(store->db, store->scan);
+    for (rocksdb_iter_seek(at, first.data, first.len); rocksdb_iter_valid(at); rocksdb_iter_next(at)) {
+        size_t key_len, value_len;
+        const char *key = rocksdb_iter_key(at, &key_len);
+        if (key_len < first.len || memcmp(key, first.data, first.len) != 0)
+            break;
+        const char *value = rocksdb_iter_value(at, &value_len);
+        if (!visit(ctx, rc_span_of(key + HEAD, key_len - HEAD), rc_span_of(value, value_len)))
+            break;
+    }
+    char *problem = NULL;
+    rocksdb_iter_get_error(at, &problem);
+    rocksdb_iter_destroy(at);
+    rc_buf_deinit(&first);
+    return problem ? failed(err, store->path, "reading", problem) : RC_OK;
+}
+
+uint64_t rc_store_bytes(struct rc_store *store) {
+    uint64_t files = 0, memory = 0;
+    rocksdb_property_int(store->db, "rocksdb.live-sst-files-size", &files);
+    rocksdb_property_int(store->db, "rocksdb.cur-size-all-mem-tables", &memory);
+    return files + memory;
+}
