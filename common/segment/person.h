@@ -38,6 +38,7 @@ struct rc_person_domain {
     uint32_t heap_at;   /* position in the domain's heap + 1; 0: not in it */
     uint32_t event_id;  /* interned id of the event applied last, + 1; 0: none */
     int64_t event_ms;   /* its timestamp */
+    bool redefined;     /* loaded from another plan: every segment must be looked at, cause DEFINITION */
 };
 
 struct rc_person {
@@ -48,7 +49,6 @@ struct rc_person {
     struct rc_timer *timers; /* ordered by segment; owned */
     uint32_t n_timers, cap_timers;
     bool dirty;      /* changed since it was saved */
-    bool redefined;  /* loaded from another plan: every segment must be looked at, cause DEFINITION */
     uint32_t number; /* position in the population */
     uint32_t key_len;
     char *key;        /* owned */

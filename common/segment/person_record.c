@@ -55,11 +55,13 @@ static void encode_series(const struct rc_series *series, const struct rc_plan *
 }
 
 void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings, struct rc_buf *out) {
-    size_t start = out->len;
+    size_t start = out->len, n = 0;
+    bool redefined = false; /* then the next reader has to look at every segment as well */
+    for (size_t d = 0; d < plan->n_domains; d++)
+        redefined |= person->domains[d].redefined;
     rc_buf_add(out, "RP", 2);
     rc_buf_add_byte(out, VERSION);
-    add_hash(out, person->redefined ? 0 : plan->hash);
-    size_t n = 0;
+    add_hash(out, redefined ? 0 : plan->hash);
     for (size_t d = 0; d < plan->catalog->n_datasets; d++)
         n += person->first_ms[d] != INT64_MAX;
     rc_buf_add_varint(out, n);
@@ -188,7 +190,7 @@ static rc_status decode_datasets(const struct rc_plan *plan, struct rc_span *in,
 }
 
 /* A domain that the record does not know starts where the furthest one stands. */
-static rc_status decode_domains(const struct rc_plan *plan, struct rc_span *in, struct rc_person *person) {
+static rc_status decode_domains(const struct rc_plan *plan, bool redefined, struct rc_span *in, struct rc_person *person) {
     uint64_t n, hash;
     int64_t decided, latest, furthest = INT64_MIN;
     if (rc_take_varint(in, &n) != RC_OK)
@@ -203,9 +205,11 @@ static rc_status decode_domains(const struct rc_plan *plan, struct rc_span *in, 
             person->domains[d].latest_ms = latest;
         }
     }
-    for (size_t d = 0; d < plan->n_domains; d++)
-        if (person->domains[d].decided_ms == INT64_MIN && person->redefined)
+    for (size_t d = 0; d < plan->n_domains && redefined; d++) {
+        person->domains[d].redefined = true;
+        if (person->domains[d].decided_ms == INT64_MIN)
             person->domains[d].decided_ms = furthest;
+    }
     return RC_OK;
 }
 
@@ -234,9 +238,8 @@ static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strin
     uint64_t plan_hash, n;
     if (take_hash(&in, &plan_hash) != RC_OK)
         return RC_FAIL;
-    person->redefined = plan_hash != plan->hash;
-    if (decode_datasets(plan, &in, person) != RC_OK || decode_domains(plan, &in, person) != RC_OK || decode_members(plan, &in, person) != RC_OK ||
-        rc_take_varint(&in, &n) != RC_OK)
+    if (decode_datasets(plan, &in, person) != RC_OK || decode_domains(plan, plan_hash != plan->hash, &in, person) != RC_OK ||
+        decode_members(plan, &in, person) != RC_OK || rc_take_varint(&in, &n) != RC_OK)
         return RC_FAIL;
     for (uint64_t i = 0; i < n; i++)
         if (decode_series(plan, strings, &in, person) != RC_OK)

@@ -224,7 +224,7 @@ static int64_t allowed(const struct rc_population *p, uint32_t domain, const str
 static int64_t due_clock(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
     const struct rc_person_domain *place = &person->domains[domain];
     int64_t first = RC_NEVER;
-    if (person->redefined)
+    if (place->redefined)
         return INT64_MIN;
     for (uint32_t i = 0; i < person->n_timers; i++)
         if (p->plan->segments[person->timers[i].segment].domain == domain && person->timers[i].at_ms < first)
@@ -363,7 +363,8 @@ static void decide_instant(struct rc_population *p, uint32_t domain, struct rc_p
 static void decide(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t to) {
     struct rc_person_domain *place = &person->domains[domain];
     p->eval.person = NULL; /* state may have changed since the last turn */
-    if (person->redefined && to != INT64_MIN) {
+    if (place->redefined && to != INT64_MIN) {
+        place->redefined = false;
         int64_t at = to > place->decided_ms ? to : place->decided_ms;
         decide_redefined(p, domain, person, at);
         place->decided_ms = at;
@@ -410,18 +411,8 @@ bool rc_population_advance(struct rc_population *p, size_t max_persons) {
             if (max_persons && done++ == max_persons)
                 return true;
             struct rc_person *person = heap->items[0];
-            bool redefined = person->redefined;
             decide(p, d, person, allowed(p, d, person));
             mark_dirty(p, person);
-            if (redefined) {
-                /* The difference is made domain by domain; the mark goes when no domain waits for it. */
-                for (uint32_t other = 0; other < p->plan->n_domains; other++)
-                    if (other != d && p->domain_clocks[other] != INT64_MIN)
-                        decide(p, other, person, allowed(p, other, person));
-                person->redefined = false;
-                for (uint32_t other = 0; other < p->plan->n_domains; other++)
-                    redue(p, other, person);
-            }
             redue(p, d, person);
         }
     }
@@ -431,7 +422,7 @@ bool rc_population_advance(struct rc_population *p, size_t max_persons) {
 int64_t rc_population_next_due(const struct rc_population *p) {
     int64_t next = INT64_MAX;
     for (size_t d = 0; d < p->plan->n_domains; d++)
-        if (p->heaps[d].n > 0 && p->heaps[d].items[0]->domains[d].due_ms < next)
+        if (p->heaps[d].n > 0 && p->domain_clocks[d] != INT64_MIN && p->heaps[d].items[0]->domains[d].due_ms < next)
             next = p->heaps[d].items[0]->domains[d].due_ms;
     return next;
 }
@@ -540,6 +531,7 @@ static void decide_before(struct rc_population *p, struct rc_person *person, con
     }
 }
 
+/* Any event of a person proves that their time has come so far; the one that changed something is named as the cause. */
 static void note_event(struct rc_population *p, struct rc_person *person, const struct application *a) {
     const struct rc_event *event = a->event;
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
@@ -548,6 +540,8 @@ static void note_event(struct rc_population *p, struct rc_person *person, const 
         struct rc_person_domain *place = &person->domains[d];
         if (event->timestamp_ms > place->latest_ms)
             place->latest_ms = event->timestamp_ms;
+        if (!a->changed)
+            continue;
         if (place->event_id)
             rc_strings_release(&p->strings, place->event_id - 1);
         rc_strings_share(&p->strings, (uint32_t)a->tie);
@@ -577,10 +571,9 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
             rc_person_lower_timer(person, dispatch->born[i], event->timestamp_ms);
         a.changed = true;
     }
-    if (a.changed) {
-        note_event(p, person, &a);
+    note_event(p, person, &a);
+    if (a.changed)
         mark_dirty(p, person);
-    }
     for (uint32_t d = 0; d < p->plan->n_domains; d++)
         if (p->plan->domains[d].datasets[event->dataset])
             redue(p, d, person);
