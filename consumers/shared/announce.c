@@ -1,0 +1,83 @@
+/* A consumer's record in <prefix>.processes. */
+#include "consumers/shared/announce.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/timezone.h"
+#include "kafka/topics.h"
+
+struct rc_announcer {
+    const struct rc_process *process;
+    struct rc_producer *producer;
+    char *topic, *key;
+    const char *role;
+    char since[25];
+    char *said; /* the last value; NULL: none */
+};
+
+rc_status rc_announcer_open(const struct rc_process *process, const char *role, struct rc_producer *producer, struct rc_announcer **out,
+                            struct rc_error *err) {
+    (void)err;
+    struct rc_announcer *announcer = rc_calloc(1, sizeof *announcer);
+    announcer->process = process;
+    announcer->producer = producer;
+    announcer->role = role;
+    announcer->topic = rc_topic_name(process->config, "processes");
+    size_t bytes = strlen(process->instance) + strlen(role) + 2;
+    announcer->key = rc_alloc(bytes);
+    snprintf(announcer->key, bytes, "%s-%s", process->instance, role);
+    rc_rfc3339_format(rc_clock_wall_ms(), announcer->since);
+    *out = announcer;
+    return RC_OK;
+}
+
+static rc_status say(struct rc_announcer *announcer, const char *value, struct rc_error *err) {
+    struct rc_outgoing record = {.topic = announcer->topic,
+                                 .key = rc_span_str(announcer->key),
+                                 .value = rc_span_str(value),
+                                 .null_value = value == NULL,
+                                 .timestamp_ms = RC_NO_TIMESTAMP};
+    return rc_producer_send(announcer->producer, &record, err);
+}
+
+rc_status rc_announcer_tell(struct rc_announcer *announcer, const int32_t *partitions, size_t n, struct rc_error *err) {
+    const struct rc_http *http = announcer->process->http;
+    json_t *json = json_pack("{s:s, s:s, s:s?, s:i, s:s}", "instance", announcer->key, "role", announcer->role, "host",
+                             http ? rc_http_host(http) : NULL, "port", http ? rc_http_port(http) : 0, "since", announcer->since);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_integer(partitions[i]));
+    json_object_set_new(json, "partitions", list);
+    char *value = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    rc_status status = RC_OK;
+    if (!announcer->said || strcmp(announcer->said, value) != 0)
+        status = say(announcer, value, err);
+    if (status == RC_OK) {
+        free(announcer->said);
+        announcer->said = value;
+    } else {
+        free(value);
+    }
+    return status;
+}
+
+void rc_announcer_close(struct rc_announcer *announcer) {
+    if (!announcer)
+        return;
+    struct rc_error err;
+    /* Not told: nothing to take back. When the tombstone cannot be sent, the record stays, and nobody answers on its port. */
+    if (announcer->said) {
+        rc_status status = say(announcer, NULL, &err);
+        (void)status;
+    }
+    free(announcer->said);
+    free(announcer->topic);
+    free(announcer->key);
+    free(announcer);
+}
