@@ -24,8 +24,9 @@ rc_status rc_error_prefix(struct rc_error *err, const char *fmt, ...) {
         va_start(ap, fmt);
         int n = vsnprintf(err->message, sizeof err->message, fmt, ap);
         va_end(ap);
-        if (n >= 0 && (size_t)n < sizeof err->message)
-            snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", old);
+        size_t room = n >= 0 && (size_t)n < sizeof err->message ? sizeof err->message - (size_t)n : 0;
+        if (room > 3)
+            snprintf(err->message + n, room, ": %.*s", (int)(room - 3), old);
     }
     return RC_FAIL;
 }

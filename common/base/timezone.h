@@ -5,6 +5,7 @@
 #ifndef RC_BASE_TIMEZONE_H
 #define RC_BASE_TIMEZONE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
