@@ -254,7 +254,7 @@ rc_status cli_kind(const struct cli *cli, const char *word, const char **out, st
     }
     const char *nearest = rc_nearest_word(word, cli_kinds, N_KINDS);
     if (nearest)
-        return cli_usage(cli, err, "unknown kind \"%s\", did you mean %s?", word, nearest);
+        return cli_usage(cli, err, "unknown kind \"%s\" (did you mean %s?)", word, nearest);
     return cli_usage(cli, err,
                      "unknown kind \"%s\", expected one of dataset, destination, policy, segment, attribute, audience",
                      word);

@@ -59,7 +59,7 @@ static rc_status unknown(const struct cli_command *command, const struct cli_opt
     snprintf(word, sizeof word, "%.*s", (int)strcspn(text + strspn(text, "-"), "="), text + strspn(text, "-"));
     const char *nearest = rc_nearest_word(word, names, n);
     if (nearest)
-        return usage(command, err, "unknown option %s, did you mean --%s?", text, nearest);
+        return usage(command, err, "unknown option %s (did you mean --%s?)", text, nearest);
     return usage(command, err, "unknown option %s", text);
 }
 

@@ -127,7 +127,7 @@ static rc_status produce(struct cli *cli, struct rc_error *err) {
 static const struct cli_option options_table[] = {
     {"dataset", 'd', CLI_ONE, "ID",
      "The dataset whose topic the events go to, and whose definition says how a record looks."},
-    {"file", 'f', CLI_MANY, "PATH", "Definitions to go by instead of those that are applied."},
+    {"file", 'f', CLI_ONE, "PATH", "Definitions to go by instead of those that are applied; may be repeated."},
     {"rate", 0, CLI_ONE, "N", "At most N events a second."},
     {"shift", 0, CLI_ONE, "now", "Moves all timestamps by one amount so that the last is now."},
     {"sort", 0, CLI_FLAG, NULL, "Sends the events in order of their time."},
