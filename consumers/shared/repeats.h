@@ -5,9 +5,10 @@
  * states. So the next owner first reads its output partition from the end that the last checkpoint noted, into this table; and while
  * it catches up, every change is held against it:
  *   - the latest that the log has for (person, target): it is there already; its version is kept, nothing need be sent;
- *   - an earlier one: either the work is only on its way to the latest again, or it went another way this time (a late event). It is held
- *     back; rc_repeats_settle decides once everything is caught up;
- *   - not in the log: new, sent with a new version above everything seen.
+ *   - not later than that one (by `since`): the work is only on its way there again, or a late event made it go another way this time. It
+ *     is held back; rc_repeats_settle decides once everything is caught up. (Sent at once it would carry a higher version than the later
+ *     state that receivers have already.)
+ *   - later, or of a key that the log does not have: new, sent with a new version above everything seen.
  * Pure: no Kafka, no clock. */
 #ifndef RC_CONSUMERS_SHARED_REPEATS_H
 #define RC_CONSUMERS_SHARED_REPEATS_H
