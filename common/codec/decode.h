@@ -1,7 +1,8 @@
-/* Records to events: JSON (jansson) and Avro (avro-c parses and resolves schemas; the decode plan is ours).
+/* Records to events: JSON (by jansson) and Avro (by a plan compiled from the schemas).
  *
- * A decoder is compiled once per dataset. What definitions.md §2 says of sources, paths, types, `min`, `on_bad`, `where`
- * and bad events is decided here and nowhere else; whether an event is accepted depends on its own record alone. */
+ * A decoder is compiled once per dataset. What definitions.md §2 says of sources, paths, types, `min`, `on_bad`,
+ * `where` and bad events is decided here and nowhere else; whether an event is accepted depends on its own record
+ * alone. */
 #ifndef RC_CODEC_DECODE_H
 #define RC_CODEC_DECODE_H
 
@@ -39,41 +40,44 @@ enum rc_decoded {
     RC_AGAIN,   /* the schema registry cannot be asked now (class RETRY): stop, try the same record later */
 };
 
-/* Judges the dataset's `where` on an event of which only the fields in rc_decoder_options.where_fields (and person and time, where
- * they could be had) are filled. */
+/* Judges the dataset's `where` on an event of which only the fields in rc_decoder_options.where_fields (and person
+ * and time, where they could be had) are filled. */
 typedef bool (*rc_where_fn)(void *ctx, const struct rc_event *event);
 
 struct rc_registry; /* codec/registry.h */
 
 struct rc_decoder_options {
-    uint32_t dataset;           /* index written to the events */
-    rc_where_fn where;          /* NULL: every record */
-    void *where_ctx;            /* borrowed for the decoder's life */
-    const bool *where_fields;   /* n_fields flags: what `where` names; copied. For `some` on an array flag its fields, all of them when
-                                   it names none */
+    uint32_t dataset;  /* index written to the events */
+    rc_where_fn where; /* NULL: every record */
+    void *where_ctx;   /* borrowed for the decoder's life */
+    /* n_fields flags: what `where` names; copied. For `some` on an array: its fields, all of them when it names none. */
+    const bool *where_fields;
     struct rc_registry *registry; /* borrowed; needed for framing confluent */
-    int64_t max_ahead_ms;       /* timestamps further than this ahead of the record's own are bad; < 0: no limit */
-    size_t max_record_bytes;    /* 0: no limit */
-    bool as_json;               /* records are JSON whatever the dataset's format says: `eval` reads JSONL for all datasets */
+    int64_t max_ahead_ms;         /* timestamps further than this ahead of the record's own are bad; < 0: no limit */
+    size_t max_record_bytes;      /* 0: no limit */
+    bool as_json; /* records are JSON whatever the dataset's format says: `eval` reads JSONL for all datasets */
 };
 
 struct rc_decoder;
 
-/* Compiles a decoder, for one thread at a time; `dataset` is borrowed for its life. Fails (FATAL, exit 78) on a schema that does not parse or paths that
- * cannot exist in it, naming dataset, field, path and the nearest known name. */
-rc_status rc_decoder_new(const struct rc_dataset *dataset, const struct rc_decoder_options *options, struct rc_decoder **out,
-                         struct rc_error *err) RC_MUST_USE;
+/* Compiles a decoder, for one thread at a time; `dataset` is borrowed for its life. Fails (FATAL, exit 78) on a
+ * schema that does not parse or paths that cannot exist in it, naming dataset, field, path and the nearest known
+ * name. */
+rc_status rc_decoder_new(const struct rc_dataset *dataset, const struct rc_decoder_options *options,
+                         struct rc_decoder **out, struct rc_error *err) RC_MUST_USE;
 void rc_decoder_free(struct rc_decoder *decoder);
 
-/* Decodes one record. `out` is filled on RC_DECODED only. Cost: linear in the record; allocates only from the arena for Avro.
- * `err->message` of a bad one reads "<reason>: <detail>", the reason one of the fixed list in codec/reasons.h. */
-enum rc_decoded rc_decode(struct rc_decoder *decoder, const struct rc_record *record, struct rc_arena *arena, struct rc_event *out,
-                          struct rc_error *err) RC_MUST_USE;
+/* Decodes one record. `out` is filled on RC_DECODED only. Cost: linear in the record; allocates only from the arena
+ * for Avro. `err->message` of a bad one reads "<reason>: <detail>", the reason one of the fixed list in
+ * codec/reasons.h. */
+enum rc_decoded rc_decode(struct rc_decoder *decoder, const struct rc_record *record, struct rc_arena *arena,
+                          struct rc_event *out, struct rc_error *err) RC_MUST_USE;
 
 /* Why the last record was RC_BAD: the label of a metric and of the dead letter. RC_REASON_NONE before the first. */
 enum rc_reason rc_decoder_reason(const struct rc_decoder *decoder);
 
-/* Values dropped so far because their field says "on_bad": "no_value" and the event was accepted; only grows. For a metric. */
+/* Values dropped so far because their field says "on_bad": "no_value" and the event was accepted; only grows. For a
+ * metric. */
 uint64_t rc_decoder_no_values(const struct rc_decoder *decoder);
 
 #endif
