@@ -10,6 +10,7 @@
 #include "codec/decode.h"
 #include "codec/files.h"
 #include "codec/person_key.h"
+#include "segment/explain.h"
 #include "segment/population.h"
 
 /* One line of output: a change, or a member at an instant. */
@@ -25,13 +26,13 @@ struct evaluation {
     struct rc_plan *plan;
     struct rc_population *population;
     struct rc_decoder **decoders; /* by dataset */
-    struct rc_arena arena;        /* lines and events of --timeline */
-    struct rc_event *events;      /* --timeline: all, to be sorted */
+    struct rc_arena arena;        /* lines and events; kept where `keeps_events` */
+    struct rc_event *events;      /* --timeline: all, to be sorted; --explain: all, to be named */
     size_t n_events, cap_events;
     int64_t greatest_ms; /* greatest accepted timestamp; INT64_MIN */
     int64_t until_ms;    /* --timeline: changes later than this are not asked for */
     int64_t at_ms;       /* --at: the instant at hand */
-    bool timeline, strict;
+    bool timeline, keeps_events, strict;
     struct row *rows;
     size_t n_rows, cap_rows;
 };
@@ -87,7 +88,8 @@ static void print_rows(struct evaluation *e) {
         rc_buf_add_str(&line, ", \"id\": ");
         rc_buf_add_json_string(&line, rc_span_str(row->id));
         if (e->timeline)
-            rc_buf_printf(&line, ", \"status\": \"%s\", \"since\": %lld", row->realized ? "realized" : "exited", (long long)row->at_ms);
+            rc_buf_printf(&line, ", \"status\": \"%s\", \"since\": %lld", row->realized ? "realized" : "exited",
+                          (long long)row->at_ms);
         rc_buf_add_byte(&line, '}');
         puts(line.data);
     }
@@ -104,17 +106,19 @@ static void set_clocks(struct evaluation *e, int64_t clock_ms) {
 static void take_event(struct evaluation *e, const struct rc_event *event) {
     if (event->timestamp_ms > e->greatest_ms)
         e->greatest_ms = event->timestamp_ms;
-    if (e->timeline) {
+    if (e->keeps_events) {
         rc_grow(&e->events, &e->cap_events, e->n_events + 1, sizeof *e->events);
         e->events[e->n_events++] = *event;
-        return;
     }
+    if (e->timeline)
+        return; /* to be sorted first */
     set_clocks(e, e->greatest_ms);
     rc_population_apply(e->population, event);
 }
 
 /* Names a bad event on stderr; with --strict it ends the run. */
-static rc_status report_bad(const struct evaluation *e, const char *path, int64_t line, const struct rc_error *bad, struct rc_error *err) {
+static rc_status report_bad(const struct evaluation *e, const char *path, int64_t line, const struct rc_error *bad,
+                            struct rc_error *err) {
     if (e->strict)
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "%s:%lld: %s", path, (long long)line, bad->message);
     fprintf(stderr, "rollcall: %s:%lld: %s; skipped\n", path, (long long)line, bad->message);
@@ -130,9 +134,7 @@ static rc_status read_file(struct evaluation *e, uint32_t dataset, const char *p
     struct rc_error bad;
     for (bool more = true; more && status == RC_OK;) {
         switch (rc_reader_next(reader, &line, &bad)) {
-        case RC_FILE_END:
-            more = false;
-            continue;
+        case RC_FILE_END: more = false; continue;
         case RC_FILE_FAIL:
             *err = bad;
             status = RC_FAIL;
@@ -145,13 +147,14 @@ static rc_status read_file(struct evaluation *e, uint32_t dataset, const char *p
                 fprintf(stderr, "rollcall: %s; skipped\n", bad.message);
             }
             continue;
-        case RC_FILE_RECORD:
-            break;
+        case RC_FILE_RECORD: break;
         }
-        if (!e->timeline)
+        if (!e->keeps_events)
             rc_arena_reset(&e->arena);
-        struct rc_record record = {
-            .value = rc_arena_copy(&e->arena, line.raw), .timestamp_ms = RC_NO_TIMESTAMP, .offset = line.number, .from_file = true};
+        struct rc_record record = {.value = rc_arena_copy(&e->arena, line.raw),
+                                   .timestamp_ms = RC_NO_TIMESTAMP,
+                                   .offset = line.number,
+                                   .from_file = true};
         struct rc_event event;
         enum rc_decoded decoded = rc_decode(e->decoders[dataset], &record, &e->arena, &event, &bad);
         if (decoded == RC_DECODED)
@@ -164,9 +167,9 @@ static rc_status read_file(struct evaluation *e, uint32_t dataset, const char *p
 }
 
 /* "D=FILE", or "FILE" where there is one dataset. A file whose name holds `=` can be given as ./FILE with its dataset before it. */
-static rc_status read_events(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
+static rc_status read_events(struct evaluation *e, const struct rc_cli *cli, struct rc_error *err) {
     const char *text;
-    for (size_t i = 0; (text = cli_value_at(cli, "events", i)) != NULL; i++) {
+    for (size_t i = 0; (text = rc_cli_value_at(cli, "events", i)) != NULL; i++) {
         const char *equals = strchr(text, '=');
         int dataset = e->catalog->n_datasets == 1 ? 0 : -1;
         if (equals) {
@@ -174,14 +177,16 @@ static rc_status read_events(struct evaluation *e, const struct cli *cli, struct
             int named = rc_catalog_dataset(e->catalog, id);
             free(id);
             if (named < 0 && dataset < 0)
-                return cli_usage(cli, err, "--events %s: no dataset %.*s among the definitions", text, (int)(equals - text), text);
+                return rc_cli_usage(cli, err, "--events %s: no dataset %.*s among the definitions", text,
+                                    (int)(equals - text), text);
             if (named >= 0) {
                 dataset = named;
                 text = equals + 1;
             }
         }
         if (dataset < 0)
-            return cli_usage(cli, err, "--events %s: say which dataset, as DATASET=FILE; there are %zu", text, e->catalog->n_datasets);
+            return rc_cli_usage(cli, err, "--events %s: say which dataset, as DATASET=FILE; there are %zu", text,
+                                e->catalog->n_datasets);
         if (read_file(e, (uint32_t)dataset, text, err) != RC_OK)
             return RC_FAIL;
     }
@@ -195,11 +200,11 @@ static int compare_events(const void *a, const void *b) {
     return (x->timestamp_ms > y->timestamp_ms) - (x->timestamp_ms < y->timestamp_ms);
 }
 
-static rc_status run_timeline(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
+static rc_status run_timeline(struct evaluation *e, const struct rc_cli *cli, struct rc_error *err) {
     if (read_events(e, cli, err) != RC_OK)
         return RC_FAIL;
     e->until_ms = e->greatest_ms;
-    if (cli_value(cli, "until") && cli_integer(cli, "until", &e->until_ms, err) != RC_OK)
+    if (rc_cli_value(cli, "until") && rc_cli_integer(cli, "until", &e->until_ms, err) != RC_OK)
         return RC_FAIL;
     if (e->n_events == 0)
         return RC_OK;
@@ -219,22 +224,22 @@ static int compare_instants(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static rc_status parse_instant(const struct cli *cli, const char *text, int64_t *out, struct rc_error *err) {
+static rc_status parse_instant(const struct rc_cli *cli, const char *text, int64_t *out, struct rc_error *err) {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (errno || end == text || *end || value == INT64_MAX)
-        return cli_usage(cli, err, "--at %s: expected an instant in milliseconds since the epoch", text);
+        return rc_cli_usage(cli, err, "--at %s: expected an instant in milliseconds since the epoch", text);
     *out = value;
     return RC_OK;
 }
 
-static rc_status run_at(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
+static rc_status run_at(struct evaluation *e, const struct rc_cli *cli, struct rc_error *err) {
     int64_t *instants = NULL;
     size_t n = 0, capacity = 0;
     const char *text;
     rc_status status = RC_OK;
-    for (; status == RC_OK && (text = cli_value_at(cli, "at", n)) != NULL; n += status == RC_OK) {
+    for (; status == RC_OK && (text = rc_cli_value_at(cli, "at", n)) != NULL; n += status == RC_OK) {
         rc_grow(&instants, &capacity, n + 1, sizeof *instants);
         status = parse_instant(cli, text, &instants[n], err);
     }
@@ -243,8 +248,8 @@ static rc_status run_at(struct evaluation *e, const struct cli *cli, struct rc_e
     if (status == RC_OK)
         qsort(instants, n, sizeof *instants, compare_instants);
     if (status == RC_OK && instants[0] < e->greatest_ms)
-        status = cli_usage(cli, err, "--at %lld: before the greatest timestamp of the events, %lld", (long long)instants[0],
-                           (long long)e->greatest_ms);
+        status = rc_cli_usage(cli, err, "--at %lld: before the greatest timestamp of the events, %lld",
+                              (long long)instants[0], (long long)e->greatest_ms);
     for (size_t i = 0; status == RC_OK && i < n; i++) {
         if (i > 0 && instants[i] == instants[i - 1])
             continue;
@@ -259,25 +264,94 @@ static rc_status run_at(struct evaluation *e, const struct cli *cli, struct rc_e
     return status;
 }
 
+/* ---- explaining -------------------------------------------------------------------------------------------------------- */
+
+static bool is_person(const struct rc_event *event, struct rc_span person_key) {
+    struct rc_buf key;
+    rc_buf_init(&key, RC_FILE_RECORD_MAX);
+    bool same = rc_person_key_add(&key, event->namespace, event->person_id) == RC_OK && rc_span_equal(rc_buf_span(&key), person_key);
+    rc_buf_deinit(&key);
+    return same;
+}
+
+static void add_event(const struct evaluation *e, const struct rc_event *event, struct rc_buf *out) {
+    rc_buf_printf(out, "{\"dataset\": \"%s\", \"timestamp\": %lld, \"id\": ", e->catalog->datasets[event->dataset].id,
+                  (long long)event->timestamp_ms);
+    rc_buf_add_json_string(out, event->event_id);
+    rc_buf_add_byte(out, '}');
+}
+
+static bool name_event(void *ctx, struct rc_span person_key, struct rc_evidence evidence, struct rc_buf *out) {
+    const struct evaluation *e = ctx;
+    for (size_t i = 0; i < e->n_events; i++) {
+        const struct rc_event *event = &e->events[i];
+        if (event->timestamp_ms == evidence.timestamp_ms && rc_event_hash(e->plan, event->dataset, event->event_id) == evidence.id_hash &&
+            is_person(event, person_key)) {
+            add_event(e, event, out);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void name_events(void *ctx, struct rc_span person_key, const bool *datasets, int64_t from_ms, int64_t to_ms, struct rc_buf *out) {
+    const struct evaluation *e = ctx;
+    bool any = false;
+    for (size_t i = 0; i < e->n_events; i++) {
+        const struct rc_event *event = &e->events[i];
+        if (!datasets[event->dataset] || event->timestamp_ms < from_ms || event->timestamp_ms > to_ms || !is_person(event, person_key))
+            continue;
+        if (any)
+            rc_buf_add_str(out, ", ");
+        add_event(e, event, out);
+        any = true;
+    }
+}
+
+static rc_status run_explain(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
+    const char *id = cli_value(cli, "explain");
+    int segment = rc_catalog_segment(e->catalog, id);
+    if (segment < 0)
+        return cli_usage(cli, err, "--explain %s: no segment %s among the definitions", id, id);
+    if (cli_value_at(cli, "at", 1))
+        return cli_usage(cli, err, "--explain takes one --at MS");
+    if (parse_instant(cli, cli_value(cli, "at"), &e->at_ms, err) != RC_OK || read_events(e, cli, err) != RC_OK)
+        return RC_FAIL;
+    if (e->at_ms < e->greatest_ms)
+        return cli_usage(cli, err, "--at %lld: before the greatest timestamp of the events, %lld", (long long)e->at_ms, (long long)e->greatest_ms);
+    set_clocks(e, e->at_ms + 1);
+    rc_population_advance(e->population, 0);
+    struct rc_explain_sources sources = {.name = name_event, .events = name_events, .ctx = e};
+    struct rc_buf out;
+    rc_buf_init(&out, (size_t)256 << 20);
+    rc_status status = rc_population_explain(e->population, rc_span_str(cli->args.positional[0]), (uint32_t)segment, e->at_ms, &sources, &out);
+    if (status == RC_OK)
+        puts(out.data);
+    else
+        rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the explanation is larger than 256 MiB");
+    rc_buf_deinit(&out);
+    return status;
+}
+
 /* ---- the command ------------------------------------------------------------------------------------------------------- */
 
 static bool where_holds(void *ctx, const struct rc_event *event) {
     return rc_plan_dataset_where(ctx, event);
 }
 
-static rc_status prepare(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
-    struct cli_texts texts = {0};
+static rc_status prepare(struct evaluation *e, const struct rc_cli *cli, struct rc_error *err) {
+    struct rc_cli_texts texts = {0};
     struct rc_catalog_builder builder;
     size_t n;
-    const char **paths = cli_paths(cli, &n);
+    const char **paths = rc_cli_paths(cli, &n);
     rc_catalog_builder_init(&builder);
-    rc_status status = cli_texts_read(&texts, paths, n, err);
+    rc_status status = rc_cli_texts_read(&texts, paths, n, err);
     if (status == RC_OK)
-        status = cli_texts_add(&texts, &builder, err);
+        status = rc_cli_texts_add(&texts, &builder, err);
     if (status == RC_OK)
         status = rc_catalog_build(&builder, &e->catalog, err);
     rc_catalog_builder_deinit(&builder);
-    cli_texts_deinit(&texts);
+    rc_cli_texts_deinit(&texts);
     free(paths);
     if (status != RC_OK)
         return RC_FAIL;
@@ -314,43 +388,51 @@ static void finish(struct evaluation *e) {
     rc_arena_deinit(&e->arena);
 }
 
-static rc_status run(struct cli *cli, struct rc_error *err) {
-    if (cli_expect(cli, 0, 0, err) != RC_OK)
+static rc_status run(struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_expect(cli, 0, 0, err) != RC_OK)
         return RC_FAIL;
-    if (!cli_value(cli, "file") || !cli_value(cli, "events"))
-        return cli_usage(cli, err, "eval needs definitions (-f PATH) and events (--events [DATASET=]FILE)");
-    if (cli_has(cli, "timeline") == cli_has(cli, "at"))
-        return cli_usage(cli, err, "give exactly one of --timeline and --at MS");
-    if (cli_has(cli, "until") && !cli_has(cli, "timeline"))
-        return cli_usage(cli, err, "--until goes with --timeline");
-    struct evaluation e = {.greatest_ms = INT64_MIN, .timeline = cli_has(cli, "timeline"), .strict = cli_has(cli, "strict")};
+    if (!rc_cli_value(cli, "file") || !rc_cli_value(cli, "events"))
+        return rc_cli_usage(cli, err, "eval needs definitions (-f PATH) and events (--events [DATASET=]FILE)");
+    if (rc_cli_has(cli, "timeline") == rc_cli_has(cli, "at"))
+        return rc_cli_usage(cli, err, "give exactly one of --timeline and --at MS");
+    if (rc_cli_has(cli, "until") && !rc_cli_has(cli, "timeline"))
+        return rc_cli_usage(cli, err, "--until goes with --timeline");
+    struct evaluation e = {
+        .greatest_ms = INT64_MIN, .timeline = rc_cli_has(cli, "timeline"), .strict = rc_cli_has(cli, "strict")};
     rc_arena_init(&e.arena, 256 << 10);
     rc_status status = prepare(&e, cli, err);
     if (status == RC_OK)
-        status = e.timeline ? run_timeline(&e, cli, err) : run_at(&e, cli, err);
+        status = e.timeline ? run_timeline(&e, cli, err) : persons ? run_explain(&e, cli, err) : run_at(&e, cli, err);
     finish(&e);
     return status;
 }
 
-static const struct cli_option options[] = {
+static const struct rc_cli_option options[] = {
     {"file", 'f', CLI_MANY, "PATH", "Definitions: files or folders of *.json."},
-    {"events", 0, CLI_MANY, "[DATASET=]FILE", "JSONL files of events, one or more for each dataset (.gz too; - is stdin)."},
+    {"events", 0, CLI_MANY, "[DATASET=]FILE",
+     "JSONL files of events, one or more for each dataset (.gz too; - is stdin)."},
     {"timeline", 0, CLI_FLAG, NULL, "Prints every change of membership, ordered by since, segment, namespace, id."},
     {"until", 0, CLI_ONE, "MS", "With --timeline: the last instant (default: the greatest timestamp of the events)."},
     {"at", 0, CLI_ONE, "MS", "Prints the members at this instant; may be repeated."},
+    {"explain", 0, CLI_ONE, "SEGMENT",
+     "With --at MS and NAMESPACE:ID: why that person is a member then, or not: each condition, its value, the events it rests on, and when "
+     "it next changes by time alone."},
     {"strict", 0, CLI_FLAG, NULL, "Ends with exit code 65 at the first bad event, instead of naming it and going on."},
     {0},
 };
 
-const struct cli_command cli_command_eval = {
+const struct rc_cli_command rc_cli_command_eval = {
     .name = "eval",
     .summary = "evaluates definitions on files of events, without a broker",
-    .arguments = "",
-    .text = "Runs the engine of `ingest` on JSONL files with a virtual clock. With --timeline the events are sorted by time first; with "
-            "--at they are fed in the order of the files, as they would arrive. `grace` is ignored. Instants are milliseconds since the epoch.",
+    .arguments = "[NAMESPACE:ID]",
+    .text = "Runs the engine of `ingest` on JSONL files with a virtual clock. With --timeline the events are sorted by "
+            "time first; with "
+            "--at they are fed in the order of the files, as they would arrive. `grace` is ignored. Instants are "
+            "milliseconds since the epoch.",
     .options = options,
     .examples = "rollcall eval -f definitions/ --events web=web.jsonl --timeline\n"
-                "rollcall eval -f definitions.json --events events.jsonl --at 1774760100000",
+                "rollcall eval -f definitions.json --events events.jsonl --at 1774760100000\n"
+                "rollcall eval -f definitions.json --events events.jsonl --explain buyers --at 1774760100000 email:a@example.com",
     .no_config = true,
     .run = run,
 };

@@ -72,6 +72,10 @@ struct rc_session *rc_eval_sessions(struct rc_eval *eval, const struct rc_series
 
 bool rc_cmp_holds(const struct rc_cmp *cmp, __int128 fixed);
 
+struct rc_explain_sources;
+rc_status rc_explain_person(struct rc_eval *eval, const struct rc_person *person, uint32_t segment, int64_t at_ms,
+                            const struct rc_explain_sources *sources, struct rc_buf *out) RC_MUST_USE;
+
 struct rc_truth rc_eval_sequence(struct rc_eval *eval, const struct rc_node *node, struct rc_scope scope);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "codec/person_key.h"
 #include "segment/evaluate.h"
+#include "segment/explain.h"
 
 #define SINCE_STEPS 10000       /* instants looked at to find since when a late event has made a change */
 #define RECORD_LIMIT (256u << 20)
@@ -562,7 +563,7 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     }
     decide_before(p, person, event);
     struct application a = {.population = p, .person = person, .event = event};
-    a.id = XXH3_64bits_withSeed(event->event_id.data, event->event_id.len, p->plan->dataset_hashes[event->dataset]);
+    a.id = rc_event_hash(p->plan, event->dataset, event->event_id);
     a.tie = rc_strings_hold(&p->strings, event->event_id) | (uint64_t)event->dataset << 32;
     rc_plan_dispatch(p->plan, event, p->seen, apply_trigger, &a);
     if (event->timestamp_ms < person->first_ms[event->dataset]) {
@@ -679,4 +680,15 @@ bool rc_population_person(const struct rc_population *p, struct rc_span person_k
 void rc_population_each_member(const struct rc_population *p, rc_member_fn visit, void *ctx) {
     for (size_t i = 0; i < p->n_persons; i++)
         visit_members(p, p->persons[i], visit, ctx);
+}
+
+rc_status rc_population_explain(struct rc_population *p, struct rc_span person_key, uint32_t segment, int64_t at_ms,
+                                const struct rc_explain_sources *sources, struct rc_buf *out) {
+    struct rc_person *person = find_person(p, person_key), *nobody = NULL;
+    if (!person)
+        person = nobody = rc_person_new(p->plan, person_key);
+    rc_status status = rc_explain_person(&p->eval, person, segment, at_ms, sources, out);
+    p->eval.person = NULL;
+    rc_person_free(nobody, p->plan, &p->strings);
+    return status;
 }
