@@ -17,8 +17,8 @@
 #define MAX_FILE_BYTES ((size_t)16 << 20)
 #define MAX_DEPTH 16 /* folders within folders */
 
-const char *const cli_kinds[] = {"dataset", "destination", "policy", "segment", "attribute", "audience", NULL};
-#define N_KINDS (sizeof cli_kinds / sizeof *cli_kinds - 1)
+const char *const rc_cli_kinds[] = {"dataset", "destination", "policy", "segment", "attribute", "audience", NULL};
+#define N_KINDS (sizeof rc_cli_kinds / sizeof *rc_cli_kinds - 1)
 
 /* ---- the topic ------------------------------------------------------------------------------------------------------------- */
 
@@ -45,21 +45,21 @@ static bool take_record(void *ctx, const struct rc_message *message) {
     return true;
 }
 
-rc_status cli_applied_read(const struct cli *cli, struct rc_catalog_builder *builder, struct rc_error *err) {
+rc_status rc_cli_applied_read(const struct rc_cli *cli, struct rc_catalog_builder *builder, struct rc_error *err) {
     char *topic = rc_topic_name(cli->config, "definitions");
     struct reading reading = {.builder = builder, .err = err};
     rc_status status = rc_kafka_read(cli->config, topic, 0, RC_START_BEGINNING, CLI_KAFKA_TIMEOUT_MS, take_record,
                                      &reading, NULL, err);
     free(topic);
     if (status != RC_OK)
-        return cli_broker_error(cli, err);
+        return rc_cli_broker_error(cli, err);
     return reading.failed ? RC_FAIL : RC_OK;
 }
 
-rc_status cli_applied_catalog(const struct cli *cli, struct rc_catalog **out, struct rc_error *err) {
+rc_status rc_cli_applied_catalog(const struct rc_cli *cli, struct rc_catalog **out, struct rc_error *err) {
     struct rc_catalog_builder builder;
     rc_catalog_builder_init(&builder);
-    rc_status status = cli_applied_read(cli, &builder, err);
+    rc_status status = rc_cli_applied_read(cli, &builder, err);
     if (status == RC_OK && rc_catalog_build(&builder, out, err) != RC_OK)
         status = rc_error_prefix(err, "the definitions that are applied");
     rc_catalog_builder_deinit(&builder);
@@ -111,14 +111,14 @@ static rc_status read_schema(void *ctx, const char *file, const char *schema_pat
     return status;
 }
 
-static rc_status take_file(struct cli_texts *texts, const char *path, struct rc_error *err) {
+static rc_status take_file(struct rc_cli_texts *texts, const char *path, struct rc_error *err) {
     struct rc_buf text;
     rc_buf_init(&text, MAX_FILE_BYTES);
     bool is_stdin = strcmp(path, "-") == 0;
     rc_status status = is_stdin ? slurp(stdin, "stdin", &text, err) : slurp_path(path, &text, err);
     if (status == RC_OK) {
         rc_grow(&texts->items, &texts->capacity, texts->n + 1, sizeof *texts->items);
-        texts->items[texts->n++] = (struct cli_text){
+        texts->items[texts->n++] = (struct rc_cli_text){
             .file = rc_strdup(is_stdin ? "stdin" : path), .text = rc_span_dup(rc_buf_span(&text)), .len = text.len};
     }
     rc_buf_deinit(&text);
@@ -137,9 +137,9 @@ static int in_byte_order(const struct dirent **a, const struct dirent **b) {
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static rc_status take_path(struct cli_texts *texts, const char *path, int depth, struct rc_error *err);
+static rc_status take_path(struct rc_cli_texts *texts, const char *path, int depth, struct rc_error *err);
 
-static rc_status take_folder(struct cli_texts *texts, const char *path, int depth, struct rc_error *err) {
+static rc_status take_folder(struct rc_cli_texts *texts, const char *path, int depth, struct rc_error *err) {
     struct dirent **entries;
     int n = depth < MAX_DEPTH ? scandir(path, &entries, wanted, in_byte_order) : -1;
     if (n < 0)
@@ -159,7 +159,7 @@ static rc_status take_folder(struct cli_texts *texts, const char *path, int dept
 }
 
 /* What the user named (depth 0) is taken whatever its name is; what lies in a folder counts when it ends in .json. */
-static rc_status take_path(struct cli_texts *texts, const char *path, int depth, struct rc_error *err) {
+static rc_status take_path(struct rc_cli_texts *texts, const char *path, int depth, struct rc_error *err) {
     struct stat about;
     if (depth == 0 && strcmp(path, "-") == 0)
         return take_file(texts, path, err);
@@ -173,7 +173,7 @@ static rc_status take_path(struct cli_texts *texts, const char *path, int depth,
     return take_file(texts, path, err);
 }
 
-rc_status cli_texts_read(struct cli_texts *out, const char *const *paths, size_t n, struct rc_error *err) {
+rc_status rc_cli_texts_read(struct rc_cli_texts *out, const char *const *paths, size_t n, struct rc_error *err) {
     for (size_t i = 0; i < n; i++) {
         size_t before = out->n;
         if (take_path(out, paths[i], 0, err) != RC_OK)
@@ -184,13 +184,13 @@ rc_status cli_texts_read(struct cli_texts *out, const char *const *paths, size_t
     return RC_OK;
 }
 
-void cli_texts_deinit(struct cli_texts *texts) {
+void rc_cli_texts_deinit(struct rc_cli_texts *texts) {
     for (size_t i = 0; i < texts->n; i++) {
         free(texts->items[i].file);
         free(texts->items[i].text);
     }
     free(texts->items);
-    *texts = (struct cli_texts){0};
+    *texts = (struct rc_cli_texts){0};
 }
 
 /* A definition twice in one apply is most likely a mistake, and which one counts would depend on the order of names. */
@@ -206,12 +206,12 @@ static rc_status refuse_repeats(const struct rc_catalog_builder *one, const stru
     return RC_OK;
 }
 
-rc_status cli_texts_add(const struct cli_texts *texts, struct rc_catalog_builder *builder, struct rc_error *err) {
+rc_status rc_cli_texts_add(const struct rc_cli_texts *texts, struct rc_catalog_builder *builder, struct rc_error *err) {
     struct rc_catalog_builder seen;
     rc_catalog_builder_init(&seen);
     rc_status status = RC_OK;
     for (size_t i = 0; status == RC_OK && i < texts->n; i++) {
-        const struct cli_text *text = &texts->items[i];
+        const struct rc_cli_text *text = &texts->items[i];
         struct rc_span span = rc_span_of(text->text, text->len);
         struct rc_catalog_builder one;
         rc_catalog_builder_init(&one);
@@ -228,40 +228,40 @@ rc_status cli_texts_add(const struct cli_texts *texts, struct rc_catalog_builder
     return status;
 }
 
-const char **cli_paths(const struct cli *cli, size_t *n) {
+const char **rc_cli_paths(const struct rc_cli *cli, size_t *n) {
     size_t n_files = 0;
-    while (cli_value_at(cli, "file", n_files))
+    while (rc_cli_value_at(cli, "file", n_files))
         n_files++;
     *n = n_files + cli->args.n_positional;
     const char **paths = rc_calloc(*n, sizeof *paths);
     for (size_t i = 0; i < *n; i++)
-        paths[i] = i < n_files ? cli_value_at(cli, "file", i) : cli->args.positional[i - n_files];
+        paths[i] = i < n_files ? rc_cli_value_at(cli, "file", i) : cli->args.positional[i - n_files];
     return paths;
 }
 
 /* ---- words ------------------------------------------------------------------------------------------------------------------- */
 
-rc_status cli_kind(const struct cli *cli, const char *word, const char **out, struct rc_error *err) {
+rc_status rc_cli_kind(const struct rc_cli *cli, const char *word, const char **out, struct rc_error *err) {
     size_t len = strlen(word);
     for (size_t i = 0; i < N_KINDS; i++) {
-        size_t kind_len = strlen(cli_kinds[i]);
-        bool plural = len == kind_len + 1 && word[kind_len] == 's' && memcmp(word, cli_kinds[i], kind_len) == 0;
-        if (plural || strcmp(word, cli_kinds[i]) == 0 ||
-            (strcmp(word, "policies") == 0 && strcmp(cli_kinds[i], "policy") == 0)) {
-            *out = cli_kinds[i];
+        size_t kind_len = strlen(rc_cli_kinds[i]);
+        bool plural = len == kind_len + 1 && word[kind_len] == 's' && memcmp(word, rc_cli_kinds[i], kind_len) == 0;
+        if (plural || strcmp(word, rc_cli_kinds[i]) == 0 ||
+            (strcmp(word, "policies") == 0 && strcmp(rc_cli_kinds[i], "policy") == 0)) {
+            *out = rc_cli_kinds[i];
             return RC_OK;
         }
     }
-    const char *nearest = rc_nearest_word(word, cli_kinds, N_KINDS);
+    const char *nearest = rc_nearest_word(word, rc_cli_kinds, N_KINDS);
     if (nearest)
-        return cli_usage(cli, err, "unknown kind \"%s\" (did you mean %s?)", word, nearest);
-    return cli_usage(cli, err,
-                     "unknown kind \"%s\", expected one of dataset, destination, policy, segment, attribute, audience",
-                     word);
+        return rc_cli_usage(cli, err, "unknown kind \"%s\" (did you mean %s?)", word, nearest);
+    return rc_cli_usage(
+        cli, err, "unknown kind \"%s\", expected one of dataset, destination, policy, segment, attribute, audience",
+        word);
 }
 
-rc_status cli_find_definition(const struct rc_catalog *catalog, const char *kind, const char *id,
-                              const struct rc_definition **out, struct rc_error *err) {
+rc_status rc_cli_find_definition(const struct rc_catalog *catalog, const char *kind, const char *id,
+                                 const struct rc_definition **out, struct rc_error *err) {
     *out = rc_catalog_definition(catalog, kind, id);
     if (*out)
         return RC_OK;

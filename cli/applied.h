@@ -7,44 +7,46 @@
 
 /* Reads the definitions topic into `builder` (initialised by the caller). A topic that is not there reads as empty. Fails: exit 69 when no
  * broker answers within CLI_KAFKA_TIMEOUT_MS. */
-rc_status cli_applied_read(const struct cli *cli, struct rc_catalog_builder *builder, struct rc_error *err) RC_MUST_USE;
+rc_status rc_cli_applied_read(const struct rc_cli *cli, struct rc_catalog_builder *builder, struct rc_error *err)
+    RC_MUST_USE;
 
 /* Reads it and builds the catalog; owned by the caller. */
-rc_status cli_applied_catalog(const struct cli *cli, struct rc_catalog **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_cli_applied_catalog(const struct rc_cli *cli, struct rc_catalog **out, struct rc_error *err) RC_MUST_USE;
 
 /* The texts of files with definitions, as read. */
-struct cli_text {
+struct rc_cli_text {
     char *file; /* its path, or "stdin"; owned */
     char *text; /* owned */
     size_t len;
 };
 
-struct cli_texts {
-    struct cli_text *items; /* owned */
+struct rc_cli_texts {
+    struct rc_cli_text *items; /* owned */
     size_t n, capacity;
 };
 
 /* Reads `paths`: files, folders (every *.json in them and below, in byte order), "-" for stdin. `out` is zeroed storage; deinit it in any
  * case. Fails (exit 65) naming the path. */
-rc_status cli_texts_read(struct cli_texts *out, const char *const *paths, size_t n, struct rc_error *err) RC_MUST_USE;
-void cli_texts_deinit(struct cli_texts *texts);
+rc_status rc_cli_texts_read(struct rc_cli_texts *out, const char *const *paths, size_t n, struct rc_error *err)
+    RC_MUST_USE;
+void rc_cli_texts_deinit(struct rc_cli_texts *texts);
 
 /* Adds all their definitions to `builder`, which may hold others: those are replaced. Schema files that they name are read and put in their
  * place. A definition that stands in two of the files is an error. */
-rc_status cli_texts_add(const struct cli_texts *texts, struct rc_catalog_builder *builder, struct rc_error *err)
+rc_status rc_cli_texts_add(const struct rc_cli_texts *texts, struct rc_catalog_builder *builder, struct rc_error *err)
     RC_MUST_USE;
 
 /* The values of -f and the positional arguments behind them: paths of definitions. Owned by the caller. */
-const char **cli_paths(const struct cli *cli, size_t *n);
+const char **rc_cli_paths(const struct rc_cli *cli, size_t *n);
 
 /* "segment", "segments" and so on to the kind as it stands in definitions. Fails (exit 64) with the nearest one. */
-rc_status cli_kind(const struct cli *cli, const char *word, const char **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_cli_kind(const struct rc_cli *cli, const char *word, const char **out, struct rc_error *err) RC_MUST_USE;
 
 /* All kinds, in the order in which they depend on one another; NULL-terminated. */
-extern const char *const cli_kinds[];
+extern const char *const rc_cli_kinds[];
 
 /* The definition (kind, id) of `catalog`. Fails (exit 65) with the nearest id of that kind. */
-rc_status cli_find_definition(const struct rc_catalog *catalog, const char *kind, const char *id,
-                              const struct rc_definition **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_cli_find_definition(const struct rc_catalog *catalog, const char *kind, const char *id,
+                                 const struct rc_definition **out, struct rc_error *err) RC_MUST_USE;
 
 #endif

@@ -46,12 +46,12 @@ static void change_deinit(struct change *change) {
 }
 
 /* Who applies: --who, else user@host. */
-static void set_who(const struct cli *cli, char *out, size_t size) {
+static void set_who(const struct rc_cli *cli, char *out, size_t size) {
     char host[128] = "localhost";
     gethostname(host, sizeof host - 1);
     const struct passwd *user = getpwuid(geteuid());
-    if (cli_value(cli, "who"))
-        snprintf(out, size, "%s", cli_value(cli, "who"));
+    if (rc_cli_value(cli, "who"))
+        snprintf(out, size, "%s", rc_cli_value(cli, "who"));
     else if (user)
         snprintf(out, size, "%s@%s", user->pw_name, host);
     else
@@ -82,15 +82,15 @@ static rc_status check_compatible(const struct change *change, struct rc_error *
 
 /* ---- topics ---------------------------------------------------------------------------------------------------------------- */
 
-static rc_status ensure_dataset_topics(struct rc_admin *admin, const struct cli *cli, const struct rc_catalog *catalog,
-                                       int32_t partitions, struct rc_error *err) {
+static rc_status ensure_dataset_topics(struct rc_admin *admin, const struct rc_cli *cli,
+                                       const struct rc_catalog *catalog, int32_t partitions, struct rc_error *err) {
     for (size_t i = 0; i < catalog->n_datasets; i++) {
         const struct rc_dataset *dataset = &catalog->datasets[i];
         bool created;
         struct rc_topic_spec spec = {.name = dataset->topic, .partitions = dataset->keyed ? partitions : 0};
         if (rc_topic_ensure(admin, &spec, &created, err) != RC_OK)
             return rc_error_prefix(err, "dataset/%s", dataset->id);
-        if (created && !cli_has(cli, "json"))
+        if (created && !rc_cli_has(cli, "json"))
             printf("topic %s created\n", dataset->topic);
         if (dataset->keyed)
             continue;
@@ -107,7 +107,7 @@ static rc_status ensure_dataset_topics(struct rc_admin *admin, const struct cli 
 }
 
 /* How many partitions all topics with person keys have, or will have. Changes nothing. */
-static rc_status count_partitions(struct rc_admin *admin, const struct cli *cli, const struct rc_catalog *catalog,
+static rc_status count_partitions(struct rc_admin *admin, const struct rc_cli *cli, const struct rc_catalog *catalog,
                                   int32_t *out, struct rc_error *err) {
     const char **topics = rc_calloc(catalog->n_datasets, sizeof *topics);
     size_t n = 0;
@@ -117,7 +117,7 @@ static rc_status count_partitions(struct rc_admin *admin, const struct cli *cli,
     }
     rc_status status = rc_topics_count(admin, topics, n, out, err);
     free(topics);
-    return status == RC_OK ? RC_OK : cli_broker_error(cli, err);
+    return status == RC_OK ? RC_OK : rc_cli_broker_error(cli, err);
 }
 
 /* ---- writing --------------------------------------------------------------------------------------------------------------- */
@@ -127,7 +127,7 @@ struct writer {
     char *topic;
 };
 
-static rc_status writer_open(const struct cli *cli, struct writer *out, struct rc_error *err) {
+static rc_status writer_open(const struct rc_cli *cli, struct writer *out, struct rc_error *err) {
     struct rc_producer_options options = {.name = "definitions", .wake_fd = -1, .max_record_bytes = (size_t)8 << 20};
     if (rc_producer_open(cli->config, &options, &out->producer, err) != RC_OK)
         return RC_FAIL;
@@ -179,7 +179,7 @@ static enum outcome outcome_of(const struct change *change, const struct rc_defi
     return same ? UNCHANGED : CONFIGURED;
 }
 
-static void report(const struct cli *cli, const struct change *change, const struct rc_definition *definition) {
+static void report(const struct rc_cli *cli, const struct change *change, const struct rc_definition *definition) {
     int version;
     enum outcome outcome = outcome_of(change, definition, &version);
     const char *class = NULL, *reason = NULL;
@@ -187,11 +187,11 @@ static void report(const struct cli *cli, const struct change *change, const str
         int segment = rc_catalog_segment(change->catalog, definition->id);
         class = class_names[rc_plan_state_class(change->plan, (uint32_t)segment, &reason)];
     }
-    bool dry = cli_has(cli, "dry-run");
-    if (cli_has(cli, "json")) {
-        cli_json_print(json_pack("{s:s, s:s, s:s, s:i, s:b, s:s*, s:s*}", "kind", definition->kind, "id",
-                                 definition->id, "result", outcome_names[outcome], "version", version, "dryRun", dry,
-                                 "state", class, "reason", reason));
+    bool dry = rc_cli_has(cli, "dry-run");
+    if (rc_cli_has(cli, "json")) {
+        rc_cli_json_print(json_pack("{s:s, s:s, s:s, s:i, s:b, s:s*, s:s*}", "kind", definition->kind, "id",
+                                    definition->id, "result", outcome_names[outcome], "version", version, "dryRun", dry,
+                                    "state", class, "reason", reason));
         return;
     }
     printf("%s/%s %s%s (version %d)\n", definition->kind, definition->id, outcome_names[outcome],
@@ -200,13 +200,13 @@ static void report(const struct cli *cli, const struct change *change, const str
         printf("    state: %s: %s\n", class, reason);
 }
 
-static rc_status write_changes(const struct cli *cli, const struct change *change, struct rc_error *err) {
+static rc_status write_changes(const struct rc_cli *cli, const struct change *change, struct rc_error *err) {
     struct writer writer;
     if (writer_open(cli, &writer, err) != RC_OK)
         return RC_FAIL;
     rc_status status = RC_OK;
     /* What others refer to goes first, so that a reader who stops in between finds nothing that points nowhere. */
-    for (const char *const *kind = cli_kinds; status == RC_OK && *kind; kind++) {
+    for (const char *const *kind = rc_cli_kinds; status == RC_OK && *kind; kind++) {
         for (size_t i = 0; status == RC_OK && i < change->files.n; i++) {
             struct rc_definition definition = change->files.items[i];
             if (strcmp(definition.kind, *kind) != 0 ||
@@ -220,48 +220,50 @@ static rc_status write_changes(const struct cli *cli, const struct change *chang
     if (status == RC_OK)
         status = rc_producer_flush(writer.producer, CLI_KAFKA_TIMEOUT_MS, err);
     writer_close(&writer);
-    return status == RC_OK ? RC_OK : cli_broker_error(cli, err);
+    return status == RC_OK ? RC_OK : rc_cli_broker_error(cli, err);
 }
 
 /* Everything that can be wrong with the definitions is found here; nothing is changed. The files by themselves come first: a misspelt key
  * should not wait for a broker. */
-static rc_status prepare(struct cli *cli, const struct cli_texts *texts, struct change *change, struct rc_error *err) {
+static rc_status prepare(struct rc_cli *cli, const struct rc_cli_texts *texts, struct change *change,
+                         struct rc_error *err) {
     set_who(cli, change->who, sizeof change->who);
-    if (cli_texts_add(texts, &change->files, err) != RC_OK || cli_applied_read(cli, &change->applied, err) != RC_OK ||
-        copy_applied(change, err) != RC_OK || cli_texts_add(texts, &change->next, err) != RC_OK ||
+    if (rc_cli_texts_add(texts, &change->files, err) != RC_OK ||
+        rc_cli_applied_read(cli, &change->applied, err) != RC_OK || copy_applied(change, err) != RC_OK ||
+        rc_cli_texts_add(texts, &change->next, err) != RC_OK ||
         rc_catalog_build(&change->next, &change->catalog, err) != RC_OK || check_compatible(change, err) != RC_OK)
         return RC_FAIL;
     return rc_plan_compile(change->catalog, &change->plan, err);
 }
 
-static rc_status apply_change(const struct cli *cli, const struct change *change, struct rc_error *err) {
+static rc_status apply_change(const struct rc_cli *cli, const struct change *change, struct rc_error *err) {
     struct rc_admin *admin;
     int32_t partitions = 0;
     if (rc_admin_open(cli->config, &admin, err) != RC_OK)
         return RC_FAIL;
     rc_status status = count_partitions(admin, cli, change->catalog, &partitions, err);
-    if (status == RC_OK && !cli_has(cli, "dry-run")) {
+    if (status == RC_OK && !rc_cli_has(cli, "dry-run")) {
         status = rc_topics_ensure_own(admin, partitions, err);
         if (status == RC_OK)
             status = ensure_dataset_topics(admin, cli, change->catalog, partitions, err);
     }
     rc_admin_close(admin);
-    if (status == RC_OK && !cli_has(cli, "dry-run"))
+    if (status == RC_OK && !rc_cli_has(cli, "dry-run"))
         status = write_changes(cli, change, err);
-    return status == RC_OK ? RC_OK : cli_broker_error(cli, err);
+    return status == RC_OK ? RC_OK : rc_cli_broker_error(cli, err);
 }
 
-static rc_status apply(struct cli *cli, struct rc_error *err) {
+static rc_status apply(struct rc_cli *cli, struct rc_error *err) {
     size_t n_paths;
-    const char **paths = cli_paths(cli, &n_paths);
-    struct cli_texts texts = {0};
+    const char **paths = rc_cli_paths(cli, &n_paths);
+    struct rc_cli_texts texts = {0};
     struct change change;
     change_init(&change);
-    rc_status status = n_paths ? RC_OK : cli_usage(cli, err, "nothing to apply, name files or folders with -f");
+    rc_status status = n_paths ? RC_OK : rc_cli_usage(cli, err, "nothing to apply, name files or folders with -f");
     if (status == RC_OK)
-        status = cli_connect(cli, err);
+        status = rc_cli_connect(cli, err);
     if (status == RC_OK)
-        status = cli_texts_read(&texts, paths, n_paths, err);
+        status = rc_cli_texts_read(&texts, paths, n_paths, err);
     if (status == RC_OK)
         status = prepare(cli, &texts, &change, err);
     if (status == RC_OK)
@@ -269,7 +271,7 @@ static rc_status apply(struct cli *cli, struct rc_error *err) {
     for (size_t i = 0; status == RC_OK && i < change.files.n; i++)
         report(cli, &change, &change.files.items[i]);
     change_deinit(&change);
-    cli_texts_deinit(&texts);
+    rc_cli_texts_deinit(&texts);
     free(paths);
     return status;
 }
@@ -293,18 +295,18 @@ static rc_status check_free(const struct rc_catalog *catalog, const char *kind, 
     return status;
 }
 
-static rc_status delete_definition(struct cli *cli, struct rc_error *err) {
+static rc_status delete_definition(struct rc_cli *cli, struct rc_error *err) {
     const char *kind;
-    if (cli_expect(cli, 2, 2, err) != RC_OK || cli_kind(cli, cli->args.positional[0], &kind, err) != RC_OK ||
-        cli_connect(cli, err) != RC_OK)
+    if (rc_cli_expect(cli, 2, 2, err) != RC_OK || rc_cli_kind(cli, cli->args.positional[0], &kind, err) != RC_OK ||
+        rc_cli_connect(cli, err) != RC_OK)
         return RC_FAIL;
     const char *id = cli->args.positional[1];
     struct rc_catalog *catalog;
     const struct rc_definition *definition;
-    if (cli_applied_catalog(cli, &catalog, err) != RC_OK)
+    if (rc_cli_applied_catalog(cli, &catalog, err) != RC_OK)
         return RC_FAIL;
     struct writer writer;
-    rc_status status = cli_find_definition(catalog, kind, id, &definition, err);
+    rc_status status = rc_cli_find_definition(catalog, kind, id, &definition, err);
     if (status == RC_OK)
         status = check_free(catalog, kind, id, err);
     if (status == RC_OK && (status = writer_open(cli, &writer, err)) == RC_OK) {
@@ -313,17 +315,17 @@ static rc_status delete_definition(struct cli *cli, struct rc_error *err) {
             status = rc_producer_flush(writer.producer, CLI_KAFKA_TIMEOUT_MS, err);
         writer_close(&writer);
         if (status != RC_OK)
-            cli_broker_error(cli, err);
+            status = rc_cli_broker_error(cli, err);
     }
-    if (status == RC_OK && cli_has(cli, "json"))
-        cli_json_print(json_pack("{s:s, s:s, s:s}", "kind", kind, "id", id, "result", "deleted"));
+    if (status == RC_OK && rc_cli_has(cli, "json"))
+        rc_cli_json_print(json_pack("{s:s, s:s, s:s}", "kind", kind, "id", id, "result", "deleted"));
     else if (status == RC_OK)
         printf("%s/%s deleted\n", kind, id);
     rc_catalog_free(catalog);
     return status;
 }
 
-static const struct cli_option apply_options[] = {
+static const struct rc_cli_option apply_options[] = {
     {"file", 'f', CLI_MANY, "PATH",
      "Files with one definition or an array of them, folders (every *.json in them and below), or - for stdin."},
     {"dry-run", 0, CLI_FLAG, NULL,
@@ -332,7 +334,7 @@ static const struct cli_option apply_options[] = {
     {0},
 };
 
-const struct cli_command cli_command_apply = {
+const struct rc_cli_command rc_cli_command_apply = {
     .name = "apply",
     .summary = "Puts definitions in force: datasets, segments, audiences, destinations",
     .arguments = "-f PATH...",
@@ -350,7 +352,7 @@ const struct cli_command cli_command_apply = {
     .run = apply,
 };
 
-const struct cli_command cli_command_delete = {
+const struct rc_cli_command rc_cli_command_delete = {
     .name = "delete",
     .summary = "Takes a definition out of force",
     .arguments = "KIND ID",

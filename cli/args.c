@@ -13,11 +13,11 @@
 #define MAX_OPTIONS 64
 
 /* The option that `text` (len bytes) names among both tables, or NULL. */
-static const struct cli_option *find_long(const struct cli_option *own, const struct cli_option *common,
-                                          const char *text, size_t len) {
-    const struct cli_option *tables[] = {own, common};
+static const struct rc_cli_option *find_long(const struct rc_cli_option *own, const struct rc_cli_option *common,
+                                             const char *text, size_t len) {
+    const struct rc_cli_option *tables[] = {own, common};
     for (size_t t = 0; t < 2; t++) {
-        for (const struct cli_option *o = tables[t]; o && o->name; o++) {
+        for (const struct rc_cli_option *o = tables[t]; o && o->name; o++) {
             if (strlen(o->name) == len && memcmp(o->name, text, len) == 0)
                 return o;
         }
@@ -25,10 +25,11 @@ static const struct cli_option *find_long(const struct cli_option *own, const st
     return NULL;
 }
 
-static const struct cli_option *find_short(const struct cli_option *own, const struct cli_option *common, char letter) {
-    const struct cli_option *tables[] = {own, common};
+static const struct rc_cli_option *find_short(const struct rc_cli_option *own, const struct rc_cli_option *common,
+                                              char letter) {
+    const struct rc_cli_option *tables[] = {own, common};
     for (size_t t = 0; t < 2; t++) {
-        for (const struct cli_option *o = tables[t]; o && o->name; o++) {
+        for (const struct rc_cli_option *o = tables[t]; o && o->name; o++) {
             if (o->letter == letter)
                 return o;
         }
@@ -36,8 +37,9 @@ static const struct cli_option *find_short(const struct cli_option *own, const s
     return NULL;
 }
 
-static rc_status usage(const struct cli_command *command, struct rc_error *err, const char *fmt, ...) RC_PRINTF(3, 4);
-static rc_status usage(const struct cli_command *command, struct rc_error *err, const char *fmt, ...) {
+static rc_status usage(const struct rc_cli_command *command, struct rc_error *err, const char *fmt, ...)
+    RC_PRINTF(3, 4);
+static rc_status usage(const struct rc_cli_command *command, struct rc_error *err, const char *fmt, ...) {
     char text[1024];
     va_list ap;
     va_start(ap, fmt);
@@ -46,13 +48,13 @@ static rc_status usage(const struct cli_command *command, struct rc_error *err, 
     return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_USAGE, "%s; see `rollcall %s --help`", text, command->name);
 }
 
-static rc_status unknown(const struct cli_command *command, const struct cli_option *common, const char *text,
+static rc_status unknown(const struct rc_cli_command *command, const struct rc_cli_option *common, const char *text,
                          struct rc_error *err) {
     const char *names[MAX_OPTIONS];
     size_t n = 0;
-    const struct cli_option *tables[] = {command->options, common};
+    const struct rc_cli_option *tables[] = {command->options, common};
     for (size_t t = 0; t < 2; t++) {
-        for (const struct cli_option *o = tables[t]; o && o->name && n < MAX_OPTIONS; o++)
+        for (const struct rc_cli_option *o = tables[t]; o && o->name && n < MAX_OPTIONS; o++)
             names[n++] = o->name;
     }
     char word[128];
@@ -63,7 +65,7 @@ static rc_status unknown(const struct cli_command *command, const struct cli_opt
     return usage(command, err, "unknown option %s", text);
 }
 
-static void add(struct cli_args *args, const struct cli_option *option, const char *value) {
+static void add(struct rc_cli_args *args, const struct rc_cli_option *option, const char *value) {
     args->names[args->n] = option;
     args->values[args->n++] = value;
 }
@@ -72,12 +74,12 @@ static bool is_option(const char *text) {
     return text[0] == '-' && text[1] != '\0';
 }
 
-rc_status cli_args_parse(const struct cli_command *command, const struct cli_option *common, int argc,
-                         char *const *argv, struct cli_args *out, struct rc_error *err) {
+rc_status rc_cli_args_parse(const struct rc_cli_command *command, const struct rc_cli_option *common, int argc,
+                            char *const *argv, struct rc_cli_args *out, struct rc_error *err) {
     size_t room = (size_t)argc + 1;
-    struct cli_args args = {.names = rc_calloc(room, sizeof *args.names),
-                            .values = rc_calloc(room, sizeof *args.values),
-                            .positional = rc_calloc(room, sizeof *args.positional)};
+    struct rc_cli_args args = {.names = rc_calloc(room, sizeof *args.names),
+                               .values = rc_calloc(room, sizeof *args.values),
+                               .positional = rc_calloc(room, sizeof *args.positional)};
     rc_status status = RC_OK;
     for (int i = 0; status == RC_OK && i < argc; i++) {
         const char *text = argv[i];
@@ -91,7 +93,7 @@ rc_status cli_args_parse(const struct cli_command *command, const struct cli_opt
             break;
         }
         const char *value = NULL;
-        const struct cli_option *option;
+        const struct rc_cli_option *option;
         if (text[1] == '-') {
             size_t len = strcspn(text + 2, "=");
             option = find_long(command->options, common, text + 2, len);
@@ -120,21 +122,21 @@ rc_status cli_args_parse(const struct cli_command *command, const struct cli_opt
         }
     }
     if (status != RC_OK) {
-        cli_args_deinit(&args);
+        rc_cli_args_deinit(&args);
         return RC_FAIL;
     }
     *out = args;
     return RC_OK;
 }
 
-void cli_args_deinit(struct cli_args *args) {
+void rc_cli_args_deinit(struct rc_cli_args *args) {
     free(args->names);
     free(args->values);
     free(args->positional);
-    *args = (struct cli_args){0};
+    *args = (struct rc_cli_args){0};
 }
 
-bool cli_has(const struct cli *cli, const char *option) {
+bool rc_cli_has(const struct rc_cli *cli, const char *option) {
     for (size_t i = 0; i < cli->args.n; i++) {
         if (strcmp(cli->args.names[i]->name, option) == 0)
             return true;
@@ -142,7 +144,7 @@ bool cli_has(const struct cli *cli, const char *option) {
     return false;
 }
 
-const char *cli_value(const struct cli *cli, const char *option) {
+const char *rc_cli_value(const struct rc_cli *cli, const char *option) {
     const char *value = NULL;
     for (size_t i = 0; i < cli->args.n; i++) {
         if (strcmp(cli->args.names[i]->name, option) == 0)
@@ -151,7 +153,7 @@ const char *cli_value(const struct cli *cli, const char *option) {
     return value;
 }
 
-const char *cli_value_at(const struct cli *cli, const char *option, size_t index) {
+const char *rc_cli_value_at(const struct rc_cli *cli, const char *option, size_t index) {
     for (size_t i = 0; i < cli->args.n; i++) {
         if (strcmp(cli->args.names[i]->name, option) == 0 && index-- == 0)
             return cli->args.values[i];
@@ -159,52 +161,52 @@ const char *cli_value_at(const struct cli *cli, const char *option, size_t index
     return NULL;
 }
 
-rc_status cli_duration(const struct cli *cli, const char *option, int64_t *out_ms, struct rc_error *err) {
-    const char *text = cli_value(cli, option);
+rc_status rc_cli_duration(const struct rc_cli *cli, const char *option, int64_t *out_ms, struct rc_error *err) {
+    const char *text = rc_cli_value(cli, option);
     int64_t ms;
     if (!text)
         return RC_OK;
     if (rc_duration_parse(text, &ms) != RC_OK || ms <= 0)
-        return cli_usage(cli, err, "--%s is \"%s\", expected an integer above 0 and one of ms s m h d w, such as 2m",
-                         option, text);
+        return rc_cli_usage(cli, err, "--%s is \"%s\", expected an integer above 0 and one of ms s m h d w, such as 2m",
+                            option, text);
     *out_ms = ms;
     return RC_OK;
 }
 
-rc_status cli_number(const struct cli *cli, const char *option, double *out, struct rc_error *err) {
-    const char *text = cli_value(cli, option);
+rc_status rc_cli_number(const struct rc_cli *cli, const char *option, double *out, struct rc_error *err) {
+    const char *text = rc_cli_value(cli, option);
     if (!text)
         return RC_OK;
     char *end;
     double number = strtod(text, &end);
     if (end == text || *end || !(number > 0) || isinf(number))
-        return cli_usage(cli, err, "--%s is \"%s\", expected a number above 0", option, text);
+        return rc_cli_usage(cli, err, "--%s is \"%s\", expected a number above 0", option, text);
     *out = number;
     return RC_OK;
 }
 
-rc_status cli_integer(const struct cli *cli, const char *option, int64_t *out, struct rc_error *err) {
-    const char *text = cli_value(cli, option);
+rc_status rc_cli_integer(const struct rc_cli *cli, const char *option, int64_t *out, struct rc_error *err) {
+    const char *text = rc_cli_value(cli, option);
     if (!text)
         return RC_OK;
     char *end;
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (end == text || *end || errno || number < 0)
-        return cli_usage(cli, err, "--%s is \"%s\", expected an integer not below 0", option, text);
+        return rc_cli_usage(cli, err, "--%s is \"%s\", expected an integer not below 0", option, text);
     *out = number;
     return RC_OK;
 }
 
-rc_status cli_expect(const struct cli *cli, size_t min, size_t max, struct rc_error *err) {
+rc_status rc_cli_expect(const struct rc_cli *cli, size_t min, size_t max, struct rc_error *err) {
     if (cli->args.n_positional < min)
-        return cli_usage(cli, err, "rollcall %s wants %s", cli->command->name, cli->command->arguments);
+        return rc_cli_usage(cli, err, "rollcall %s wants %s", cli->command->name, cli->command->arguments);
     if (cli->args.n_positional > max)
-        return cli_usage(cli, err, "\"%s\" is one argument too many", cli->args.positional[max]);
+        return rc_cli_usage(cli, err, "\"%s\" is one argument too many", cli->args.positional[max]);
     return RC_OK;
 }
 
-rc_status cli_usage(const struct cli *cli, struct rc_error *err, const char *fmt, ...) {
+rc_status rc_cli_usage(const struct rc_cli *cli, struct rc_error *err, const char *fmt, ...) {
     char text[1024];
     va_list ap;
     va_start(ap, fmt);

@@ -5,39 +5,39 @@
 
 #include "base/nearest.h"
 
-#define ROW(name) &cli_command_##name,
-const struct cli_command *const cli_commands[] = {RC_COMMANDS(ROW) NULL};
+#define ROW(name) &rc_cli_command_##name,
+const struct rc_cli_command *const rc_cli_commands[] = {RC_COMMANDS(ROW) NULL};
 
-#define N_COMMANDS (sizeof cli_commands / sizeof *cli_commands - 1)
+#define N_COMMANDS (sizeof rc_cli_commands / sizeof *rc_cli_commands - 1)
 
-const struct cli_command *cli_find_command(const char *name) {
+const struct rc_cli_command *rc_cli_find_command(const char *name) {
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(cli_commands[i]->name, name) == 0)
-            return cli_commands[i];
+        if (strcmp(rc_cli_commands[i]->name, name) == 0)
+            return rc_cli_commands[i];
     }
     return NULL;
 }
 
-const char *cli_nearest_command(const char *name) {
+const char *rc_cli_nearest_command(const char *name) {
     const char *names[N_COMMANDS];
     for (size_t i = 0; i < N_COMMANDS; i++)
-        names[i] = cli_commands[i]->name;
+        names[i] = rc_cli_commands[i]->name;
     return rc_nearest_word(name, names, N_COMMANDS);
 }
 
-void cli_common_options(const struct cli_command *command, struct cli_option out[CLI_MAX_COMMON]) {
+void rc_cli_common_options(const struct rc_cli_command *command, struct rc_cli_option out[CLI_MAX_COMMON]) {
     size_t n = 0;
     if (command->prints_data)
-        out[n++] = (struct cli_option){"json", 0, CLI_FLAG, NULL, "One JSON object a line on stdout."};
+        out[n++] = (struct rc_cli_option){"json", 0, CLI_FLAG, NULL, "One JSON object a line on stdout."};
     if (!command->no_config) {
-        out[n++] = (struct cli_option){"config", 0, CLI_ONE, "FILE",
-                                       "Configuration file (default: what ROLLCALL_CONFIG names, if anything)."};
+        out[n++] = (struct rc_cli_option){"config", 0, CLI_ONE, "FILE",
+                                          "Configuration file (default: what ROLLCALL_CONFIG names, if anything)."};
         out[n++] =
-            (struct cli_option){"set", 0, CLI_ONE, "KEY=VALUE",
-                                "Sets one configuration key; may be repeated. `rollcall help config` lists them."};
+            (struct rc_cli_option){"set", 0, CLI_ONE, "KEY=VALUE",
+                                   "Sets one configuration key; may be repeated. `rollcall help config` lists them."};
     }
-    out[n++] = (struct cli_option){"help", 'h', CLI_FLAG, NULL, "Shows this."};
-    out[n] = (struct cli_option){0};
+    out[n++] = (struct rc_cli_option){"help", 'h', CLI_FLAG, NULL, "Shows this."};
+    out[n] = (struct rc_cli_option){0};
 }
 
 /* Prints `text` wrapped at `width` columns, each line after the first indented by `indent`. */
@@ -68,7 +68,7 @@ static void print_wrapped(const char *text, int indent, int width) {
     putchar('\n');
 }
 
-static void print_options(const struct cli_option *options) {
+static void print_options(const struct rc_cli_option *options) {
     for (; options && options->name; options++) {
         char left[80];
         int n = 0;
@@ -87,7 +87,7 @@ static void print_options(const struct cli_option *options) {
     }
 }
 
-void cli_print_help(const struct cli_command *command) {
+void rc_cli_print_help(const struct rc_cli_command *command) {
     printf("rollcall %s: %s\n\nUsage: rollcall %s %s%s[options]\n", command->name, command->summary, command->name,
            command->arguments, *command->arguments ? " " : "");
     if (*command->text) {
@@ -95,8 +95,8 @@ void cli_print_help(const struct cli_command *command) {
         print_wrapped(command->text, 0, 100);
     }
     printf("\nOptions:\n");
-    struct cli_option common[CLI_MAX_COMMON];
-    cli_common_options(command, common);
+    struct rc_cli_option common[CLI_MAX_COMMON];
+    rc_cli_common_options(command, common);
     print_options(command->options);
     print_options(common);
     if (*command->examples) {
@@ -109,11 +109,11 @@ void cli_print_help(const struct cli_command *command) {
     }
 }
 
-void cli_print_overview(void) {
+void rc_cli_print_overview(void) {
     printf("rollcall keeps audiences true in near real time, beside a Kafka cluster.\n\nUsage: rollcall COMMAND "
            "[options]\n\nCommands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
-        printf("  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+        printf("  %-12s %s\n", rc_cli_commands[i]->name, rc_cli_commands[i]->summary);
     printf("\n`rollcall COMMAND --help` tells more; `rollcall help config` lists the configuration keys.\n"
            "Exit codes: 0 done, 64 wrong usage, 65 wrong data, 69 unavailable, 70 internal error, 75 try again later, "
            "78 wrong configuration.\n");

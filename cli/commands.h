@@ -24,26 +24,26 @@
     X(version)         \
     X(help)
 
-#define RC_COMMAND_DECLARE(name) extern const struct cli_command cli_command_##name;
+#define RC_COMMAND_DECLARE(name) extern const struct rc_cli_command rc_cli_command_##name;
 RC_COMMANDS(RC_COMMAND_DECLARE)
 
 /* All commands; NULL-terminated. */
-extern const struct cli_command *const cli_commands[];
+extern const struct rc_cli_command *const rc_cli_commands[];
 
 /* NULL when there is none of that name. */
-const struct cli_command *cli_find_command(const char *name);
+const struct rc_cli_command *rc_cli_find_command(const char *name);
 
 /* The nearest command's name, or NULL. */
-const char *cli_nearest_command(const char *name);
+const char *rc_cli_nearest_command(const char *name);
 
 /* Options that every command has, given what it says of itself: --json, --config, --set, --help. Ends with a NULL name. At most
  * CLI_MAX_COMMON. */
 #define CLI_MAX_COMMON 5
-void cli_common_options(const struct cli_command *command, struct cli_option out[CLI_MAX_COMMON]);
+void rc_cli_common_options(const struct rc_cli_command *command, struct rc_cli_option out[CLI_MAX_COMMON]);
 
 /* Prints the help of a command to stdout. */
-void cli_print_help(const struct cli_command *command);
+void rc_cli_print_help(const struct rc_cli_command *command);
 /* Prints the overview to stdout. */
-void cli_print_overview(void);
+void rc_cli_print_overview(void);
 
 #endif

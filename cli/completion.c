@@ -5,7 +5,7 @@
 #include "cli/applied.h"
 #include "cli/commands.h"
 
-static void print_names(const struct cli_option *options) {
+static void print_names(const struct rc_cli_option *options) {
     for (; options && options->name; options++)
         printf(" --%s", options->name);
 }
@@ -28,33 +28,33 @@ static void print_files(void) {
 static void print_arguments(void) {
     printf("    case \"$command\" in\n        get|describe|delete)\n"
            "            ((place == 2)) && COMPREPLY=($(compgen -W \"");
-    for (const char *const *kind = cli_kinds; *kind; kind++)
-        printf("%s%s", kind == cli_kinds ? "" : " ", *kind);
+    for (const char *const *kind = rc_cli_kinds; *kind; kind++)
+        printf("%s%s", kind == rc_cli_kinds ? "" : " ", *kind);
     printf("\" -- \"$word\")) ;;\n        help) COMPREPLY=($(compgen -W \"$commands config\" -- \"$word\")) ;;\n"
            "        completion) COMPREPLY=($(compgen -W bash -- \"$word\")) ;;\n"
            "        apply|produce|eval) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n");
 }
 
-static rc_status completion(struct cli *cli, struct rc_error *err) {
-    if (cli_expect(cli, 1, 1, err) != RC_OK)
+static rc_status completion(struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_expect(cli, 1, 1, err) != RC_OK)
         return RC_FAIL;
     if (strcmp(cli->args.positional[0], "bash") != 0)
-        return cli_usage(cli, err, "no completion for \"%s\", there is one for bash", cli->args.positional[0]);
+        return rc_cli_usage(cli, err, "no completion for \"%s\", there is one for bash", cli->args.positional[0]);
     printf("# bash completion of rollcall; source it: . <(rollcall completion bash)\n_rollcall() {\n"
            "    local word=\"${COMP_WORDS[COMP_CWORD]}\" previous=\"${COMP_WORDS[COMP_CWORD-1]}\" place=$COMP_CWORD\n"
            "    local command=\"${COMP_WORDS[1]}\" commands=\"");
-    for (size_t i = 0; cli_commands[i]; i++)
-        printf("%s%s", i ? " " : "", cli_commands[i]->name);
+    for (size_t i = 0; rc_cli_commands[i]; i++)
+        printf("%s%s", i ? " " : "", rc_cli_commands[i]->name);
     printf("\" options=\n    COMPREPLY=()\n"
            "    if ((COMP_CWORD == 1)); then COMPREPLY=($(compgen -W \"$commands --help --version\" -- \"$word\")); "
            "return; fi\n");
     print_files();
     printf("    case \"$command\" in\n");
-    for (size_t i = 0; cli_commands[i]; i++) {
-        struct cli_option common[CLI_MAX_COMMON];
-        cli_common_options(cli_commands[i], common);
-        printf("        %s) options=\"", cli_commands[i]->name);
-        print_names(cli_commands[i]->options);
+    for (size_t i = 0; rc_cli_commands[i]; i++) {
+        struct rc_cli_option common[CLI_MAX_COMMON];
+        rc_cli_common_options(rc_cli_commands[i], common);
+        printf("        %s) options=\"", rc_cli_commands[i]->name);
+        print_names(rc_cli_commands[i]->options);
         print_names(common);
         printf("\" ;;\n");
     }
@@ -65,7 +65,7 @@ static rc_status completion(struct cli *cli, struct rc_error *err) {
     return RC_OK;
 }
 
-const struct cli_command cli_command_completion = {
+const struct rc_cli_command rc_cli_command_completion = {
     .name = "completion",
     .summary = "Completion for bash",
     .arguments = "bash",

@@ -1,3 +1,5 @@
+/* Prints the effective configuration. What the keys mean is base/config_table.h's business. The mistake that it prevents: guessing which of four
+ * sources a value came from. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +21,7 @@ static void print_json(const struct rc_config *config, bool secrets) {
         case RC_CONFIG_BOOL: value = json_boolean(rc_config_bool(config, key)); break;
         default: value = json_string(rc_config_text(config, key));
         }
-        cli_json_print(
+        rc_cli_json_print(
             json_pack("{s:s, s:o?, s:s}", "key", key, "value", value, "from", rc_config_origin(config, key)));
     }
     const char *property, *text;
@@ -27,22 +29,22 @@ static void print_json(const struct rc_config *config, bool secrets) {
         char key[600];
         snprintf(key, sizeof key, "kafka.%s", property);
         if (strcmp(key, "kafka.bootstrap.servers") != 0)
-            cli_json_print(json_pack("{s:s, s:s?, s:s}", "key", key, "value",
-                                     rc_config_kafka_secret(property) && !secrets ? NULL : text, "from",
-                                     rc_config_origin(config, key)));
+            rc_cli_json_print(json_pack("{s:s, s:s?, s:s}", "key", key, "value",
+                                        rc_config_kafka_secret(property) && !secrets ? NULL : text, "from",
+                                        rc_config_origin(config, key)));
     }
 }
 
-static rc_status config(struct cli *cli, struct rc_error *err) {
-    if (cli_expect(cli, 0, 0, err) != RC_OK || cli_load_config(cli, err) != RC_OK)
+static rc_status config(struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_expect(cli, 0, 0, err) != RC_OK || rc_cli_load_config(cli, err) != RC_OK)
         return RC_FAIL;
-    if (cli_has(cli, "json")) {
-        print_json(cli->config, cli_has(cli, "secrets"));
+    if (rc_cli_has(cli, "json")) {
+        print_json(cli->config, rc_cli_has(cli, "secrets"));
         return RC_OK;
     }
     struct rc_buf text;
     rc_buf_init(&text, 4 << 20);
-    rc_status status = rc_config_write(cli->config, cli_has(cli, "secrets"), &text);
+    rc_status status = rc_config_write(cli->config, rc_cli_has(cli, "secrets"), &text);
     if (status == RC_OK)
         fwrite(text.data, 1, text.len, stdout);
     else
@@ -51,13 +53,13 @@ static rc_status config(struct cli *cli, struct rc_error *err) {
     return status;
 }
 
-static const struct cli_option options[] = {
+static const struct rc_cli_option options[] = {
     {"secrets", 0, CLI_FLAG, NULL,
      "Prints passwords and keys among kafka.* too; without it a comment stands for each."},
     {0},
 };
 
-const struct cli_command cli_command_config = {
+const struct rc_cli_command rc_cli_command_config = {
     .name = "config",
     .summary = "The configuration that is in force",
     .arguments = "",

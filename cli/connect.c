@@ -10,15 +10,15 @@
 #include "kafka/client.h"
 #include "kafka/embedded.h"
 
-rc_status cli_load_config(struct cli *cli, struct rc_error *err) {
+rc_status rc_cli_load_config(struct rc_cli *cli, struct rc_error *err) {
     const char *sets[256];
     size_t n = 0;
-    for (const char *set; (set = cli_value_at(cli, "set", n)) != NULL; n++) {
+    for (const char *set; (set = rc_cli_value_at(cli, "set", n)) != NULL; n++) {
         if (n == sizeof sets / sizeof *sets)
-            return cli_usage(cli, err, "more than %zu --set; use a file", sizeof sets / sizeof *sets);
+            return rc_cli_usage(cli, err, "more than %zu --set; use a file", sizeof sets / sizeof *sets);
         sets[n] = set;
     }
-    struct rc_config_sources sources = {.file = cli_value(cli, "config"),
+    struct rc_config_sources sources = {.file = rc_cli_value(cli, "config"),
                                         .environment = cli->environment,
                                         .sets = sets,
                                         .n_sets = n,
@@ -34,8 +34,8 @@ rc_status cli_load_config(struct cli *cli, struct rc_error *err) {
     return RC_OK;
 }
 
-rc_status cli_connect(struct cli *cli, struct rc_error *err) {
-    if (cli_load_config(cli, err) != RC_OK)
+rc_status rc_cli_connect(struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_load_config(cli, err) != RC_OK)
         return RC_FAIL;
     /* A person at a terminal gets one line about what went wrong, not also what libraries said on the way there. */
     if (!rc_config_is_set(cli->config, "log.level"))
@@ -56,7 +56,7 @@ rc_status cli_connect(struct cli *cli, struct rc_error *err) {
     return RC_OK;
 }
 
-rc_status cli_broker_error(const struct cli *cli, struct rc_error *err) {
+rc_status rc_cli_broker_error(const struct rc_cli *cli, struct rc_error *err) {
     if (err->exit_code == RC_EXIT_UNAVAILABLE && !strstr(err->message, "kafka.bootstrap.servers")) {
         const char *servers = rc_config_text(cli->config, "kafka.bootstrap.servers");
         rc_error_prefix(err, "kafka.bootstrap.servers = %s (%s)", servers,

@@ -1,3 +1,5 @@
+/* Owns the picture of one definition: text, state class, topics, labels, referrers, and what running processes say of it. Reads only. The mistake
+ * that it prevents: having to put that picture together from four other commands. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +29,7 @@ static void append_text(json_t *list, const char *text) {
 }
 
 /* The topics that the definition has to do with, and for a dataset its labels. */
-static json_t *topics_of(const struct cli *cli, const struct rc_catalog *catalog,
+static json_t *topics_of(const struct rc_cli *cli, const struct rc_catalog *catalog,
                          const struct rc_definition *definition) {
     json_t *topics = json_array();
     const char *own = NULL;
@@ -72,7 +74,7 @@ static void note_referrer(void *ctx, const struct rc_definition *referrer) {
 }
 
 /* What running processes say of it: one object a process that holds a part of it. */
-static json_t *live_of(const struct cli *cli, const struct rc_definition *definition) {
+static json_t *live_of(const struct rc_cli *cli, const struct rc_definition *definition) {
     static const struct {
         const char *kind, *list;
     } lists[] = {{"segment", "segments"}, {"audience", "audiences"}, {"destination", "destinations"}};
@@ -82,22 +84,22 @@ static json_t *live_of(const struct cli *cli, const struct rc_definition *defini
             name = lists[i].list;
     }
     json_t *live = json_array();
-    struct cli_processes processes = {0};
+    struct rc_cli_processes processes = {0};
     struct rc_error ignored; /* status tells why; here it only means that nothing live can be said */
-    if (!name || cli_processes_read(cli, STATUS_TIMEOUT_MS, &processes, &ignored) != RC_OK)
+    if (!name || rc_cli_processes_read(cli, STATUS_TIMEOUT_MS, &processes, &ignored) != RC_OK)
         return live;
     for (size_t p = 0; p < processes.n; p++) {
         size_t i;
         json_t *item;
         json_array_foreach(json_object_get(processes.items[p].section, name), i, item) {
-            if (strcmp(cli_json_text(item, "id", ""), definition->id) != 0)
+            if (strcmp(rc_cli_json_text(item, "id", ""), definition->id) != 0)
                 continue;
             json_t *part = json_copy(item);
             json_object_set_new(part, "process", json_string(processes.items[p].key));
             json_array_append_new(live, part);
         }
     }
-    cli_processes_deinit(&processes);
+    rc_cli_processes_deinit(&processes);
     return live;
 }
 
@@ -120,25 +122,25 @@ static void print_live(const json_t *live) {
     }
     json_array_foreach(live, i, part) {
         char time[25];
-        printf("%-12s%s: %s, version %lld, %lld members", i ? "" : "Live:", cli_json_text(part, "process", "?"),
-               cli_json_text(part, "state", "?"), (long long)cli_json_int(part, "version", 0),
-               (long long)cli_json_int(part, "members", 0));
-        if (cli_json_int(part, "incomplete_until_ms", 0) > 0)
-            printf(", incomplete until %s", cli_time(cli_json_int(part, "incomplete_until_ms", 0), time));
-        if (cli_json_int(part, "last_change_ms", 0) > 0)
-            printf(", last change %s", cli_time(cli_json_int(part, "last_change_ms", 0), time));
+        printf("%-12s%s: %s, version %lld, %lld members", i ? "" : "Live:", rc_cli_json_text(part, "process", "?"),
+               rc_cli_json_text(part, "state", "?"), (long long)rc_cli_json_int(part, "version", 0),
+               (long long)rc_cli_json_int(part, "members", 0));
+        if (rc_cli_json_int(part, "incomplete_until_ms", 0) > 0)
+            printf(", incomplete until %s", rc_cli_time(rc_cli_json_int(part, "incomplete_until_ms", 0), time));
+        if (rc_cli_json_int(part, "last_change_ms", 0) > 0)
+            printf(", last change %s", rc_cli_time(rc_cli_json_int(part, "last_change_ms", 0), time));
         putchar('\n');
     }
 }
 
 static void print_text(const json_t *all) {
     char *body = json_dumps(json_object_get(all, "definition"), JSON_INDENT(2));
-    printf("%-12s%s\n", "Kind:", cli_json_text(all, "kind", ""));
-    printf("%-12s%s\n", "Id:", cli_json_text(all, "id", ""));
-    printf("%-12s%lld, applied %s by %s\n", "Version:", (long long)cli_json_int(all, "version", 0),
-           cli_json_text(all, "time", "-"), cli_json_text(all, "who", "-"));
+    printf("%-12s%s\n", "Kind:", rc_cli_json_text(all, "kind", ""));
+    printf("%-12s%s\n", "Id:", rc_cli_json_text(all, "id", ""));
+    printf("%-12s%lld, applied %s by %s\n", "Version:", (long long)rc_cli_json_int(all, "version", 0),
+           rc_cli_json_text(all, "time", "-"), rc_cli_json_text(all, "who", "-"));
     if (json_object_get(all, "state"))
-        printf("%-12s%s: %s\n", "State:", cli_json_text(all, "state", ""), cli_json_text(all, "reason", ""));
+        printf("%-12s%s: %s\n", "State:", rc_cli_json_text(all, "state", ""), rc_cli_json_text(all, "reason", ""));
     print_list("Topics:", json_object_get(all, "topics"));
     print_list("Labels:", json_object_get(all, "labels"));
     print_list("Used by:", json_object_get(all, "usedBy"));
@@ -148,14 +150,14 @@ static void print_text(const json_t *all) {
     free(body);
 }
 
-static rc_status build(const struct cli *cli, const struct rc_catalog *catalog, const struct rc_definition *definition,
-                       json_t **out, struct rc_error *err) {
+static rc_status build(const struct rc_cli *cli, const struct rc_catalog *catalog,
+                       const struct rc_definition *definition, json_t **out, struct rc_error *err) {
     char time[25];
     json_t *used_by = json_array();
     rc_catalog_referrers(catalog, definition->kind, definition->id, note_referrer, used_by);
     json_t *all = json_pack("{s:s, s:s, s:i, s:s, s:s*, s:o, s:o, s:o, s:o*}", "kind", definition->kind, "id",
                             definition->id, "version", definition->version, "time",
-                            cli_time(definition->applied_ms, time), "who", definition->applied_by, "topics",
+                            rc_cli_time(definition->applied_ms, time), "who", definition->applied_by, "topics",
                             topics_of(cli, catalog, definition), "labels", labels_of(catalog, definition), "usedBy",
                             used_by, "definition", json_loads(definition->json, 0, NULL));
     if (is_kind(definition, "segment")) {
@@ -176,21 +178,21 @@ static rc_status build(const struct cli *cli, const struct rc_catalog *catalog, 
     return RC_OK;
 }
 
-static rc_status describe(struct cli *cli, struct rc_error *err) {
+static rc_status describe(struct rc_cli *cli, struct rc_error *err) {
     const char *kind;
-    if (cli_expect(cli, 2, 2, err) != RC_OK || cli_kind(cli, cli->args.positional[0], &kind, err) != RC_OK ||
-        cli_connect(cli, err) != RC_OK)
+    if (rc_cli_expect(cli, 2, 2, err) != RC_OK || rc_cli_kind(cli, cli->args.positional[0], &kind, err) != RC_OK ||
+        rc_cli_connect(cli, err) != RC_OK)
         return RC_FAIL;
     struct rc_catalog *catalog;
-    if (cli_applied_catalog(cli, &catalog, err) != RC_OK)
+    if (rc_cli_applied_catalog(cli, &catalog, err) != RC_OK)
         return RC_FAIL;
     const struct rc_definition *definition;
     json_t *all = NULL;
-    rc_status status = cli_find_definition(catalog, kind, cli->args.positional[1], &definition, err);
+    rc_status status = rc_cli_find_definition(catalog, kind, cli->args.positional[1], &definition, err);
     if (status == RC_OK)
         status = build(cli, catalog, definition, &all, err);
-    if (status == RC_OK && cli_has(cli, "json")) {
-        cli_json_print(all);
+    if (status == RC_OK && rc_cli_has(cli, "json")) {
+        rc_cli_json_print(all);
     } else if (status == RC_OK) {
         print_text(all);
         json_decref(all);
@@ -199,7 +201,7 @@ static rc_status describe(struct cli *cli, struct rc_error *err) {
     return status;
 }
 
-const struct cli_command cli_command_describe = {
+const struct rc_cli_command rc_cli_command_describe = {
     .name = "describe",
     .summary = "All that is known of one definition",
     .arguments = "KIND ID",

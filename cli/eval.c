@@ -269,7 +269,8 @@ static rc_status run_at(struct evaluation *e, const struct rc_cli *cli, struct r
 static bool is_person(const struct rc_event *event, struct rc_span person_key) {
     struct rc_buf key;
     rc_buf_init(&key, RC_FILE_RECORD_MAX);
-    bool same = rc_person_key_add(&key, event->namespace, event->person_id) == RC_OK && rc_span_equal(rc_buf_span(&key), person_key);
+    bool same = rc_person_key_add(&key, event->namespace, event->person_id) == RC_OK &&
+                rc_span_equal(rc_buf_span(&key), person_key);
     rc_buf_deinit(&key);
     return same;
 }
@@ -285,7 +286,8 @@ static bool name_event(void *ctx, struct rc_span person_key, struct rc_evidence 
     const struct evaluation *e = ctx;
     for (size_t i = 0; i < e->n_events; i++) {
         const struct rc_event *event = &e->events[i];
-        if (event->timestamp_ms == evidence.timestamp_ms && rc_event_hash(e->plan, event->dataset, event->event_id) == evidence.id_hash &&
+        if (event->timestamp_ms == evidence.timestamp_ms &&
+            rc_event_hash(e->plan, event->dataset, event->event_id) == evidence.id_hash &&
             is_person(event, person_key)) {
             add_event(e, event, out);
             return true;
@@ -294,12 +296,14 @@ static bool name_event(void *ctx, struct rc_span person_key, struct rc_evidence 
     return false;
 }
 
-static void name_events(void *ctx, struct rc_span person_key, const bool *datasets, int64_t from_ms, int64_t to_ms, struct rc_buf *out) {
+static void name_events(void *ctx, struct rc_span person_key, const bool *datasets, int64_t from_ms, int64_t to_ms,
+                        struct rc_buf *out) {
     const struct evaluation *e = ctx;
     bool any = false;
     for (size_t i = 0; i < e->n_events; i++) {
         const struct rc_event *event = &e->events[i];
-        if (!datasets[event->dataset] || event->timestamp_ms < from_ms || event->timestamp_ms > to_ms || !is_person(event, person_key))
+        if (!datasets[event->dataset] || event->timestamp_ms < from_ms || event->timestamp_ms > to_ms ||
+            !is_person(event, person_key))
             continue;
         if (any)
             rc_buf_add_str(out, ", ");
@@ -308,23 +312,25 @@ static void name_events(void *ctx, struct rc_span person_key, const bool *datase
     }
 }
 
-static rc_status run_explain(struct evaluation *e, const struct cli *cli, struct rc_error *err) {
-    const char *id = cli_value(cli, "explain");
+static rc_status run_explain(struct evaluation *e, const struct rc_cli *cli, struct rc_error *err) {
+    const char *id = rc_cli_value(cli, "explain");
     int segment = rc_catalog_segment(e->catalog, id);
     if (segment < 0)
-        return cli_usage(cli, err, "--explain %s: no segment %s among the definitions", id, id);
-    if (cli_value_at(cli, "at", 1))
-        return cli_usage(cli, err, "--explain takes one --at MS");
-    if (parse_instant(cli, cli_value(cli, "at"), &e->at_ms, err) != RC_OK || read_events(e, cli, err) != RC_OK)
+        return rc_cli_usage(cli, err, "--explain %s: no segment %s among the definitions", id, id);
+    if (rc_cli_value_at(cli, "at", 1))
+        return rc_cli_usage(cli, err, "--explain takes one --at MS");
+    if (parse_instant(cli, rc_cli_value(cli, "at"), &e->at_ms, err) != RC_OK || read_events(e, cli, err) != RC_OK)
         return RC_FAIL;
     if (e->at_ms < e->greatest_ms)
-        return cli_usage(cli, err, "--at %lld: before the greatest timestamp of the events, %lld", (long long)e->at_ms, (long long)e->greatest_ms);
+        return rc_cli_usage(cli, err, "--at %lld: before the greatest timestamp of the events, %lld",
+                            (long long)e->at_ms, (long long)e->greatest_ms);
     set_clocks(e, e->at_ms + 1);
     rc_population_advance(e->population, 0);
     struct rc_explain_sources sources = {.name = name_event, .events = name_events, .ctx = e};
     struct rc_buf out;
     rc_buf_init(&out, (size_t)256 << 20);
-    rc_status status = rc_population_explain(e->population, rc_span_str(cli->args.positional[0]), (uint32_t)segment, e->at_ms, &sources, &out);
+    rc_status status = rc_population_explain(e->population, rc_span_str(cli->args.positional[0]), (uint32_t)segment,
+                                             e->at_ms, &sources, &out);
     if (status == RC_OK)
         puts(out.data);
     else
@@ -415,7 +421,8 @@ static const struct rc_cli_option options[] = {
     {"until", 0, CLI_ONE, "MS", "With --timeline: the last instant (default: the greatest timestamp of the events)."},
     {"at", 0, CLI_ONE, "MS", "Prints the members at this instant; may be repeated."},
     {"explain", 0, CLI_ONE, "SEGMENT",
-     "With --at MS and NAMESPACE:ID: why that person is a member then, or not: each condition, its value, the events it rests on, and when "
+     "With --at MS and NAMESPACE:ID: why that person is a member then, or not: each condition, its value, the events "
+     "it rests on, and when "
      "it next changes by time alone."},
     {"strict", 0, CLI_FLAG, NULL, "Ends with exit code 65 at the first bad event, instead of naming it and going on."},
     {0},
@@ -432,7 +439,8 @@ const struct rc_cli_command rc_cli_command_eval = {
     .options = options,
     .examples = "rollcall eval -f definitions/ --events web=web.jsonl --timeline\n"
                 "rollcall eval -f definitions.json --events events.jsonl --at 1774760100000\n"
-                "rollcall eval -f definitions.json --events events.jsonl --explain buyers --at 1774760100000 email:a@example.com",
+                "rollcall eval -f definitions.json --events events.jsonl --explain buyers --at 1774760100000 "
+                "email:a@example.com",
     .no_config = true,
     .run = run,
 };

@@ -1,3 +1,4 @@
+/* Prints help from the tables of commands and of the configuration; no text of its own that could lag behind them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -5,8 +6,8 @@
 #include "cli/commands.h"
 #include "cli/table.h"
 
-static rc_status print_configuration(struct cli *cli, struct rc_error *err) {
-    if (cli_has(cli, "markdown")) {
+static rc_status print_configuration(struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_has(cli, "markdown")) {
         struct rc_buf text;
         rc_buf_init(&text, 1 << 20);
         rc_status status = rc_config_write_markdown(&text);
@@ -29,35 +30,35 @@ static rc_status print_configuration(struct cli *cli, struct rc_error *err) {
     return RC_OK;
 }
 
-static rc_status help(struct cli *cli, struct rc_error *err) {
-    if (cli_expect(cli, 0, 1, err) != RC_OK)
+static rc_status help(struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_expect(cli, 0, 1, err) != RC_OK)
         return RC_FAIL;
     const char *topic = cli->args.n_positional ? cli->args.positional[0] : NULL;
     if (topic && strcmp(topic, "config") == 0)
         return print_configuration(cli, err);
-    if (cli_has(cli, "markdown"))
-        return cli_usage(cli, err, "--markdown goes with `rollcall help config`");
+    if (rc_cli_has(cli, "markdown"))
+        return rc_cli_usage(cli, err, "--markdown goes with `rollcall help config`");
     if (!topic) {
-        cli_print_overview();
+        rc_cli_print_overview();
         return RC_OK;
     }
-    const struct cli_command *command = cli_find_command(topic);
+    const struct rc_cli_command *command = rc_cli_find_command(topic);
     if (!command) {
-        const char *nearest = cli_nearest_command(topic);
+        const char *nearest = rc_cli_nearest_command(topic);
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_USAGE,
                             nearest ? "no command \"%s\"; did you mean %s?" : "no command \"%s\"%s", topic,
                             nearest ? nearest : "; `rollcall help` lists them");
     }
-    cli_print_help(command);
+    rc_cli_print_help(command);
     return RC_OK;
 }
 
-static const struct cli_option options[] = {
+static const struct rc_cli_option options[] = {
     {"markdown", 0, CLI_FLAG, NULL, "With `config`: as docs/configuration.md."},
     {0},
 };
 
-const struct cli_command cli_command_help = {
+const struct rc_cli_command rc_cli_command_help = {
     .name = "help",
     .summary = "Help on commands, and on configuration",
     .arguments = "[COMMAND | config]",

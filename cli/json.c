@@ -6,7 +6,7 @@
 
 #include "base/timezone.h"
 
-void cli_json_print(json_t *value) {
+void rc_cli_json_print(json_t *value) {
     char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     if (!text)
         abort(); /* what is printed is built here, from valid UTF-8 */
@@ -15,7 +15,7 @@ void cli_json_print(json_t *value) {
     json_decref(value);
 }
 
-const char *cli_time(int64_t at_ms, char out[25]) {
+const char *rc_cli_time(int64_t at_ms, char out[25]) {
     if (at_ms > 0)
         rc_rfc3339_format(at_ms, out);
     else
@@ -23,7 +23,7 @@ const char *cli_time(int64_t at_ms, char out[25]) {
     return out;
 }
 
-const char *cli_seconds(double seconds, char out[32]) {
+const char *rc_cli_seconds(double seconds, char out[32]) {
     if (isnan(seconds) || seconds < 0)
         snprintf(out, 32, "-");
     else if (seconds > 0 && seconds < 0.001)

@@ -6,12 +6,12 @@
 #include <stdint.h>
 
 /* Prints one line and releases `value` (taken). */
-void cli_json_print(json_t *value);
+void rc_cli_json_print(json_t *value);
 
 /* ms since the epoch as RFC 3339 text; "-" for 0 and less. Into `out`, which is returned. */
-const char *cli_time(int64_t at_ms, char out[25]);
+const char *rc_cli_time(int64_t at_ms, char out[25]);
 
 /* An amount of seconds as a person reads it: "850 us", "12 ms", "3.4 s", "5 m", "2 h", "-" when negative. */
-const char *cli_seconds(double seconds, char out[32]);
+const char *rc_cli_seconds(double seconds, char out[32]);
 
 #endif

@@ -7,26 +7,27 @@
 
 #include "base/span.h"
 
-struct cli_standing {
+struct rc_cli_standing {
     char *person; /* the person key; owned */
     uint32_t len;
     bool realized;
     int64_t since_ms, version;
 };
 
-struct cli_latest {
-    struct cli_standing *items; /* owned; in no order until sorted */
+struct rc_cli_latest {
+    struct rc_cli_standing *items; /* owned; in no order until sorted */
     size_t n, capacity;
     uint32_t *slots; /* open addressing: index into items + 1; owned */
     size_t n_slots;  /* a power of two */
 };
 
-void cli_latest_deinit(struct cli_latest *latest);
+void rc_cli_latest_deinit(struct rc_cli_latest *latest);
 
 /* Takes a standing in, unless one with a higher version is there. `latest` starts as zeroes. */
-void cli_latest_put(struct cli_latest *latest, struct rc_span person, bool realized, int64_t since_ms, int64_t version);
+void rc_cli_latest_put(struct rc_cli_latest *latest, struct rc_span person, bool realized, int64_t since_ms,
+                       int64_t version);
 
 /* Orders the items by person key, in byte order. Nothing can be put any more. */
-void cli_latest_sort(struct cli_latest *latest);
+void rc_cli_latest_sort(struct rc_cli_latest *latest);
 
 #endif

@@ -17,7 +17,7 @@ static int fail(const struct rc_error *err) {
 }
 
 static int unknown_command(const char *name) {
-    const char *nearest = cli_nearest_command(name);
+    const char *nearest = rc_cli_nearest_command(name);
     if (nearest)
         fprintf(stderr, "rollcall: unknown command \"%s\"; did you mean %s?\n", name, nearest);
     else
@@ -25,20 +25,20 @@ static int unknown_command(const char *name) {
     return RC_EXIT_USAGE;
 }
 
-static int run(const struct cli_command *command, int argc, char **argv) {
-    struct cli_option common[CLI_MAX_COMMON];
-    cli_common_options(command, common);
+static int run(const struct rc_cli_command *command, int argc, char **argv) {
+    struct rc_cli_option common[CLI_MAX_COMMON];
+    rc_cli_common_options(command, common);
     struct rc_error err = {0};
-    struct cli cli = {.command = command, .environment = environ};
-    if (cli_args_parse(command, common, argc, argv, &cli.args, &err) != RC_OK)
+    struct rc_cli cli = {.command = command, .environment = environ};
+    if (rc_cli_args_parse(command, common, argc, argv, &cli.args, &err) != RC_OK)
         return fail(&err);
     int code = RC_EXIT_OK;
-    if (cli_has(&cli, "help"))
-        cli_print_help(command);
+    if (rc_cli_has(&cli, "help"))
+        rc_cli_print_help(command);
     else if (command->run(&cli, &err) != RC_OK)
         code = fail(&err);
     rc_config_free(cli.config);
-    cli_args_deinit(&cli.args);
+    rc_cli_args_deinit(&cli.args);
     return code;
 }
 
@@ -53,7 +53,7 @@ int main(int argc, char **argv) {
         name = "help";
     else if (strcmp(name, "--version") == 0)
         name = "version";
-    const struct cli_command *command = cli_find_command(name);
+    const struct rc_cli_command *command = rc_cli_find_command(name);
     code = command ? run(command, argc - 2, argv + 2) : unknown_command(name);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         perror("rollcall: stdout");

@@ -1,3 +1,5 @@
+/* Owns the reading of an audience from the memberships topic: the latest standing of each person, by version. Must not know why somebody is in.
+ * The mistake that it prevents: an older record, delivered again, that undoes a newer one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +20,7 @@ struct reading {
     const char *audience;
     bool confluent;
     bool seen; /* any record of the audience */
-    struct cli_latest latest;
+    struct rc_cli_latest latest;
     struct rc_error *err;
     bool failed;
 };
@@ -39,76 +41,76 @@ static bool take_record(void *ctx, const struct rc_message *message) {
         reading->failed = true;
         return false;
     }
-    cli_latest_put(&reading->latest, person, change.realized, change.since_ms, change.version);
+    rc_cli_latest_put(&reading->latest, person, change.realized, change.since_ms, change.version);
     return true;
 }
 
-static rc_status read_members(const struct cli *cli, struct reading *reading, struct rc_error *err) {
+static rc_status read_members(const struct rc_cli *cli, struct reading *reading, struct rc_error *err) {
     char *topic = rc_topic_name(cli->config, "memberships");
     rc_status status = rc_kafka_read(cli->config, topic, RC_ALL_PARTITIONS, RC_START_BEGINNING, CLI_KAFKA_TIMEOUT_MS,
                                      take_record, reading, NULL, err);
     free(topic);
     if (status != RC_OK)
-        return cli_broker_error(cli, err);
+        return rc_cli_broker_error(cli, err);
     return reading->failed ? RC_FAIL : RC_OK;
 }
 
-static void print_member(const struct cli *cli, const char *audience, const struct cli_standing *item,
-                         struct cli_table *table) {
+static void print_member(const struct rc_cli *cli, const char *audience, const struct rc_cli_standing *item,
+                         struct rc_cli_table *table) {
     struct rc_span namespace = {0}, id = {0};
     struct rc_buf scratch;
     rc_buf_init(&scratch, item->len + 1);
     if (rc_person_key_split(rc_span_of(item->person, item->len), &scratch, &namespace, &id) == RC_OK) {
         char time[25];
-        if (cli_has(cli, "json")) {
-            cli_json_print(json_pack("{s:s, s:s%, s:s%, s:I, s:I}", "audience", audience, "namespace", namespace.data,
-                                     namespace.len, "id", id.data, id.len, "since", (json_int_t)item->since_ms,
-                                     "version", (json_int_t)item->version));
+        if (rc_cli_has(cli, "json")) {
+            rc_cli_json_print(json_pack("{s:s, s:s%, s:s%, s:I, s:I}", "audience", audience, "namespace",
+                                        namespace.data, namespace.len, "id", id.data, id.len, "since",
+                                        (json_int_t)item->since_ms, "version", (json_int_t)item->version));
         } else {
-            cli_table_add(table, "%.*s", (int)namespace.len, namespace.data);
-            cli_table_add(table, "%.*s", (int)id.len, id.data);
-            cli_table_add(table, "%s", cli_time(item->since_ms, time));
+            rc_cli_table_add(table, "%.*s", (int)namespace.len, namespace.data);
+            rc_cli_table_add(table, "%.*s", (int)id.len, id.data);
+            rc_cli_table_add(table, "%s", rc_cli_time(item->since_ms, time));
         }
     }
     rc_buf_deinit(&scratch);
 }
 
-static void print_members(const struct cli *cli, struct reading *reading) {
+static void print_members(const struct rc_cli *cli, struct reading *reading) {
     size_t count = 0;
     for (size_t i = 0; i < reading->latest.n; i++)
         count += reading->latest.items[i].realized;
-    if (cli_has(cli, "count")) {
-        if (cli_has(cli, "json"))
-            cli_json_print(json_pack("{s:s, s:I}", "audience", reading->audience, "members", (json_int_t)count));
+    if (rc_cli_has(cli, "count")) {
+        if (rc_cli_has(cli, "json"))
+            rc_cli_json_print(json_pack("{s:s, s:I}", "audience", reading->audience, "members", (json_int_t)count));
         else
             printf("%zu\n", count);
         return;
     }
-    cli_latest_sort(&reading->latest);
-    struct cli_table table;
-    cli_table_init(&table, (const char *const[]){"NAMESPACE", "ID", "SINCE", NULL});
+    rc_cli_latest_sort(&reading->latest);
+    struct rc_cli_table table;
+    rc_cli_table_init(&table, (const char *const[]){"NAMESPACE", "ID", "SINCE", NULL});
     for (size_t i = 0; i < reading->latest.n; i++) {
         if (reading->latest.items[i].realized)
             print_member(cli, reading->audience, &reading->latest.items[i], &table);
     }
-    cli_table_print(&table, cli_has(cli, "json") ? NULL : "no members");
+    rc_cli_table_print(&table, rc_cli_has(cli, "json") ? NULL : "no members");
 }
 
 /* An audience without a single record is either one with no members yet, or a misspelt one. */
-static rc_status check_known(const struct cli *cli, const struct reading *reading, struct rc_error *err) {
+static rc_status check_known(const struct rc_cli *cli, const struct reading *reading, struct rc_error *err) {
     if (reading->seen)
         return RC_OK;
     struct rc_catalog *catalog;
     const struct rc_definition *definition;
-    if (cli_applied_catalog(cli, &catalog, err) != RC_OK)
+    if (rc_cli_applied_catalog(cli, &catalog, err) != RC_OK)
         return RC_FAIL;
-    rc_status status = cli_find_definition(catalog, "audience", reading->audience, &definition, err);
+    rc_status status = rc_cli_find_definition(catalog, "audience", reading->audience, &definition, err);
     rc_catalog_free(catalog);
     return status;
 }
 
-static rc_status members(struct cli *cli, struct rc_error *err) {
-    if (cli_expect(cli, 1, 1, err) != RC_OK || cli_connect(cli, err) != RC_OK)
+static rc_status members(struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_expect(cli, 1, 1, err) != RC_OK || rc_cli_connect(cli, err) != RC_OK)
         return RC_FAIL;
     struct reading reading = {
         .audience = cli->args.positional[0], .confluent = rc_payload_confluent(cli->config), .err = err};
@@ -117,16 +119,16 @@ static rc_status members(struct cli *cli, struct rc_error *err) {
         status = check_known(cli, &reading, err);
     if (status == RC_OK)
         print_members(cli, &reading);
-    cli_latest_deinit(&reading.latest);
+    rc_cli_latest_deinit(&reading.latest);
     return status;
 }
 
-static const struct cli_option options[] = {
+static const struct rc_cli_option options[] = {
     {"count", 0, CLI_FLAG, NULL, "Prints only how many there are."},
     {0},
 };
 
-const struct cli_command cli_command_members = {
+const struct rc_cli_command rc_cli_command_members = {
     .name = "members",
     .summary = "Who is in an audience",
     .arguments = "AUDIENCE",

@@ -14,24 +14,24 @@
 
 #define MAX_ANSWER ((size_t)64 << 20)
 
-int64_t cli_json_int(const json_t *object, const char *key, int64_t fallback) {
+int64_t rc_cli_json_int(const json_t *object, const char *key, int64_t fallback) {
     const json_t *value = json_object_get(object, key);
     return json_is_integer(value) ? json_integer_value(value)
            : json_is_real(value)  ? (int64_t)json_real_value(value)
                                   : fallback;
 }
 
-double cli_json_real(const json_t *object, const char *key, double fallback) {
+double rc_cli_json_real(const json_t *object, const char *key, double fallback) {
     const json_t *value = json_object_get(object, key);
     return json_is_number(value) ? json_number_value(value) : fallback;
 }
 
-const char *cli_json_text(const json_t *object, const char *key, const char *fallback) {
+const char *rc_cli_json_text(const json_t *object, const char *key, const char *fallback) {
     const char *text = json_string_value(json_object_get(object, key));
     return text ? text : fallback;
 }
 
-static void process_deinit(struct cli_process *process) {
+static void process_deinit(struct rc_cli_process *process) {
     free(process->key);
     free(process->problem);
     json_decref(process->record);
@@ -39,16 +39,16 @@ static void process_deinit(struct cli_process *process) {
     json_decref(process->status);
 }
 
-void cli_processes_deinit(struct cli_processes *processes) {
+void rc_cli_processes_deinit(struct rc_cli_processes *processes) {
     for (size_t i = 0; i < processes->n; i++)
         process_deinit(&processes->items[i]);
     free(processes->items);
-    *processes = (struct cli_processes){0};
+    *processes = (struct rc_cli_processes){0};
 }
 
 /* The last record of a key counts; a tombstone takes it away. */
 static bool take_record(void *ctx, const struct rc_message *message) {
-    struct cli_processes *processes = ctx;
+    struct rc_cli_processes *processes = ctx;
     char *key = rc_span_dup(message->key);
     for (size_t i = 0; i < processes->n; i++) {
         if (strcmp(processes->items[i].key, key) == 0) {
@@ -64,7 +64,7 @@ static bool take_record(void *ctx, const struct rc_message *message) {
         return true;
     }
     rc_grow(&processes->items, &processes->capacity, processes->n + 1, sizeof *processes->items);
-    processes->items[processes->n++] = (struct cli_process){.key = key, .record = record};
+    processes->items[processes->n++] = (struct rc_cli_process){.key = key, .record = record};
     return true;
 }
 
@@ -129,13 +129,13 @@ static void wait_for_answers(CURLM *multi, int timeout_ms) {
     collect(multi);
 }
 
-static void set_answer(struct cli_process *process, const struct question *question) {
+static void set_answer(struct rc_cli_process *process, const struct question *question) {
     json_t *status = NULL;
     if (question->done && question->code == CURLE_OK && question->status == 200)
         status = json_loadb(question->answer.data, question->answer.len, 0, NULL);
     if (status) {
         process->status = status;
-        const char *role = cli_json_text(process->record, "role", "");
+        const char *role = rc_cli_json_text(process->record, "role", "");
         process->section = json_incref(json_object_get(json_object_get(status, "roles"), role));
         if (!process->section)
             process->problem = rc_strdup("another process answers at its address");
@@ -151,7 +151,7 @@ static void set_answer(struct cli_process *process, const struct question *quest
     process->problem = rc_strdup(why);
 }
 
-static void ask_all(struct cli_processes *processes, int timeout_ms) {
+static void ask_all(struct rc_cli_processes *processes, int timeout_ms) {
     struct question *questions = rc_calloc(processes->n, sizeof *questions);
     size_t *which = rc_calloc(processes->n, sizeof *which);
     size_t n = 0;
@@ -159,8 +159,8 @@ static void ask_all(struct cli_processes *processes, int timeout_ms) {
     if (!multi)
         abort();
     for (size_t i = 0; i < processes->n; i++) {
-        const char *host = cli_json_text(processes->items[i].record, "host", "127.0.0.1");
-        int64_t port = cli_json_int(processes->items[i].record, "port", 0);
+        const char *host = rc_cli_json_text(processes->items[i].record, "host", "127.0.0.1");
+        int64_t port = rc_cli_json_int(processes->items[i].record, "port", 0);
         size_t q = 0;
         while (q < n && !(questions[q].port == port && strcmp(questions[q].host, host) == 0))
             q++;
@@ -184,20 +184,21 @@ static void ask_all(struct cli_processes *processes, int timeout_ms) {
 }
 
 static int by_role(const void *a, const void *b) {
-    const struct cli_process *x = a, *y = b;
-    int order = strcmp(cli_json_text(x->record, "role", ""), cli_json_text(y->record, "role", ""));
+    const struct rc_cli_process *x = a, *y = b;
+    int order = strcmp(rc_cli_json_text(x->record, "role", ""), rc_cli_json_text(y->record, "role", ""));
     return order ? order : strcmp(x->key, y->key);
 }
 
-rc_status cli_processes_read(const struct cli *cli, int timeout_ms, struct cli_processes *out, struct rc_error *err) {
+rc_status rc_cli_processes_read(const struct rc_cli *cli, int timeout_ms, struct rc_cli_processes *out,
+                                struct rc_error *err) {
     char *topic = rc_topic_name(cli->config, "processes");
-    struct cli_processes processes = {0};
+    struct rc_cli_processes processes = {0};
     rc_status status = rc_kafka_read(cli->config, topic, RC_ALL_PARTITIONS, RC_START_BEGINNING, CLI_KAFKA_TIMEOUT_MS,
                                      take_record, &processes, NULL, err);
     free(topic);
     if (status != RC_OK) {
-        cli_processes_deinit(&processes);
-        return cli_broker_error(cli, err);
+        rc_cli_processes_deinit(&processes);
+        return rc_cli_broker_error(cli, err);
     }
     if (processes.n) {
         ask_all(&processes, timeout_ms);

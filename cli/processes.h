@@ -6,7 +6,7 @@
 
 #include "cli/command.h"
 
-struct cli_process {
+struct rc_cli_process {
     char *key;       /* the record's key; owned */
     json_t *record;  /* what it said of itself: role, host, port, partitions, since; owned */
     json_t *section; /* its role's section of /status; NULL when it does not answer; owned */
@@ -14,20 +14,20 @@ struct cli_process {
     char *problem;   /* why it does not answer, or NULL; owned */
 };
 
-struct cli_processes {
-    struct cli_process *items; /* owned; ordered by role, then key */
+struct rc_cli_processes {
+    struct rc_cli_process *items; /* owned; ordered by role, then key */
     size_t n, capacity;
 };
 
 /* Reads the topic and asks every process (at most `timeout_ms` for all of them together). One that does not answer is in the list with
  * its problem. Fails only when the topic cannot be read. `out` is zeroed storage. */
-rc_status cli_processes_read(const struct cli *cli, int timeout_ms, struct cli_processes *out, struct rc_error *err)
-    RC_MUST_USE;
-void cli_processes_deinit(struct cli_processes *processes);
+rc_status rc_cli_processes_read(const struct rc_cli *cli, int timeout_ms, struct rc_cli_processes *out,
+                                struct rc_error *err) RC_MUST_USE;
+void rc_cli_processes_deinit(struct rc_cli_processes *processes);
 
 /* Members of an object; 0, NULL or `fallback` when they are missing or of another type. Texts borrowed. */
-int64_t cli_json_int(const json_t *object, const char *key, int64_t fallback);
-double cli_json_real(const json_t *object, const char *key, double fallback);
-const char *cli_json_text(const json_t *object, const char *key, const char *fallback);
+int64_t rc_cli_json_int(const json_t *object, const char *key, int64_t fallback);
+double rc_cli_json_real(const json_t *object, const char *key, double fallback);
+const char *rc_cli_json_text(const json_t *object, const char *key, const char *fallback);
 
 #endif

@@ -36,13 +36,13 @@ struct consumer {
 };
 
 struct runner {
-    struct cli *cli;
+    struct rc_cli *cli;
     const char *names[CLI_MAX_ROLES];
     struct consumer consumers[CLI_MAX_ROLES];
     size_t n;
     bool embedded;
     struct rc_stop stop;
-    struct cli_locks locks;
+    struct rc_cli_locks locks;
     struct rc_embedded *broker;
     const struct rc_config *config; /* what the consumers get: cli->config, or the embedded broker's copy */
     struct rc_http *http;
@@ -52,7 +52,7 @@ struct runner {
 
 /* ---- configuration ----------------------------------------------------------------------------------------------------------- */
 
-static rc_status set_default(struct cli *cli, const char *key, const char *value, struct rc_error *err) {
+static rc_status set_default(struct rc_cli *cli, const char *key, const char *value, struct rc_error *err) {
     struct rc_config *config;
     if (rc_config_with(cli->config, key, value, true, &config, err) != RC_OK)
         return RC_FAIL;
@@ -62,8 +62,8 @@ static rc_status set_default(struct cli *cli, const char *key, const char *value
 }
 
 /* The configuration with the defaults that belong to this command. */
-static rc_status load(const struct runner *runner, struct cli *cli, struct rc_error *err) {
-    if (cli_load_config(cli, err) != RC_OK)
+static rc_status load(const struct runner *runner, struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_load_config(cli, err) != RC_OK)
         return RC_FAIL;
     if (runner->n > 1 && set_default(cli, "http.listen", "127.0.0.1:9464", err) != RC_OK)
         return RC_FAIL;
@@ -76,7 +76,7 @@ static rc_status load(const struct runner *runner, struct cli *cli, struct rc_er
 
 /* SIGHUP: reads everything again. What is live is taken up, what is not is named; a configuration that is wrong changes nothing. */
 static void reload(const struct runner *runner) {
-    struct cli fresh = *runner->cli;
+    struct rc_cli fresh = *runner->cli;
     struct rc_error err;
     int level = rc_log_threshold;
     fresh.config = NULL;
@@ -117,9 +117,9 @@ static rc_status open_broker(struct runner *runner, struct rc_error *err) {
 static rc_status set_up(struct runner *runner, struct rc_error *err) {
     const struct rc_config *config = runner->cli->config;
     if (rc_signal_install(&runner->stop, err) != RC_OK ||
-        cli_state_dir_lock(rc_config_text(config, "state.dir"), runner->names, runner->n, &runner->locks, err) !=
+        rc_cli_state_dir_lock(rc_config_text(config, "state.dir"), runner->names, runner->n, &runner->locks, err) !=
             RC_OK ||
-        cli_instance(config, runner->instance, err) != RC_OK ||
+        rc_cli_instance(config, runner->instance, err) != RC_OK ||
         rc_http_open(rc_config_text(config, "http.listen"), &runner->http, err) != RC_OK ||
         open_broker(runner, err) != RC_OK ||
         rc_process_init(&runner->process, runner->config, runner->http, &runner->stop, runner->instance, err) != RC_OK)
@@ -139,7 +139,7 @@ static void tear_down(struct runner *runner) {
         rc_process_deinit(&runner->process);
     rc_embedded_stop(runner->broker);
     rc_http_close(runner->http);
-    cli_state_dir_unlock(&runner->locks);
+    rc_cli_state_dir_unlock(&runner->locks);
 }
 
 /* ---- the consumers -------------------------------------------------------------------------------------------------------------- */
@@ -203,7 +203,7 @@ static rc_status run_all(struct runner *runner, struct rc_error *err) {
 }
 
 /* Runs the consumer `only`, or all of them when NULL. */
-static rc_status run_roles(struct cli *cli, const char *only, bool embedded, struct rc_error *err) {
+static rc_status run_roles(struct rc_cli *cli, const char *only, bool embedded, struct rc_error *err) {
     struct runner runner = {.cli = cli, .embedded = embedded};
     for (size_t i = 0; i < CLI_MAX_ROLES; i++) {
         if (only && strcmp(only, roles[i].name) != 0)
@@ -211,7 +211,7 @@ static rc_status run_roles(struct cli *cli, const char *only, bool embedded, str
         runner.names[runner.n] = roles[i].name;
         runner.consumers[runner.n++] = (struct consumer){.role = roles[i].name, .run = roles[i].run};
     }
-    if (cli_expect(cli, 0, 0, err) != RC_OK || load(&runner, cli, err) != RC_OK ||
+    if (rc_cli_expect(cli, 0, 0, err) != RC_OK || load(&runner, cli, err) != RC_OK ||
         rc_stop_init(&runner.stop, err) != RC_OK)
         return RC_FAIL;
     rc_status status = set_up(&runner, err);
@@ -223,20 +223,20 @@ static rc_status run_roles(struct cli *cli, const char *only, bool embedded, str
     return status;
 }
 
-static rc_status run_ingest(struct cli *cli, struct rc_error *err) {
+static rc_status run_ingest(struct rc_cli *cli, struct rc_error *err) {
     return run_roles(cli, "ingest", false, err);
 }
 
-static rc_status run_materialize(struct cli *cli, struct rc_error *err) {
+static rc_status run_materialize(struct rc_cli *cli, struct rc_error *err) {
     return run_roles(cli, "materialize", false, err);
 }
 
-static rc_status run_sink(struct cli *cli, struct rc_error *err) {
+static rc_status run_sink(struct rc_cli *cli, struct rc_error *err) {
     return run_roles(cli, "sink", false, err);
 }
 
-static rc_status run(struct cli *cli, struct rc_error *err) {
-    return run_roles(cli, NULL, cli_has(cli, "embedded"), err);
+static rc_status run(struct rc_cli *cli, struct rc_error *err) {
+    return run_roles(cli, NULL, rc_cli_has(cli, "embedded"), err);
 }
 
 #define SIGNALS                                                                                               \
@@ -244,7 +244,7 @@ static rc_status run(struct cli *cli, struct rc_error *err) {
     "/metrics, /healthz, /readyz and "                                                                        \
     "/status are served at http.listen."
 
-static const struct cli_option run_options[] = {
+static const struct rc_cli_option run_options[] = {
     {"embedded", 0, CLI_FLAG, NULL,
      "Brings an in-process broker and a local profile store, so nothing else need be installed. Definitions are kept "
      "in state.dir; events are "
@@ -252,7 +252,7 @@ static const struct cli_option run_options[] = {
     {0},
 };
 
-const struct cli_command cli_command_run = {
+const struct rc_cli_command rc_cli_command_run = {
     .name = "run",
     .summary = "All three consumers in one process",
     .arguments = "[--embedded]",
@@ -264,7 +264,7 @@ const struct cli_command cli_command_run = {
     .run = run,
 };
 
-const struct cli_command cli_command_ingest = {
+const struct rc_cli_command rc_cli_command_ingest = {
     .name = "ingest",
     .summary = "Consumer: dataset topics to changes of segments",
     .arguments = "",
@@ -274,7 +274,7 @@ const struct cli_command cli_command_ingest = {
     .run = run_ingest,
 };
 
-const struct cli_command cli_command_materialize = {
+const struct rc_cli_command rc_cli_command_materialize = {
     .name = "materialize",
     .summary = "Consumer: changes of segments to changes of audiences",
     .arguments = "",
@@ -283,7 +283,7 @@ const struct cli_command cli_command_materialize = {
     .run = run_materialize,
 };
 
-const struct cli_command cli_command_sink = {
+const struct rc_cli_command rc_cli_command_sink = {
     .name = "sink",
     .summary = "Consumer: changes of audiences to profile stores and destinations",
     .arguments = "",

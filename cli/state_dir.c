@@ -78,29 +78,29 @@ static rc_status lock_role(const char *dir, const char *role, int *out, struct r
     return RC_OK;
 }
 
-rc_status cli_state_dir_lock(const char *dir, const char *const *roles, size_t n, struct cli_locks *out,
-                             struct rc_error *err) {
-    struct cli_locks locks = {.n = 0};
+rc_status rc_cli_state_dir_lock(const char *dir, const char *const *roles, size_t n, struct rc_cli_locks *out,
+                                struct rc_error *err) {
+    struct rc_cli_locks locks = {.n = 0};
     rc_status status = make_folders(dir, err);
     for (size_t i = 0; status == RC_OK && i < n; i++) {
         status = lock_role(dir, roles[i], &locks.fds[i], err);
         locks.n += status == RC_OK;
     }
     if (status != RC_OK) {
-        cli_state_dir_unlock(&locks);
+        rc_cli_state_dir_unlock(&locks);
         return RC_FAIL;
     }
     *out = locks;
     return RC_OK;
 }
 
-void cli_state_dir_unlock(struct cli_locks *locks) {
+void rc_cli_state_dir_unlock(struct rc_cli_locks *locks) {
     for (size_t i = 0; i < locks->n; i++)
         close(locks->fds[i]);
     locks->n = 0;
 }
 
-rc_status cli_instance(const struct rc_config *config, char out[201], struct rc_error *err) {
+rc_status rc_cli_instance(const struct rc_config *config, char out[201], struct rc_error *err) {
     const char *configured = rc_config_text(config, "group.instance");
     if (*configured) {
         snprintf(out, 201, "%s", configured);

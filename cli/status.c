@@ -59,25 +59,25 @@ static int64_t greater(int64_t a, int64_t b) {
 
 static void merge_part(struct whole *whole, const json_t *part) {
     whole->parts++;
-    whole->version = (int)greater(whole->version, cli_json_int(part, "version", 0));
-    merge_state(whole, cli_json_text(part, "state", ""));
-    whole->members += cli_json_int(part, "members", 0);
-    whole->last_change_ms = greater(whole->last_change_ms, cli_json_int(part, "last_change_ms", 0));
-    whole->incomplete_until_ms = greater(whole->incomplete_until_ms, cli_json_int(part, "incomplete_until_ms", 0));
-    int64_t lag = cli_json_int(part, "lag_records", -1);
+    whole->version = (int)greater(whole->version, rc_cli_json_int(part, "version", 0));
+    merge_state(whole, rc_cli_json_text(part, "state", ""));
+    whole->members += rc_cli_json_int(part, "members", 0);
+    whole->last_change_ms = greater(whole->last_change_ms, rc_cli_json_int(part, "last_change_ms", 0));
+    whole->incomplete_until_ms = greater(whole->incomplete_until_ms, rc_cli_json_int(part, "incomplete_until_ms", 0));
+    int64_t lag = rc_cli_json_int(part, "lag_records", -1);
     if (lag >= 0)
         whole->lag_records = (whole->lag_records < 0 ? 0 : whole->lag_records) + lag;
-    whole->lag_seconds = fmax(whole->lag_seconds, cli_json_real(part, "lag_seconds", -1));
-    whole->progress = fmin(whole->progress, cli_json_real(part, "progress", NAN));
+    whole->lag_seconds = fmax(whole->lag_seconds, rc_cli_json_real(part, "lag_seconds", -1));
+    whole->progress = fmin(whole->progress, rc_cli_json_real(part, "progress", NAN));
 }
 
 /* All entries of the list `name` in all sections. */
-static void collect(const struct cli_processes *processes, const char *name, struct wholes *out) {
+static void collect(const struct rc_cli_processes *processes, const char *name, struct wholes *out) {
     for (size_t p = 0; p < processes->n; p++) {
         size_t i;
         const json_t *part;
         json_array_foreach(json_object_get(processes->items[p].section, name), i, part) {
-            const char *id = cli_json_text(part, "id", NULL);
+            const char *id = rc_cli_json_text(part, "id", NULL);
             if (id)
                 merge_part(whole_of(out, id), part);
         }
@@ -86,11 +86,11 @@ static void collect(const struct cli_processes *processes, const char *name, str
 
 /* What is defined, whether somebody tells of it or not. */
 static void add_defined(const struct rc_catalog *catalog, const char *kind, const char *role,
-                        const struct cli_processes *processes, struct wholes *out) {
+                        const struct rc_cli_processes *processes, struct wholes *out) {
     bool running = false;
     for (size_t p = 0; p < processes->n; p++)
         running = running || (processes->items[p].section &&
-                              strcmp(cli_json_text(processes->items[p].record, "role", ""), role) == 0);
+                              strcmp(rc_cli_json_text(processes->items[p].record, "role", ""), role) == 0);
     for (size_t i = 0; i < catalog->n_definitions; i++) {
         if (strcmp(catalog->definitions[i].kind, kind) != 0)
             continue;
@@ -131,11 +131,11 @@ static void json_wholes(const char *type, const struct wholes *wholes) {
             json_object_set_new(line, "lagSeconds",
                                 whole->lag_seconds < 0 ? json_null() : json_real(whole->lag_seconds));
         }
-        cli_json_print(line);
+        rc_cli_json_print(line);
     }
 }
 
-static void json_process(const struct cli_process *process) {
+static void json_process(const struct rc_cli_process *process) {
     json_t *line = json_object();
     json_object_set_new(line, "type", json_string("process"));
     json_object_set_new(line, "process", json_string(process->key));
@@ -149,148 +149,148 @@ static void json_process(const struct cli_process *process) {
         if (value)
             json_object_set(line, kept[i], value);
     }
-    cli_json_print(line);
+    rc_cli_json_print(line);
     size_t i;
-    const json_t *partition;
+    json_t *partition;
     json_array_foreach(json_object_get(process->section, "partitions"), i, partition) {
         json_t *part = json_object();
         json_object_set_new(part, "type", json_string("partition"));
         json_object_set_new(part, "process", json_string(process->key));
-        json_object_set_new(part, "role", json_string(cli_json_text(process->record, "role", "")));
-        json_object_update_missing(part, (json_t *)(uintptr_t)partition);
-        cli_json_print(part);
+        json_object_set_new(part, "role", json_string(rc_cli_json_text(process->record, "role", "")));
+        json_object_update_missing(part, partition);
+        rc_cli_json_print(part);
     }
 }
 
 /* ---- tables ------------------------------------------------------------------------------------------------------------------ */
 
-static void add_latency(struct cli_table *table, const json_t *section) {
+static void add_latency(struct rc_cli_table *table, const json_t *section) {
     static const char *const names[] = {"event_to_change", "event_to_store", "due_to_change"};
     char p50[32], p99[32];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const json_t *latency = json_object_get(json_object_get(section, "latency"), names[i]);
         if (json_is_number(json_object_get(latency, "p50"))) {
-            cli_table_add(table, "%s / %s", cli_seconds(cli_json_real(latency, "p50", -1), p50),
-                          cli_seconds(cli_json_real(latency, "p99", -1), p99));
+            rc_cli_table_add(table, "%s / %s", rc_cli_seconds(rc_cli_json_real(latency, "p50", -1), p50),
+                             rc_cli_seconds(rc_cli_json_real(latency, "p99", -1), p99));
             return;
         }
     }
-    cli_table_add(table, "-");
+    rc_cli_table_add(table, "-");
 }
 
-static void print_processes(const struct cli_processes *processes) {
-    struct cli_table table;
-    cli_table_init(&table, (const char *const[]){"CONSUMER", "INSTANCE", "ADDRESS", "STATE", ">PARTITIONS", "SINCE",
-                                                 "LATENCY p50 / p99", NULL});
+static void print_processes(const struct rc_cli_processes *processes) {
+    struct rc_cli_table table;
+    rc_cli_table_init(&table, (const char *const[]){"CONSUMER", "INSTANCE", "ADDRESS", "STATE", ">PARTITIONS", "SINCE",
+                                                    "LATENCY p50 / p99", NULL});
     for (size_t i = 0; i < processes->n; i++) {
-        const struct cli_process *process = &processes->items[i];
+        const struct rc_cli_process *process = &processes->items[i];
         const json_t *ready = json_object_get(process->section, "ready");
-        cli_table_add(&table, "%s", cli_json_text(process->record, "role", "?"));
-        cli_table_add(&table, "%s", process->key);
-        cli_table_add(&table, "%s:%lld", cli_json_text(process->record, "host", "?"),
-                      (long long)cli_json_int(process->record, "port", 0));
-        cli_table_add(&table, "%s",
-                      !process->section     ? "does not answer"
-                      : json_is_true(ready) ? "ready"
-                                            : "not ready");
-        cli_table_add(&table, "%zu", json_array_size(json_object_get(process->record, "partitions")));
-        cli_table_add(&table, "%s", cli_json_text(process->record, "since", "-"));
+        rc_cli_table_add(&table, "%s", rc_cli_json_text(process->record, "role", "?"));
+        rc_cli_table_add(&table, "%s", process->key);
+        rc_cli_table_add(&table, "%s:%lld", rc_cli_json_text(process->record, "host", "?"),
+                         (long long)rc_cli_json_int(process->record, "port", 0));
+        rc_cli_table_add(&table, "%s",
+                         !process->section     ? "does not answer"
+                         : json_is_true(ready) ? "ready"
+                                               : "not ready");
+        rc_cli_table_add(&table, "%zu", json_array_size(json_object_get(process->record, "partitions")));
+        rc_cli_table_add(&table, "%s", rc_cli_json_text(process->record, "since", "-"));
         add_latency(&table, process->section);
     }
-    cli_table_print(&table, NULL);
+    rc_cli_table_print(&table, NULL);
 }
 
-static void print_partitions(const struct cli_processes *processes) {
-    struct cli_table table;
-    cli_table_init(&table, (const char *const[]){"CONSUMER", "TOPIC", ">PARTITION", "STATE", ">OFFSET", ">LAG",
-                                                 ">LAG TIME", ">PERSONS", NULL});
+static void print_partitions(const struct rc_cli_processes *processes) {
+    struct rc_cli_table table;
+    rc_cli_table_init(&table, (const char *const[]){"CONSUMER", "TOPIC", ">PARTITION", "STATE", ">OFFSET", ">LAG",
+                                                    ">LAG TIME", ">PERSONS", NULL});
     for (size_t p = 0; p < processes->n; p++) {
         size_t i;
         const json_t *part;
         json_array_foreach(json_object_get(processes->items[p].section, "partitions"), i, part) {
             char lag[32];
-            int64_t records = cli_json_int(part, "lag_records", -1), persons = cli_json_int(part, "persons", -1);
-            cli_table_add(&table, "%s", cli_json_text(processes->items[p].record, "role", "?"));
-            cli_table_add(&table, "%s", cli_json_text(part, "topic", "-"));
-            cli_table_add(&table, "%lld", (long long)cli_json_int(part, "partition", -1));
-            cli_table_add(&table, "%s", cli_json_text(part, "state", "-"));
-            cli_table_add(&table, "%lld", (long long)cli_json_int(part, "offset", -1));
+            int64_t records = rc_cli_json_int(part, "lag_records", -1), persons = rc_cli_json_int(part, "persons", -1);
+            rc_cli_table_add(&table, "%s", rc_cli_json_text(processes->items[p].record, "role", "?"));
+            rc_cli_table_add(&table, "%s", rc_cli_json_text(part, "topic", "-"));
+            rc_cli_table_add(&table, "%lld", (long long)rc_cli_json_int(part, "partition", -1));
+            rc_cli_table_add(&table, "%s", rc_cli_json_text(part, "state", "-"));
+            rc_cli_table_add(&table, "%lld", (long long)rc_cli_json_int(part, "offset", -1));
             if (records < 0)
-                cli_table_add(&table, "-");
+                rc_cli_table_add(&table, "-");
             else
-                cli_table_add(&table, "%lld", (long long)records);
-            cli_table_add(&table, "%s", cli_seconds(cli_json_real(part, "lag_seconds", -1), lag));
+                rc_cli_table_add(&table, "%lld", (long long)records);
+            rc_cli_table_add(&table, "%s", rc_cli_seconds(rc_cli_json_real(part, "lag_seconds", -1), lag));
             if (persons < 0)
-                cli_table_add(&table, "-");
+                rc_cli_table_add(&table, "-");
             else
-                cli_table_add(&table, "%lld", (long long)persons);
+                rc_cli_table_add(&table, "%lld", (long long)persons);
         }
     }
     putchar('\n');
-    cli_table_print(&table, "no partitions are held by anybody");
+    rc_cli_table_print(&table, "no partitions are held by anybody");
 }
 
 static void print_segments(const struct wholes *wholes) {
-    struct cli_table table;
-    cli_table_init(&table, (const char *const[]){"SEGMENT", ">VERSION", "STATE", ">MEMBERS", "NOTE", NULL});
+    struct rc_cli_table table;
+    rc_cli_table_init(&table, (const char *const[]){"SEGMENT", ">VERSION", "STATE", ">MEMBERS", "NOTE", NULL});
     for (size_t i = 0; i < wholes->n; i++) {
         const struct whole *whole = &wholes->items[i];
         char time[25];
-        cli_table_add(&table, "%s", whole->id);
-        cli_table_add(&table, "%d", whole->version);
-        cli_table_add(&table, "%s", whole->state);
-        cli_table_add(&table, "%lld", (long long)whole->members);
+        rc_cli_table_add(&table, "%s", whole->id);
+        rc_cli_table_add(&table, "%d", whole->version);
+        rc_cli_table_add(&table, "%s", whole->state);
+        rc_cli_table_add(&table, "%lld", (long long)whole->members);
         if (whole->incomplete_until_ms > 0)
-            cli_table_add(&table, "incomplete until %s", cli_time(whole->incomplete_until_ms, time));
+            rc_cli_table_add(&table, "incomplete until %s", rc_cli_time(whole->incomplete_until_ms, time));
         else if (!isnan(whole->progress) && whole->progress < 1)
-            cli_table_add(&table, "%.0f %% of its history is read", whole->progress * 100);
+            rc_cli_table_add(&table, "%.0f %% of its history is read", whole->progress * 100);
         else
-            cli_table_add(&table, "%s", "");
+            rc_cli_table_add(&table, "%s", "");
     }
     putchar('\n');
-    cli_table_print(&table, "no segments");
+    rc_cli_table_print(&table, "no segments");
 }
 
 static void print_audiences(const struct wholes *wholes) {
-    struct cli_table table;
-    cli_table_init(&table, (const char *const[]){"AUDIENCE", ">VERSION", "STATE", ">MEMBERS", "LAST CHANGE", NULL});
+    struct rc_cli_table table;
+    rc_cli_table_init(&table, (const char *const[]){"AUDIENCE", ">VERSION", "STATE", ">MEMBERS", "LAST CHANGE", NULL});
     for (size_t i = 0; i < wholes->n; i++) {
         const struct whole *whole = &wholes->items[i];
         char time[25];
-        cli_table_add(&table, "%s", whole->id);
-        cli_table_add(&table, "%d", whole->version);
-        cli_table_add(&table, "%s", whole->state);
-        cli_table_add(&table, "%lld", (long long)whole->members);
-        cli_table_add(&table, "%s", cli_time(whole->last_change_ms, time));
+        rc_cli_table_add(&table, "%s", whole->id);
+        rc_cli_table_add(&table, "%d", whole->version);
+        rc_cli_table_add(&table, "%s", whole->state);
+        rc_cli_table_add(&table, "%lld", (long long)whole->members);
+        rc_cli_table_add(&table, "%s", rc_cli_time(whole->last_change_ms, time));
     }
     putchar('\n');
-    cli_table_print(&table, "no audiences");
+    rc_cli_table_print(&table, "no audiences");
 }
 
 static void print_destinations(const struct wholes *wholes) {
-    struct cli_table table;
-    cli_table_init(&table, (const char *const[]){"DESTINATION", "STATE", ">LAG", ">LAG TIME", "LAST CHANGE", NULL});
+    struct rc_cli_table table;
+    rc_cli_table_init(&table, (const char *const[]){"DESTINATION", "STATE", ">LAG", ">LAG TIME", "LAST CHANGE", NULL});
     for (size_t i = 0; i < wholes->n; i++) {
         const struct whole *whole = &wholes->items[i];
         char time[25], lag[32];
-        cli_table_add(&table, "%s", whole->id);
-        cli_table_add(&table, "%s", whole->state);
+        rc_cli_table_add(&table, "%s", whole->id);
+        rc_cli_table_add(&table, "%s", whole->state);
         if (whole->lag_records < 0)
-            cli_table_add(&table, "-");
+            rc_cli_table_add(&table, "-");
         else
-            cli_table_add(&table, "%lld", (long long)whole->lag_records);
-        cli_table_add(&table, "%s", cli_seconds(whole->lag_seconds, lag));
-        cli_table_add(&table, "%s", cli_time(whole->last_change_ms, time));
+            rc_cli_table_add(&table, "%lld", (long long)whole->lag_records);
+        rc_cli_table_add(&table, "%s", rc_cli_seconds(whole->lag_seconds, lag));
+        rc_cli_table_add(&table, "%s", rc_cli_time(whole->last_change_ms, time));
     }
     if (wholes->n)
         putchar('\n');
-    cli_table_print(&table, NULL);
+    rc_cli_table_print(&table, NULL);
 }
 
-static void print_errors(const struct cli_processes *processes) {
+static void print_errors(const struct rc_cli_processes *processes) {
     bool headed = false;
     for (size_t p = 0; p < processes->n; p++) {
-        const struct cli_process *process = &processes->items[p];
+        const struct rc_cli_process *process = &processes->items[p];
         if (process->problem) {
             printf("%s  %s: %s\n", headed ? "" : "\nERRORS\n", process->key, process->problem);
             headed = true;
@@ -317,7 +317,8 @@ static void print_errors(const struct cli_processes *processes) {
 
 /* ------------------------------------------------------------------------------------------------------------------------------ */
 
-static void print_all(const struct cli *cli, const struct cli_processes *processes, const struct rc_catalog *catalog) {
+static void print_all(const struct rc_cli *cli, const struct rc_cli_processes *processes,
+                      const struct rc_catalog *catalog) {
     struct wholes segments = {0}, audiences = {0}, destinations = {0};
     collect(processes, "segments", &segments);
     collect(processes, "audiences", &audiences);
@@ -329,7 +330,7 @@ static void print_all(const struct cli *cli, const struct cli_processes *process
         if (all[i]->n)
             qsort(all[i]->items, all[i]->n, sizeof *all[i]->items, by_id);
     }
-    if (cli_has(cli, "json")) {
+    if (rc_cli_has(cli, "json")) {
         for (size_t i = 0; i < processes->n; i++)
             json_process(&processes->items[i]);
         json_wholes("segment", &segments);
@@ -347,14 +348,14 @@ static void print_all(const struct cli *cli, const struct cli_processes *process
         wholes_deinit(all[i]);
 }
 
-static rc_status status(struct cli *cli, struct rc_error *err) {
-    if (cli_expect(cli, 0, 0, err) != RC_OK || cli_connect(cli, err) != RC_OK)
+static rc_status status(struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_expect(cli, 0, 0, err) != RC_OK || rc_cli_connect(cli, err) != RC_OK)
         return RC_FAIL;
-    struct cli_processes processes = {0};
+    struct rc_cli_processes processes = {0};
     struct rc_catalog *catalog;
-    if (cli_applied_catalog(cli, &catalog, err) != RC_OK)
+    if (rc_cli_applied_catalog(cli, &catalog, err) != RC_OK)
         return RC_FAIL;
-    rc_status result = cli_processes_read(cli, ANSWER_TIMEOUT_MS, &processes, err);
+    rc_status result = rc_cli_processes_read(cli, ANSWER_TIMEOUT_MS, &processes, err);
     if (result == RC_OK) {
         size_t answering = 0;
         for (size_t i = 0; i < processes.n; i++)
@@ -366,12 +367,12 @@ static rc_status status(struct cli *cli, struct rc_error *err) {
                                   "materialize and sink, start them",
                                   processes.n);
     }
-    cli_processes_deinit(&processes);
+    rc_cli_processes_deinit(&processes);
     rc_catalog_free(catalog);
     return result;
 }
 
-const struct cli_command cli_command_status = {
+const struct rc_cli_command rc_cli_command_status = {
     .name = "status",
     .summary = "Every consumer, partition, segment and audience",
     .arguments = "",

@@ -15,7 +15,7 @@ static int width(const char *text) {
     return n;
 }
 
-static void put(struct cli_table *table, char *cell) {
+static void put(struct rc_cli_table *table, char *cell) {
     if (table->n_rows == 0 || table->filled == table->n_columns) {
         rc_grow(&table->rows, &table->capacity, table->n_rows + 1, sizeof *table->rows);
         memset(table->rows[table->n_rows++], 0, sizeof *table->rows);
@@ -24,8 +24,8 @@ static void put(struct cli_table *table, char *cell) {
     table->rows[table->n_rows - 1][table->filled++] = cell;
 }
 
-void cli_table_init(struct cli_table *table, const char *const *headings) {
-    *table = (struct cli_table){0};
+void rc_cli_table_init(struct rc_cli_table *table, const char *const *headings) {
+    *table = (struct rc_cli_table){0};
     while (headings[table->n_columns] && table->n_columns < CLI_TABLE_COLUMNS)
         table->n_columns++;
     for (size_t c = 0; c < table->n_columns; c++) {
@@ -35,7 +35,7 @@ void cli_table_init(struct cli_table *table, const char *const *headings) {
     }
 }
 
-void cli_table_add(struct cli_table *table, const char *fmt, ...) {
+void rc_cli_table_add(struct rc_cli_table *table, const char *fmt, ...) {
     char *cell;
     va_list ap;
     va_start(ap, fmt);
@@ -45,7 +45,7 @@ void cli_table_add(struct cli_table *table, const char *fmt, ...) {
     put(table, cell);
 }
 
-static void print_row(const struct cli_table *table, char *const *row, const int *widths) {
+static void print_row(const struct rc_cli_table *table, char *const *row, const int *widths) {
     for (size_t c = 0; c < table->n_columns; c++) {
         const char *cell = row[c] ? row[c] : "";
         int pad = widths[c] - width(cell);
@@ -58,7 +58,7 @@ static void print_row(const struct cli_table *table, char *const *row, const int
     putchar('\n');
 }
 
-void cli_table_print(struct cli_table *table, const char *empty) {
+void rc_cli_table_print(struct rc_cli_table *table, const char *empty) {
     int widths[CLI_TABLE_COLUMNS] = {0};
     for (size_t r = 0; r < table->n_rows; r++) {
         for (size_t c = 0; c < table->n_columns; c++) {
@@ -77,5 +77,5 @@ void cli_table_print(struct cli_table *table, const char *empty) {
             free(table->rows[r][c]);
     }
     free(table->rows);
-    *table = (struct cli_table){0};
+    *table = (struct rc_cli_table){0};
 }

@@ -9,7 +9,7 @@
 
 #define CLI_TABLE_COLUMNS 10
 
-struct cli_table {
+struct rc_cli_table {
     size_t n_columns;
     char *(*rows)[CLI_TABLE_COLUMNS]; /* the first is the heading; cells owned */
     size_t n_rows, capacity;
@@ -18,10 +18,10 @@ struct cli_table {
 };
 
 /* `headings`: a NULL-terminated list. One that begins with '>' is a column of numbers. */
-void cli_table_init(struct cli_table *table, const char *const *headings);
+void rc_cli_table_init(struct rc_cli_table *table, const char *const *headings);
 /* Adds a cell to the row at hand; a full row begins the next. */
-void cli_table_add(struct cli_table *table, const char *fmt, ...) RC_PRINTF(2, 3);
+void rc_cli_table_add(struct rc_cli_table *table, const char *fmt, ...) RC_PRINTF(2, 3);
 /* Prints and releases. Nothing but `empty` (may be NULL) when there is no row. */
-void cli_table_print(struct cli_table *table, const char *empty);
+void rc_cli_table_print(struct rc_cli_table *table, const char *empty);
 
 #endif

@@ -18,20 +18,20 @@
 #define POLL_MS 200
 
 struct filter {
-    const struct cli *cli;
+    const struct rc_cli *cli;
     const char *person; /* person key, or NULL */
     int status;         /* 1 realized, 0 exited, −1 both */
     bool json, confluent;
     int64_t left; /* changes to print; < 0: no end */
 };
 
-static bool wants_audience(const struct cli *cli, struct rc_span audience) {
-    const char *wanted = cli_value_at(cli, "audience", 0);
-    for (size_t i = 1; wanted; wanted = cli_value_at(cli, "audience", i++)) {
+static bool wants_audience(const struct rc_cli *cli, struct rc_span audience) {
+    const char *wanted = rc_cli_value_at(cli, "audience", 0);
+    for (size_t i = 1; wanted; wanted = rc_cli_value_at(cli, "audience", i++)) {
         if (rc_span_equal(audience, rc_span_str(wanted)))
             return true;
     }
-    return !cli_has(cli, "audience");
+    return !rc_cli_has(cli, "audience");
 }
 
 static void print_change(const struct filter *filter, const struct rc_membership *change) {
@@ -47,13 +47,13 @@ static void print_change(const struct filter *filter, const struct rc_membership
             json_object_set_new(line, "eventId", json_stringn(change->event_id.data, change->event_id.len));
         if (change->event_time_ms != RC_NO_EVENT_TIME)
             json_object_set_new(line, "eventTime", json_integer(change->event_time_ms));
-        cli_json_print(line);
+        rc_cli_json_print(line);
         return;
     }
     char since[25];
-    printf("%s  %-8s  %-24.*s  %.*s:%.*s  (%s)\n", cli_time(change->since_ms, since), status, (int)change->target.len,
-           change->target.data, (int)change->namespace.len, change->namespace.data, (int)change->person_id.len,
-           change->person_id.data, rc_cause_text(change->cause));
+    printf("%s  %-8s  %-24.*s  %.*s:%.*s  (%s)\n", rc_cli_time(change->since_ms, since), status,
+           (int)change->target.len, change->target.data, (int)change->namespace.len, change->namespace.data,
+           (int)change->person_id.len, change->person_id.data, rc_cause_text(change->cause));
 }
 
 static rc_status take(struct filter *filter, const struct rc_message *message, struct rc_error *err) {
@@ -75,7 +75,8 @@ static rc_status take(struct filter *filter, const struct rc_message *message, s
 
 /* All partitions, from their beginning or from their present end. The ends are asked for now, so that nothing which comes while the reader
  * starts is passed over. */
-static rc_status assign(const struct cli *cli, struct rc_kafka_source *source, const char *topic, struct rc_error *err) {
+static rc_status assign(const struct rc_cli *cli, struct rc_kafka_source *source, const char *topic,
+                        struct rc_error *err) {
     struct rc_admin *admin;
     int32_t n = 0;
     if (rc_admin_open(cli->config, &admin, err) != RC_OK)
@@ -89,7 +90,7 @@ static rc_status assign(const struct cli *cli, struct rc_kafka_source *source, c
     struct rc_source_partition *partitions = rc_calloc((size_t)n, sizeof *partitions);
     for (int32_t p = 0; status == RC_OK && p < n; p++) {
         int64_t low, high = RC_START_BEGINNING;
-        if (!cli_has(cli, "from-beginning"))
+        if (!rc_cli_has(cli, "from-beginning"))
             status = rc_admin_bounds(admin, topic, p, CLI_KAFKA_TIMEOUT_MS, &low, &high, err);
         partitions[p] = (struct rc_source_partition){.topic = topic, .partition = p, .start = high};
     }
@@ -97,7 +98,7 @@ static rc_status assign(const struct cli *cli, struct rc_kafka_source *source, c
         status = rc_source_assign(source, partitions, (size_t)n, err);
     free(partitions);
     rc_admin_close(admin);
-    return status == RC_OK ? RC_OK : cli_broker_error(cli, err);
+    return status == RC_OK ? RC_OK : rc_cli_broker_error(cli, err);
 }
 
 static rc_status follow(struct rc_kafka_source *source, struct filter *filter, const struct rc_stop *stop,
@@ -121,12 +122,12 @@ static rc_status follow(struct rc_kafka_source *source, struct filter *filter, c
     return RC_OK;
 }
 
-static rc_status read_filter(const struct cli *cli, struct filter *filter, struct rc_error *err) {
-    const char *status = cli_value(cli, "status");
+static rc_status read_filter(const struct rc_cli *cli, struct filter *filter, struct rc_error *err) {
+    const char *status = rc_cli_value(cli, "status");
     *filter = (struct filter){
-        .cli = cli, .person = cli_value(cli, "person"), .status = -1, .json = cli_has(cli, "json"), .left = -1};
+        .cli = cli, .person = rc_cli_value(cli, "person"), .status = -1, .json = rc_cli_has(cli, "json"), .left = -1};
     if (status && strcmp(status, "realized") != 0 && strcmp(status, "exited") != 0)
-        return cli_usage(cli, err, "--status is \"%s\", expected realized or exited", status);
+        return rc_cli_usage(cli, err, "--status is \"%s\", expected realized or exited", status);
     if (status)
         filter->status = *status == 'r';
     struct rc_span namespace, id;
@@ -135,15 +136,15 @@ static rc_status read_filter(const struct cli *cli, struct filter *filter, struc
     bool bad = filter->person && rc_person_key_split(rc_span_str(filter->person), &scratch, &namespace, &id) != RC_OK;
     rc_buf_deinit(&scratch);
     if (bad)
-        return cli_usage(cli, err, "--person is \"%s\", expected namespace:id", filter->person);
-    return cli_integer(cli, "max", &filter->left, err);
+        return rc_cli_usage(cli, err, "--person is \"%s\", expected namespace:id", filter->person);
+    return rc_cli_integer(cli, "max", &filter->left, err);
 }
 
-static rc_status tail(struct cli *cli, struct rc_error *err) {
+static rc_status tail(struct rc_cli *cli, struct rc_error *err) {
     struct filter filter;
     struct rc_stop stop;
-    if (cli_expect(cli, 0, 0, err) != RC_OK || read_filter(cli, &filter, err) != RC_OK ||
-        cli_connect(cli, err) != RC_OK || rc_stop_init(&stop, err) != RC_OK)
+    if (rc_cli_expect(cli, 0, 0, err) != RC_OK || read_filter(cli, &filter, err) != RC_OK ||
+        rc_cli_connect(cli, err) != RC_OK || rc_stop_init(&stop, err) != RC_OK)
         return RC_FAIL;
     filter.confluent = rc_payload_confluent(cli->config);
     char *topic = rc_topic_name(cli->config, "memberships");
@@ -163,7 +164,7 @@ static rc_status tail(struct cli *cli, struct rc_error *err) {
     return status;
 }
 
-static const struct cli_option options_table[] = {
+static const struct rc_cli_option options_table[] = {
     {"audience", 0, CLI_ONE, "ID", "Only changes of this audience; may be repeated."},
     {"person", 0, CLI_ONE, "NS:ID", "Only changes of this person."},
     {"status", 0, CLI_ONE, "STATUS", "Only realized, or only exited."},
@@ -172,7 +173,7 @@ static const struct cli_option options_table[] = {
     {0},
 };
 
-const struct cli_command cli_command_tail = {
+const struct rc_cli_command rc_cli_command_tail = {
     .name = "tail",
     .summary = "Membership changes as they happen",
     .arguments = "",

@@ -1,32 +1,23 @@
-#include <curl/curl.h>
-#include <hiredis/hiredis.h>
+/* Prints the versions of this build, and of the libraries that decide how it behaves on the wire. */
 #include <jansson.h>
-#include <microhttpd.h>
 #include <stdio.h>
 
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "kafka/client.h"
 
-static rc_status version(struct cli *cli, struct rc_error *err) {
-    if (cli_expect(cli, 0, 0, err) != RC_OK)
+static rc_status version(struct rc_cli *cli, struct rc_error *err) {
+    if (rc_cli_expect(cli, 0, 0, err) != RC_OK)
         return RC_FAIL;
-    char hiredis[32];
-    snprintf(hiredis, sizeof hiredis, "%d.%d.%d", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
-    const char *curl = curl_version_info(CURLVERSION_NOW)->version;
-    if (cli_has(cli, "json")) {
-        cli_json_print(json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s}}", "program", "rollcall", "version",
-                                 RC_VERSION, "libraries", "librdkafka", rc_kafka_version(), "jansson",
-                                 jansson_version_str(), "libmicrohttpd", MHD_get_version(), "libcurl", curl, "hiredis",
-                                 hiredis));
-        return RC_OK;
-    }
-    printf("rollcall %s\nlibrdkafka %s, jansson %s, libmicrohttpd %s, libcurl %s, hiredis %s\n", RC_VERSION,
-           rc_kafka_version(), jansson_version_str(), MHD_get_version(), curl, hiredis);
+    if (rc_cli_has(cli, "json"))
+        rc_cli_json_print(json_pack("{s:s, s:s, s:{s:s, s:s}}", "program", "rollcall", "version", RC_VERSION,
+                                    "libraries", "librdkafka", rc_kafka_version(), "jansson", jansson_version_str()));
+    else
+        printf("rollcall %s\nlibrdkafka %s, jansson %s\n", RC_VERSION, rc_kafka_version(), jansson_version_str());
     return RC_OK;
 }
 
-const struct cli_command cli_command_version = {
+const struct rc_cli_command rc_cli_command_version = {
     .name = "version",
     .summary = "Which build this is",
     .arguments = "",

@@ -125,7 +125,8 @@ rc_status rc_buf_add_json_string(struct rc_buf *buf, struct rc_span text) {
         } else if (c == '"' || c == '\\') {
             rc_buf_printf(buf, "\\%c", c);
         } else if (c < 0x20) {
-            const char *const short_forms[] = {['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
+            const char *const short_forms[] = {
+                ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
             if (c <= '\r' && short_forms[c])
                 rc_buf_add_str(buf, short_forms[c]);
             else

@@ -306,8 +306,8 @@ static rc_status read_file(const char *file, char **out, size_t *out_len, struct
 }
 
 static rc_status load_file(struct rc_config *config, const char *file, struct rc_error *err) {
-    char *data;
-    size_t len;
+    char *data = NULL;
+    size_t len = 0;
     if (read_file(file, &data, &len, err) != RC_OK)
         return RC_FAIL;
     rc_status status = RC_OK;

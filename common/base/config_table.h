@@ -6,11 +6,11 @@
 #ifndef RC_BASE_CONFIG_TABLE_H
 #define RC_BASE_CONFIG_TABLE_H
 
-#define RC_CONFIG_MS_S   INT64_C(1000)
-#define RC_CONFIG_MS_H   INT64_C(3600000)
-#define RC_CONFIG_MS_D   INT64_C(86400000)
-#define RC_CONFIG_MIB    (INT64_C(1) << 20)
-#define RC_CONFIG_TIB    (INT64_C(1) << 40)
+#define RC_CONFIG_MS_S INT64_C(1000)
+#define RC_CONFIG_MS_H INT64_C(3600000)
+#define RC_CONFIG_MS_D INT64_C(86400000)
+#define RC_CONFIG_MIB (INT64_C(1) << 20)
+#define RC_CONFIG_TIB (INT64_C(1) << 40)
 #define RC_CONFIG_NO_CAP INT64_MAX
 
 /* clang-format off */

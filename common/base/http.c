@@ -223,8 +223,8 @@ static void silent(void *ctx, const char *fmt, va_list ap) {
 }
 
 rc_status rc_http_open(const char *listen_at, struct rc_http **out, struct rc_error *err) {
-    char host[256];
-    int fd, port;
+    char host[256] = "";
+    int fd = -1, port = 0;
     if (open_socket(listen_at, host, sizeof host, &fd, &port, err) != RC_OK)
         return RC_FAIL;
     struct rc_http *http = rc_calloc(1, sizeof *http);

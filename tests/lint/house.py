@@ -36,7 +36,7 @@ DOORS = {
     "rocksdb/": ("common/store/",),
     "hiredis": ("consumers/sink/", "cli/"),
     "avro": ("common/codec/",),
-    "curl/": ("common/codec/", "consumers/sink/"),
+    "curl/": ("common/codec/", "consumers/sink/", "cli/"),
     "microhttpd": ("common/base/",),
 }
 

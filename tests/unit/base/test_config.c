@@ -74,7 +74,7 @@ static void visit(const char *folder, void (*each)(const char *path)) {
 }
 
 static void check_good(const char *path) {
-    char *environment[] = {"HOME=/home/anna", NULL};
+    char *environment[] = {"HOME=/users/anna", NULL};
     struct rc_config *config = load(&(struct rc_config_sources){.file = path, .environment = environment});
     char *text = written(config), expected_path[1024];
     snprintf(expected_path, sizeof expected_path, "%.*sexpected", (int)(strlen(path) - 4), path);
@@ -235,13 +235,13 @@ static void test_wrong_sets(void **state) {
 
 static void test_state_dir(void **state) {
     (void)state;
-    char *xdg[] = {"HOME=/home/anna", "XDG_STATE_HOME=/state", NULL}, *home[] = {"HOME=/home/anna", NULL};
+    char *xdg[] = {"HOME=/users/anna", "XDG_STATE_HOME=/state", NULL}, *home[] = {"HOME=/users/anna", NULL};
     const char *sets[] = {"state.dir=/var/lib/rollcall"};
     struct rc_config *config = load(&(struct rc_config_sources){.environment = xdg});
     assert_string_equal(rc_config_text(config, "state.dir"), "/state/rollcall");
     rc_config_free(config);
     config = load(&(struct rc_config_sources){.environment = home});
-    assert_string_equal(rc_config_text(config, "state.dir"), "/home/anna/.local/state/rollcall");
+    assert_string_equal(rc_config_text(config, "state.dir"), "/users/anna/.local/state/rollcall");
     assert_false(rc_config_is_set(config, "state.dir"));
     rc_config_free(config);
     config = load(&(struct rc_config_sources){.environment = xdg, .sets = sets, .n_sets = 1});

@@ -1,3 +1,4 @@
+/* Lines as a machine reads them, levels, limits, threads; captured in a file of its own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* The text that Prometheus reads, labels, quantiles, and updates from several threads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
