@@ -395,7 +395,8 @@ static void finish(struct evaluation *e) {
 }
 
 static rc_status run(struct rc_cli *cli, struct rc_error *err) {
-    if (rc_cli_expect(cli, 0, 0, err) != RC_OK)
+    size_t persons = rc_cli_has(cli, "explain") ? 1 : 0;
+    if (rc_cli_expect(cli, persons, persons, err) != RC_OK)
         return RC_FAIL;
     if (!rc_cli_value(cli, "file") || !rc_cli_value(cli, "events"))
         return rc_cli_usage(cli, err, "eval needs definitions (-f PATH) and events (--events [DATASET=]FILE)");
@@ -403,8 +404,11 @@ static rc_status run(struct rc_cli *cli, struct rc_error *err) {
         return rc_cli_usage(cli, err, "give exactly one of --timeline and --at MS");
     if (rc_cli_has(cli, "until") && !rc_cli_has(cli, "timeline"))
         return rc_cli_usage(cli, err, "--until goes with --timeline");
+    if (rc_cli_has(cli, "explain") && !rc_cli_has(cli, "at"))
+        return rc_cli_usage(cli, err, "--explain SEGMENT NAMESPACE:ID goes with --at MS");
     struct evaluation e = {
         .greatest_ms = INT64_MIN, .timeline = rc_cli_has(cli, "timeline"), .strict = rc_cli_has(cli, "strict")};
+    e.keeps_events = e.timeline || persons > 0;
     rc_arena_init(&e.arena, 256 << 10);
     rc_status status = prepare(&e, cli, err);
     if (status == RC_OK)
