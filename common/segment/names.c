@@ -15,19 +15,19 @@ struct entry {
     char space;
 };
 
-struct rc_names {
+struct rc_plan_names {
     struct entry *slots;
     size_t n_slots, n_used;
 };
 
-struct rc_names *rc_names_new(void) {
-    struct rc_names *names = rc_calloc(1, sizeof *names);
+struct rc_plan_names *rc_plan_names_new(void) {
+    struct rc_plan_names *names = rc_calloc(1, sizeof *names);
     names->n_slots = 256;
     names->slots = rc_calloc(names->n_slots, sizeof *names->slots);
     return names;
 }
 
-void rc_names_free(struct rc_names *names) {
+void rc_plan_names_free(struct rc_plan_names *names) {
     if (!names)
         return;
     for (size_t i = 0; i < names->n_slots; i++)
@@ -36,7 +36,7 @@ void rc_names_free(struct rc_names *names) {
     free(names);
 }
 
-static struct entry *find(const struct rc_names *names, char space, struct rc_span text, uint64_t hash) {
+static struct entry *find(const struct rc_plan_names *names, char space, struct rc_span text, uint64_t hash) {
     size_t at = hash & (names->n_slots - 1);
     for (;; at = (at + 1) & (names->n_slots - 1)) {
         struct entry *e = &names->slots[at];
@@ -45,9 +45,9 @@ static struct entry *find(const struct rc_names *names, char space, struct rc_sp
     }
 }
 
-uint32_t rc_names_put(struct rc_names *names, char space, struct rc_span text, uint32_t fresh) {
+uint32_t rc_plan_names_put(struct rc_plan_names *names, char space, struct rc_span text, uint32_t fresh) {
     if ((names->n_used + 1) * 2 > names->n_slots) {
-        struct rc_names larger = {.n_slots = names->n_slots * 2, .n_used = names->n_used};
+        struct rc_plan_names larger = {.n_slots = names->n_slots * 2, .n_used = names->n_used};
         larger.slots = rc_calloc(larger.n_slots, sizeof *larger.slots);
         for (size_t i = 0; i < names->n_slots; i++) {
             struct entry *e = &names->slots[i];
@@ -66,7 +66,7 @@ uint32_t rc_names_put(struct rc_names *names, char space, struct rc_span text, u
     return e->number;
 }
 
-uint32_t rc_names_get(const struct rc_names *names, char space, struct rc_span text) {
+uint32_t rc_plan_names_get(const struct rc_plan_names *names, char space, struct rc_span text) {
     const struct entry *e = find(names, space, text, XXH3_64bits_withSeed(text.data, text.len, (unsigned char)space));
     return e->text ? e->number : UINT32_MAX;
 }

@@ -7,14 +7,14 @@
 
 #include "base/span.h"
 
-struct rc_names;
+struct rc_plan_names;
 
-struct rc_names *rc_names_new(void);
-void rc_names_free(struct rc_names *names);
+struct rc_plan_names *rc_plan_names_new(void);
+void rc_plan_names_free(struct rc_plan_names *names);
 
 /* The number kept for (`space`, `text`); when there is none yet, `fresh` is kept and given back. */
-uint32_t rc_names_put(struct rc_names *names, char space, struct rc_span text, uint32_t fresh);
+uint32_t rc_plan_names_put(struct rc_plan_names *names, char space, struct rc_span text, uint32_t fresh);
 /* The number kept for (`space`, `text`), or UINT32_MAX. */
-uint32_t rc_names_get(const struct rc_names *names, char space, struct rc_span text);
+uint32_t rc_plan_names_get(const struct rc_plan_names *names, char space, struct rc_span text);
 
 #endif

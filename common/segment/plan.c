@@ -70,7 +70,7 @@ static uint32_t put_domain(struct rc_plan *plan, bool *datasets) {
     struct rc_buf text;
     rc_buf_init(&text, TEXT_LIMIT);
     describe_datasets(&text, plan, datasets);
-    uint32_t at = rc_names_put(plan->names, 'D', rc_buf_span(&text), (uint32_t)plan->n_domains);
+    uint32_t at = rc_plan_names_put(plan->names, 'D', rc_buf_span(&text), (uint32_t)plan->n_domains);
     if (at == plan->n_domains) {
         struct rc_domain domain = {.datasets = datasets, .hash = XXH3_64bits(text.data, text.len)};
         for (size_t d = 0; d < plan->catalog->n_datasets; d++)
@@ -95,7 +95,7 @@ static uint32_t put_chain(struct rc_plan *plan, const struct place *place) {
     struct rc_buf text;
     rc_buf_init(&text, TEXT_LIMIT);
     describe_chain(&text, place);
-    uint32_t at = rc_names_put(plan->names, 'C', rc_buf_span(&text), (uint32_t)plan->n_chains);
+    uint32_t at = rc_plan_names_put(plan->names, 'C', rc_buf_span(&text), (uint32_t)plan->n_chains);
     rc_buf_deinit(&text);
     if (at < plan->n_chains)
         return at;
@@ -124,7 +124,7 @@ static uint32_t put_predicate(struct rc_plan *plan, const struct rc_pred *pred) 
     struct rc_buf text;
     rc_buf_init(&text, TEXT_LIMIT);
     rc_predicate_describe(&text, &plan->slots, predicate);
-    uint32_t at = rc_names_put(plan->names, 'P', rc_buf_span(&text), (uint32_t)plan->n_predicates);
+    uint32_t at = rc_plan_names_put(plan->names, 'P', rc_buf_span(&text), (uint32_t)plan->n_predicates);
     rc_buf_deinit(&text);
     if (at < plan->n_predicates) {
         rc_predicate_free(predicate);
@@ -166,7 +166,7 @@ static uint32_t put_series(struct rc_plan *plan, const struct place *place, cons
                   want.keeps_order, (int)want.keep, (long long)want.timeout_ms);
     if (want.keep == RC_KEEP_LATEST_K && !plan->chains[chain].plain)
         describe_chain(&text, place);
-    uint32_t at = rc_names_put(plan->names, 'S', rc_buf_span(&text), (uint32_t)plan->n_series);
+    uint32_t at = rc_plan_names_put(plan->names, 'S', rc_buf_span(&text), (uint32_t)plan->n_series);
     if (at == plan->n_series) {
         want.hash = XXH3_64bits(text.data, text.len);
         rc_grow(&plan->series, &plan->cap_series, plan->n_series + 1, sizeof *plan->series);
@@ -307,7 +307,7 @@ static uint32_t put_node(struct rc_plan *plan, struct rc_node node, const struct
             rc_predicate_describe(&text, &plan->slots, &test);
         }
     }
-    uint32_t at = rc_names_put(plan->names, 'N', rc_buf_span(&text), (uint32_t)plan->n_nodes);
+    uint32_t at = rc_plan_names_put(plan->names, 'N', rc_buf_span(&text), (uint32_t)plan->n_nodes);
     rc_buf_deinit(&text);
     if (at < plan->n_nodes) {
         node_deinit(&node);
@@ -693,7 +693,7 @@ rc_status rc_plan_compile(const struct rc_catalog *catalog, struct rc_plan **out
     struct rc_plan *plan = rc_calloc(1, sizeof *plan);
     plan->catalog = catalog;
     plan->hash = definitions_hash(catalog);
-    plan->names = rc_names_new();
+    plan->names = rc_plan_names_new();
     rc_slots_init(&plan->slots, catalog);
     plan->n_segments = catalog->n_segments + catalog->n_datasets;
     plan->segments = rc_calloc(plan->n_segments, sizeof *plan->segments);
@@ -711,19 +711,19 @@ rc_status rc_plan_compile(const struct rc_catalog *catalog, struct rc_plan **out
         name_fields(plan, d, plan->dispatch[d].where, plan->dispatch[d].where_fields);
     }
     for (uint32_t i = 0; i < plan->n_series; i++)
-        rc_names_put(plan->names, (char)RC_NAMED_SERIES, rc_span_of(&plan->series[i].hash, sizeof(uint64_t)), i);
+        rc_plan_names_put(plan->names, (char)RC_NAMED_SERIES, rc_span_of(&plan->series[i].hash, sizeof(uint64_t)), i);
     for (uint32_t i = 0; i < plan->n_segments; i++)
-        rc_names_put(plan->names, (char)RC_NAMED_SEGMENT, rc_span_of(&plan->segments[i].id_hash, sizeof(uint64_t)), i);
+        rc_plan_names_put(plan->names, (char)RC_NAMED_SEGMENT, rc_span_of(&plan->segments[i].id_hash, sizeof(uint64_t)), i);
     for (uint32_t i = 0; i < catalog->n_datasets; i++)
-        rc_names_put(plan->names, (char)RC_NAMED_DATASET, rc_span_of(&plan->dataset_hashes[i], sizeof(uint64_t)), i);
+        rc_plan_names_put(plan->names, (char)RC_NAMED_DATASET, rc_span_of(&plan->dataset_hashes[i], sizeof(uint64_t)), i);
     for (uint32_t i = 0; i < plan->n_domains; i++)
-        rc_names_put(plan->names, (char)RC_NAMED_DOMAIN, rc_span_of(&plan->domains[i].hash, sizeof(uint64_t)), i);
+        rc_plan_names_put(plan->names, (char)RC_NAMED_DOMAIN, rc_span_of(&plan->domains[i].hash, sizeof(uint64_t)), i);
     *out = plan;
     return RC_OK;
 }
 
 uint32_t rc_plan_find(const struct rc_plan *plan, enum rc_named what, uint64_t hash) {
-    return rc_names_get(plan->names, (char)what, rc_span_of(&hash, sizeof hash));
+    return rc_plan_names_get(plan->names, (char)what, rc_span_of(&hash, sizeof hash));
 }
 
 void rc_plan_free(struct rc_plan *plan) {
@@ -757,7 +757,7 @@ void rc_plan_free(struct rc_plan *plan) {
         free(dispatch->where_fields);
     }
     rc_slots_deinit(&plan->slots);
-    rc_names_free(plan->names);
+    rc_plan_names_free(plan->names);
     free(plan->predicates);
     free(plan->chains);
     free(plan->series);

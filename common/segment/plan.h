@@ -170,7 +170,7 @@ struct rc_plan {
     size_t n_segments;
     struct rc_dispatch *dispatch; /* by dataset */
     uint64_t *dataset_hashes;     /* of the ids */
-    struct rc_names *names;       /* texts of what stands once, to their positions */
+    struct rc_plan_names *names;       /* texts of what stands once, to their positions */
 };
 
 /* Position of the series, segment (or existence), dataset or domain with that stable hash; RC_NONE when this plan has none. Saved
