@@ -242,6 +242,7 @@ struct rc_definition {
     char *json;      /* the definition as one line of JSON, keys in the order written, without what `apply` adds; owned */
     char *file;      /* where it came from, for messages; owned */
     char *path;      /* JSON path in that file: "$", or "$[3]" in an array of definitions; owned */
+    char *schema_file; /* a dataset's "schema" as written, when it named a file; else NULL; owned */
     int version;
     int64_t applied_ms;
     char *applied_by; /* NULL in files */
