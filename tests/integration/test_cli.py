@@ -28,7 +28,8 @@ class HelpTest(unittest.TestCase):
                 self.assertIn(f"Usage: rollcall {command}", text)
                 self.assertIn("Options:", text)
                 self.assertIn("--help", text)
-                self.assertEqual(rollcall("help", command).out, text)
+                if command != "config":  # `help config` explains the keys
+                    self.assertEqual(rollcall("help", command).out, text)
 
     def test_commands_that_print_data_have_json(self):
         for command in ["produce", "apply", "get", "describe", "delete", "status", "members", "profile", "tail", "config", "version"]:
