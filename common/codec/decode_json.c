@@ -221,6 +221,8 @@ enum rc_decoded rc_decode_json(struct rc_projection *projection, struct rc_span 
         char *near = strstr(why.text, " near ");
         if (near)
             *near = '\0';
+        if (w.tagged) /* the place is one in the marked text */
+            return rc_refuse(reason, RC_REASON_BROKEN_JSON, err, "%s", why.text);
         return rc_refuse(reason, RC_REASON_BROKEN_JSON, err, "%s, at byte %d of %zu", why.text, why.position,
                          value.len);
     }

@@ -301,8 +301,9 @@ enum rc_decoded rc_projection_end(struct rc_projection *p, struct rc_event *out,
         return RC_BAD;
     if (p->options.max_ahead_ms >= 0 && !p->record->from_file && p->record->timestamp_ms != RC_NO_TIMESTAMP) {
         int64_t ahead;
-        if (!__builtin_sub_overflow(event.timestamp_ms, p->record->timestamp_ms, &ahead) &&
-            ahead > p->options.max_ahead_ms)
+        if (__builtin_sub_overflow(event.timestamp_ms, p->record->timestamp_ms, &ahead))
+            ahead = p->record->timestamp_ms < 0 ? INT64_MAX : INT64_MIN;
+        if (ahead > p->options.max_ahead_ms)
             return rc_refuse(reason, RC_REASON_FUTURE_TIMESTAMP, err,
                              "%" PRId64 " ms ahead of the record's own timestamp, at most %" PRId64 " are allowed",
                              ahead, p->options.max_ahead_ms);
