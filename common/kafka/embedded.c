@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "kafka/internal.h"
 #include "kafka/topics.h"
@@ -28,10 +29,15 @@ struct rc_embedded {
 /* A process has one embedded broker or none; every client opened with its address must know what it cannot do. Written once, at start,
  * before there are threads. */
 static char address[256];
+static char identity[64]; /* of this start: what was saved under another one is of no use */
 static struct rc_embedded *own;
 
 const char *rc_embedded_address(void) {
     return address[0] ? address : NULL;
+}
+
+const char *rc_embedded_identity(void) {
+    return identity;
 }
 
 bool rc_embedded_used(const struct rc_config *config) {
@@ -55,7 +61,7 @@ static char *file_name(const struct rc_config *config) {
 }
 
 /* The address in the file when the process that wrote it still runs; NULL otherwise. Owned by the caller. */
-static char *running(const char *file, int64_t *pid) {
+static char *running(const char *file, int64_t *pid, char *cluster, size_t cluster_bytes) {
     json_t *json = json_load_file(file, 0, NULL);
     if (!json)
         return NULL;
@@ -63,6 +69,8 @@ static char *running(const char *file, int64_t *pid) {
     *pid = json_integer_value(json_object_get(json, "pid"));
     bool runs = bootstrap && *pid > 0 && (kill((pid_t)*pid, 0) == 0 || errno == EPERM);
     char *found = runs ? rc_strdup(bootstrap) : NULL;
+    const char *id = json_string_value(json_object_get(json, "cluster"));
+    snprintf(cluster, cluster_bytes, "%s", id ? id : "");
     json_decref(json);
     return found;
 }
@@ -71,7 +79,7 @@ static rc_status write_file(const struct rc_embedded *embedded, struct rc_error 
     size_t bytes = strlen(embedded->file) + sizeof ".new";
     char *fresh = rc_alloc(bytes);
     snprintf(fresh, bytes, "%s.new", embedded->file);
-    json_t *json = json_pack("{s:s, s:I, s:s}", "bootstrap", address, "pid", (json_int_t)getpid(), "cluster", "embedded");
+    json_t *json = json_pack("{s:s, s:I, s:s}", "bootstrap", address, "pid", (json_int_t)getpid(), "cluster", identity);
     rc_status status = RC_OK;
     if (json_dump_file(json, fresh, 0) != 0 || rename(fresh, embedded->file) != 0)
         status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s cannot be written: %s; is state.dir writable?", embedded->file,
@@ -88,7 +96,8 @@ rc_status rc_embedded_start(const struct rc_config *config, struct rc_embedded *
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "state.dir %s cannot be made: %s", dir, strerror(errno));
     char *file = file_name(config);
     int64_t pid = 0;
-    char *other = running(file, &pid);
+    char ignored[sizeof identity];
+    char *other = running(file, &pid, ignored, sizeof ignored);
     if (other) {
         rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_TEMPORARY,
                      "state.dir %s is in use by process %lld, which runs an embedded broker; stop it, or give this one another state.dir", dir,
@@ -109,6 +118,7 @@ rc_status rc_embedded_start(const struct rc_config *config, struct rc_embedded *
         goto fail;
     }
     snprintf(address, sizeof address, "%s", rd_kafka_mock_cluster_bootstraps(embedded->cluster));
+    snprintf(identity, sizeof identity, "embedded-%lld-%d", (long long)rc_clock_wall_us(), (int)getpid());
     if (rc_config_with(config, "kafka.bootstrap.servers", address, false, &embedded->config, err) != RC_OK || write_file(embedded, err) != RC_OK)
         goto fail;
     own = embedded;
@@ -151,7 +161,8 @@ bool rc_embedded_find(const struct rc_config *config, struct rc_config **out) {
         return false;
     char *file = file_name(config);
     int64_t pid;
-    char *found = running(file, &pid);
+    char cluster[sizeof identity];
+    char *found = running(file, &pid, cluster, sizeof cluster);
     free(file);
     if (!found)
         return false;
@@ -160,6 +171,7 @@ bool rc_embedded_find(const struct rc_config *config, struct rc_config **out) {
     bool done = rc_config_with(config, "kafka.bootstrap.servers", found, false, &pointed, &err) == RC_OK;
     if (done) {
         snprintf(address, sizeof address, "%s", found);
+        snprintf(identity, sizeof identity, "%s", cluster);
         *out = pointed;
     }
     free(found);

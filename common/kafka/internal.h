@@ -31,6 +31,9 @@ rc_status rc_client_error(struct rc_error *err, rd_kafka_resp_err_t code, const 
 /* The whole address of the embedded broker that this process started or found, or NULL. */
 const char *rc_embedded_address(void);
 
+/* Its cluster id: unlike librdkafka's, another one at each start. */
+const char *rc_embedded_identity(void);
+
 /* Creates a topic on the embedded broker if this process owns it; false when it does not. */
 bool rc_embedded_create_topic(const char *topic, int32_t partitions);
 

@@ -545,6 +545,13 @@ rc_status rc_source_assign(struct rc_kafka_source *source, const struct rc_sourc
 
 /* ---- messages ---- */
 
+static void hear_end(struct rc_kafka_source *source, struct entry *entry) {
+    int64_t low, high;
+    if (rd_kafka_get_watermark_offsets(source->rk, entry->topic, entry->partition, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+        high > entry->heard_end)
+        entry->heard_end = high;
+}
+
 /* The queue is empty: what the fetches' answers said of the ends holds for what has been taken. */
 static void note_empty(struct rc_kafka_source *source) {
     for (size_t i = 0; i < source->n; i++) {
@@ -552,10 +559,7 @@ static void note_empty(struct rc_kafka_source *source) {
         if (!entry->moved)
             continue;
         entry->moved = false;
-        int64_t low, high;
-        if (rd_kafka_get_watermark_offsets(source->rk, entry->topic, entry->partition, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR &&
-            high >= 0 && high > entry->heard_end)
-            entry->heard_end = high;
+        hear_end(source, entry);
         /* The messages came after the queue was last seen empty, and with them what the broker said of the end. */
         if (source->empty_at_ms > 0 && entry->heard_end >= 0 && entry->position >= entry->heard_end &&
             source->empty_at_ms > entry->known_at_ms && entry->known_end >= 0) {
@@ -725,6 +729,11 @@ bool rc_source_at_end(struct rc_kafka_source *source, const char *topic, int32_t
 
 void rc_source_stood_still(struct rc_kafka_source *source) {
     new_generation(source);
+}
+
+void rc_source_refresh_ends(struct rc_kafka_source *source) {
+    for (size_t i = 0; i < source->n; i++)
+        hear_end(source, &source->entries[i]);
 }
 
 rc_status rc_source_position(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t *position, int64_t *end) {

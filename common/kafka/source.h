@@ -113,6 +113,9 @@ void rc_source_ask_end(struct rc_kafka_source *source);
  * assignments do it by themselves. */
 void rc_source_stood_still(struct rc_kafka_source *source);
 
+/* Takes over the ends that the latest fetches' answers told, for partitions that are behind (note of rc_source_position): for reports. */
+void rc_source_refresh_ends(struct rc_kafka_source *source);
+
 /* Offset of the next message to take, and the end as last heard (−1: not known). RC_FAIL when the partition is not assigned. */
 rc_status rc_source_position(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t *position, int64_t *end) RC_MUST_USE;
 

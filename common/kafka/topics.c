@@ -80,7 +80,7 @@ rc_status rc_admin_cluster_id(struct rc_admin *admin, int timeout_ms, char **out
     if (!id)
         return rc_client_error(err, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, "no broker answers at %s",
                                rc_config_text(admin->config, "kafka.bootstrap.servers"));
-    *out = rc_strdup(id);
+    *out = rc_strdup(admin->embedded ? rc_embedded_identity() : id);
     rd_kafka_mem_free(admin->rk, id);
     return RC_OK;
 }

@@ -1,0 +1,131 @@
+/* One record of a dataset topic to the events that it is, for every dataset that comes over this topic. */
+#include <string.h>
+
+#include "base/log.h"
+#include "codec/person_key.h"
+#include "consumers/ingest/internal.h"
+#include "consumers/shared/deadletter.h"
+#include "producers/rekey.h"
+
+#define MAX_HEADERS 64
+
+void ingest_fail(struct ingest *ingest, const struct rc_error *err) {
+    if (ingest->failed)
+        return;
+    ingest->failed = true;
+    ingest->failure = *err;
+}
+
+static void bury(struct ingest *ingest, const struct rc_message *message, const struct rc_error *why) {
+    const char *detail;
+    dead_letter_count(ingest, rc_deadletter_reason(why->message, &detail));
+    rc_log_limited(RC_LOG_WARN, "record to the dead letters", rc_f_str("topic", message->topic), rc_f_int("partition", message->partition),
+                   rc_f_int("offset", message->offset), rc_f_str("reason", rc_reason_text(rc_deadletter_reason(why->message, &detail))));
+    struct rc_error err;
+    if (rc_deadletter_send(ingest->producer, ingest->deadletters_topic, ingest->deadletter_partitions, message, why->message,
+                           ingest->stuck_tries + 1, &err) != RC_OK)
+        ingest_fail(ingest, &err);
+}
+
+/* True when the person belongs into the partition that the record came from. */
+static bool right_partition(struct ingest *ingest, const struct rc_event *event, const struct rc_message *message, struct rc_error *why) {
+    rc_buf_reset(&ingest->key);
+    if (rc_person_key_add(&ingest->key, event->namespace, event->person_id) != RC_OK) {
+        rc_error_set(why, RC_CLASS_POISON, RC_EXIT_DATA, "%s: the person key is longer than %zu bytes", rc_reason_text(RC_REASON_BAD_PERSON),
+                     ingest->key.limit);
+        return false;
+    }
+    int32_t wanted = rc_person_key_partition(rc_buf_span(&ingest->key), ingest->program->n_partitions);
+    if (wanted == message->partition)
+        return true;
+    rc_error_set(why, RC_CLASS_POISON, RC_EXIT_DATA,
+                 "%s: the person key belongs into partition %d of %d (murmur2), the record is in %d; produce with the person key as record key and "
+                 "partitioner=murmur2_random, or give the dataset \"keyed\": false",
+                 rc_reason_text(RC_REASON_WRONG_PARTITION), wanted, ingest->program->n_partitions, message->partition);
+    return false;
+}
+
+/* Decimal text of a header; false when it is none. */
+static bool number(struct rc_span text, int64_t *out) {
+    int64_t value = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, text.data[i] - '0', &value))
+            return false;
+    }
+    *out = value;
+    return text.len > 0;
+}
+
+/* A re-keyed record stands for the original: events without an event id are told apart by the place where that lies. */
+static void take_origin(const struct rc_message *message, struct rc_record *record, char *topic, size_t topic_bytes) {
+    struct rc_span name, partition, offset;
+    int64_t p, o;
+    if (rc_message_header(message, RC_REKEY_HEADER_TOPIC, &name) && rc_message_header(message, RC_REKEY_HEADER_PARTITION, &partition) &&
+        rc_message_header(message, RC_REKEY_HEADER_OFFSET, &offset) && number(partition, &p) && number(offset, &o) && name.len < topic_bytes) {
+        memcpy(topic, name.data, name.len);
+        topic[name.len] = '\0';
+        record->topic = topic;
+        record->partition = (int32_t)p;
+        record->offset = o;
+    }
+}
+
+enum fed feed(struct ingest *ingest, struct input *input, const struct rc_message *message) {
+    struct lane *lane = input->lane;
+    const struct program *program = ingest->program;
+    const struct route *route = program_route(program, message->topic);
+    struct rc_header headers[MAX_HEADERS];
+    size_t n_headers = rc_message_headers(message, headers, MAX_HEADERS);
+    struct rc_record record = {
+        .key = message->key,
+        .value = message->value,
+        .null_value = message->null_value,
+        .timestamp_ms = message->timestamp_ms,
+        .headers = headers,
+        .n_headers = n_headers < MAX_HEADERS ? n_headers : MAX_HEADERS,
+        .topic = message->topic,
+        .partition = message->partition,
+        .offset = message->offset,
+    };
+    char origin[256];
+    if (route && !program->catalog->datasets[route->datasets[0]].keyed)
+        take_origin(message, &record, origin, sizeof origin);
+    bool used = false;
+    rc_arena_reset(&ingest->arena);
+    for (size_t i = 0; route && i < route->n; i++) {
+        struct rc_event event;
+        struct rc_error why;
+        switch (rc_decode(program->decoders[route->datasets[i]], &record, &ingest->arena, &event, &why)) {
+        case RC_DECODED:
+            used = true;
+            if (!right_partition(ingest, &event, message, &why)) {
+                bury(ingest, message, &why);
+            } else {
+                rc_counter_inc(ingest->metrics.events);
+                if (!rc_population_apply(lane->population, &event))
+                    rc_counter_inc(ingest->metrics.duplicates);
+            }
+            break;
+        case RC_IGNORED:
+            break;
+        case RC_BAD:
+            used = true;
+            bury(ingest, message, &why);
+            break;
+        case RC_AGAIN:
+            rc_log_limited(RC_LOG_WARN, "a record waits for the schema registry", rc_f_str("topic", message->topic),
+                           rc_f_int("partition", message->partition), rc_f_int("offset", message->offset), rc_f_err(&why));
+            rc_counter_inc(ingest->metrics.retries);
+            return FED_AGAIN;
+        }
+    }
+    rc_counter_inc(ingest->metrics.records);
+    if (!used)
+        rc_counter_inc(ingest->metrics.ignored);
+    input->position = message->offset + 1;
+    if (message->timestamp_ms != RC_NO_TIMESTAMP && message->timestamp_ms > input->greatest_ms)
+        input->greatest_ms = message->timestamp_ms;
+    lane->dirty = true;
+    return FED;
+}

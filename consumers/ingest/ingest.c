@@ -1,0 +1,410 @@
+/* The ingest consumer's frame: set up in order, turn until told to stop, drain, tear down in reverse.
+ *
+ * A turn: definitions → records (at most a few milliseconds' worth) → clocks → decisions → delivery reports → checkpoint → sleep until something
+ * comes or is due. Time is asked for once a turn, before anything is read. */
+#include "consumers/ingest/ingest.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "consumers/ingest/internal.h"
+#include "consumers/shared/deadletter.h"
+#include "consumers/shared/payload.h"
+#include "kafka/embedded.h"
+
+#define TURN_RECORDS 1000
+#define TURN_MS 5
+#define ADVANCE_PERSONS 1000
+#define AGAIN_MS 250
+#define FULL_PAUSE_MS 20000
+#define DRAIN_MS 30000
+#define ARENA_BYTES ((size_t)64 << 10)
+
+/* ---- setting up ---- */
+
+static bool refused(void *ctx, const char *topic, int32_t partition, struct rc_span key, struct rc_span value, const struct rc_error *err) {
+    (void)key;
+    struct ingest *ingest = ctx;
+    if (strcmp(topic, ingest->deadletters_topic) != 0)
+        return false;
+    /* The dead letter topic was made by somebody with a smaller max.message.bytes. The record stays where it was read; the log says so. */
+    rc_log(RC_LOG_ERROR, "a dead letter was refused by the broker and is only where it was read", rc_f_str("topic", topic),
+           rc_f_int("partition", partition), rc_f_int("bytes", (int64_t)value.len), rc_f_err(err));
+    return true;
+}
+
+static rc_status identify(struct ingest *ingest, struct rc_error *err) {
+    rc_status status;
+    while ((status = rc_admin_cluster_id(ingest->admin, 5000, &ingest->cluster, err)) != RC_OK && err->class == RC_CLASS_RETRY) {
+        rc_log_limited(RC_LOG_WARN, "waiting for the broker", rc_f_str("role", "ingest"), rc_f_err(err));
+        if (rc_stop_wait(ingest->process->stop, 500))
+            break;
+    }
+    return status;
+}
+
+static rc_status open_store(struct ingest *ingest, struct rc_error *err) {
+    const char *dir = rc_config_text(ingest->config, "state.dir");
+    size_t bytes = strlen(dir) + sizeof "/ingest";
+    char *path = rc_alloc(bytes);
+    snprintf(path, bytes, "%s/ingest", dir);
+    struct rc_store_options options = {
+        .path = path,
+        .kind = "ingest",
+        .format = INGEST_STATE_FORMAT,
+        .cache_bytes = (size_t)rc_config_bytes(ingest->config, "state.memory_bytes") / 8,
+    };
+    rc_status status = rc_store_open(&options, &ingest->store, NULL, err);
+    free(path);
+    return status;
+}
+
+static void name_everything(struct ingest *ingest) {
+    const char *prefix = rc_config_text(ingest->config, "group.prefix");
+    size_t bytes = strlen(prefix) + strlen(ingest->process->instance) + 16;
+    ingest->group = rc_alloc(bytes);
+    snprintf(ingest->group, bytes, "%s-ingest", prefix);
+    ingest->instance = rc_alloc(bytes);
+    snprintf(ingest->instance, bytes, "%s-ingest", ingest->process->instance);
+    ingest->segments_topic = rc_topic_name(ingest->config, "segments");
+    ingest->deadletters_topic = rc_topic_name(ingest->config, "deadletters");
+}
+
+static rc_status open_all(struct ingest *ingest, struct rc_error *err) {
+    const struct rc_config *config = ingest->config;
+    const char *registry = rc_config_text(config, "registry.url");
+    if (rc_admin_open(config, &ingest->admin, err) != RC_OK || identify(ingest, err) != RC_OK || open_store(ingest, err) != RC_OK ||
+        notes_load(ingest, err) != RC_OK)
+        return RC_FAIL;
+    if (*registry && rc_registry_open(registry, 0, &ingest->registry, err) != RC_OK)
+        return RC_FAIL;
+    if (rc_payload_schema_id(config, ingest->registry, ingest->segments_topic, RC_MEMBERSHIP_SEGMENT, ingest->process->stop, &ingest->schema_id,
+                             err) != RC_OK)
+        return RC_FAIL;
+    struct rc_producer_options producer = {.name = "ingest",
+                                           .wake_fd = rc_loop_fd(ingest->loop),
+                                           .max_record_bytes = RC_DEADLETTER_MAX_BYTES - ((size_t)1 << 20),
+                                           .refused = refused,
+                                           .ctx = ingest};
+    struct rc_source_options source = {.name = "ingest",
+                                       .group = ingest->group,
+                                       .instance = ingest->instance,
+                                       .assigned = lanes_assigned,
+                                       .revoked = lanes_revoked,
+                                       .ctx = ingest,
+                                       .wake_fd = rc_loop_fd(ingest->loop)};
+    if (rc_producer_open(config, &producer, &ingest->producer, err) != RC_OK ||
+        rc_definitions_open(ingest->process, "ingest", ingest->loop, &ingest->definitions, err) != RC_OK ||
+        rc_source_open(config, &source, &ingest->source, err) != RC_OK)
+        return RC_FAIL;
+    /* The first program; a broker that goes away in the midst of it is waited for. */
+    while (program_follow(ingest, err) != RC_OK) {
+        if (err->class != RC_CLASS_RETRY || rc_stop_wait(ingest->process->stop, 500))
+            return RC_FAIL;
+        rc_log_limited(RC_LOG_WARN, "definitions cannot be taken up yet, trying again", rc_f_err(err));
+        rc_definitions_close(ingest->definitions);
+        ingest->definitions = NULL;
+        if (rc_definitions_open(ingest->process, "ingest", ingest->loop, &ingest->definitions, err) != RC_OK)
+            return RC_FAIL;
+    }
+    return rc_announcer_open(ingest->process, "ingest", ingest->producer, &ingest->announcer, err);
+}
+
+/* ---- reading ---- */
+
+static void set_paused(struct ingest *ingest, bool paused) {
+    if (ingest->paused == paused)
+        return;
+    ingest->paused = paused;
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        for (size_t k = 0; lane_works(ingest->lanes[i]) && k < ingest->lanes[i]->n_inputs; k++) {
+            struct rc_error err;
+            const char *topic = ingest->lanes[i]->inputs[k]->topic;
+            rc_status status = paused ? rc_source_pause(ingest->source, topic, ingest->lanes[i]->number, &err)
+                                      : rc_source_resume(ingest->source, topic, ingest->lanes[i]->number, &err);
+            if (status != RC_OK)
+                rc_log(RC_LOG_WARN, paused ? "cannot pause" : "cannot resume", rc_f_err(&err));
+        }
+}
+
+/* Tries the record that waits for the registry once more. True when nothing waits any more. */
+static bool retry_stuck(struct ingest *ingest) {
+    if (!ingest->has_stuck)
+        return true;
+    int64_t now = rc_clock_monotonic_ms();
+    if (now < ingest->stuck_retry_ms)
+        return false;
+    if (feed(ingest, ingest->stuck.ctx, &ingest->stuck) == FED_AGAIN) {
+        ingest->stuck_tries++;
+        ingest->stuck_retry_ms = now + AGAIN_MS;
+        return false;
+    }
+    rc_message_release(&ingest->stuck);
+    ingest->has_stuck = false;
+    ingest->stuck_tries = 0;
+    return true;
+}
+
+/* Whether records may be taken now. While not, partitions are paused (after a while, because pausing fetches anew) and the group is kept. */
+static bool may_read(struct ingest *ingest) {
+    bool full = rc_producer_full(ingest->producer);
+    int64_t now = rc_clock_monotonic_ms();
+    if (!full)
+        ingest->full_since_ms = 0;
+    else if (ingest->full_since_ms == 0)
+        ingest->full_since_ms = now;
+    bool stuck = !retry_stuck(ingest);
+    set_paused(ingest, stuck || (full && now - ingest->full_since_ms > FULL_PAUSE_MS));
+    return !full && !stuck;
+}
+
+static rc_status read_some(struct ingest *ingest, struct rc_error *err) {
+    ingest->drained = false;
+    bool may = may_read(ingest);
+    if (!may && !ingest->paused)
+        return RC_OK;
+    int64_t until = rc_clock_monotonic_ms() + TURN_MS;
+    for (int n = 0; n < TURN_RECORDS; n++) {
+        struct rc_message message;
+        enum rc_polled polled = rc_source_poll(ingest->source, 0, &message, err);
+        if (polled == RC_POLLED_NOTHING) {
+            ingest->drained = may;
+            return RC_OK;
+        }
+        if (polled == RC_POLLED_ERROR) {
+            if (err->class != RC_CLASS_RETRY)
+                return RC_FAIL;
+            rc_log_limited(RC_LOG_WARN, "reading", rc_f_err(err));
+        }
+        if (polled == RC_POLLED_MESSAGE) {
+            struct input *input = message.ctx;
+            if (input && feed(ingest, input, &message) == FED_AGAIN) {
+                ingest->stuck = message;
+                ingest->has_stuck = true;
+                ingest->stuck_tries = 1;
+                ingest->stuck_retry_ms = rc_clock_monotonic_ms() + AGAIN_MS;
+                set_paused(ingest, true);
+                return RC_OK;
+            }
+            rc_message_release(&message);
+            if (rc_producer_full(ingest->producer) || (n % 64 == 63 && rc_clock_monotonic_ms() >= until))
+                return RC_OK;
+        }
+        if (ingest->failed)
+            return RC_OK;
+    }
+    return RC_OK;
+}
+
+/* ---- deciding ---- */
+
+/* Decides what the clocks allow; true when some lane has more to decide at once. */
+static bool advance(struct ingest *ingest) {
+    bool more = false;
+    for (size_t i = 0; i < ingest->n_lanes; i++) {
+        struct lane *lane = ingest->lanes[i];
+        if (!lane_works(lane))
+            continue;
+        lane->more_due = rc_producer_full(ingest->producer) ? lane->more_due : rc_population_advance(lane->population, ADVANCE_PERSONS);
+        more |= lane->more_due;
+    }
+    return more;
+}
+
+static int64_t next_due(const struct ingest *ingest) {
+    int64_t due = INT64_MAX;
+    for (size_t i = 0; i < ingest->n_lanes; i++) {
+        if (!lane_works(ingest->lanes[i]))
+            continue;
+        int64_t one = rc_population_next_due(ingest->lanes[i]->population);
+        due = one < due ? one : due;
+    }
+    return due;
+}
+
+/* ---- telling ---- */
+
+static void tell(struct ingest *ingest, int64_t now_ms) {
+    report_refresh(ingest, now_ms);
+    bool ready = ingest->assigned || (ingest->program && ingest->program->n_routes == 0);
+    int32_t *numbers = rc_calloc(ingest->n_lanes + 1, sizeof *numbers);
+    size_t n = 0;
+    for (size_t i = 0; i < ingest->n_lanes; i++) {
+        if (lane_works(ingest->lanes[i]))
+            numbers[n++] = ingest->lanes[i]->number;
+        ready &= ingest->lanes[i]->state == LANE_LIVE || ingest->lanes[i]->state == LANE_HELD;
+    }
+    for (size_t i = 1; i < n; i++) /* few, and nearly sorted */
+        for (size_t k = i; k > 0 && numbers[k] < numbers[k - 1]; k--) {
+            int32_t other = numbers[k];
+            numbers[k] = numbers[k - 1];
+            numbers[k - 1] = other;
+        }
+    rc_process_set_ready(ingest->process, "ingest", ready);
+    struct rc_error err;
+    if (ingest->assigned || ready)
+        if (rc_announcer_tell(ingest->announcer, numbers, n, &err) != RC_OK)
+            ingest_fail(ingest, &err);
+    free(numbers);
+}
+
+/* ---- the loop ---- */
+
+static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
+    if (checkpoint_finish(ingest, false, err) != RC_OK)
+        return RC_FAIL;
+    int64_t now = rc_clock_monotonic_ms();
+    if (now < ingest->next_checkpoint_ms)
+        return RC_OK;
+    ingest->next_checkpoint_ms = now + ingest->checkpoint_ms;
+    return checkpoint_begin(ingest, err);
+}
+
+/* When the loop has to turn again although nothing wakes it. */
+static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, int64_t now_ms) {
+    if (more || (!ingest->drained && !ingest->paused && !rc_producer_full(ingest->producer)))
+        return now_ms;
+    int64_t until = next_due(ingest);
+    if (asked || until <= now_ms) /* what is due waits for an answer or a record, which wake the loop */
+        until = now_ms + 50;
+    int64_t definitions = rc_definitions_due(ingest->definitions);
+    until = definitions < until ? definitions : until;
+    bool dirty = false;
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        dirty |= ingest->lanes[i]->dirty;
+    int64_t checkpoint = now_ms + ingest->next_checkpoint_ms - rc_clock_monotonic_ms();
+    if (dirty && !ingest->checkpoint.batch && checkpoint < until)
+        until = checkpoint;
+    if (ingest->has_stuck && now_ms + AGAIN_MS < until)
+        until = now_ms + AGAIN_MS;
+    return until;
+}
+
+static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_error *err) {
+    int64_t now_ms = rc_clock_wall_ms();
+    if (program_follow(ingest, err) != RC_OK)
+        return RC_FAIL;
+    if (read_some(ingest, err) != RC_OK)
+        return RC_FAIL;
+    *asked = lanes_set_clocks(ingest, now_ms);
+    *more = advance(ingest);
+    if (!*more)
+        lanes_settle(ingest);
+    if (*asked && !*more) {
+        /* Asked again at most once a millisecond, and seldom when the answers say that there is more to read. */
+        int64_t mono = rc_clock_monotonic_ms();
+        if (mono >= ingest->next_ask_ms) {
+            rc_source_ask_end(ingest->source);
+            ingest->next_ask_ms = mono + 1;
+        }
+    }
+    if (!ingest->failed && rc_producer_poll(ingest->producer, 0, err) != RC_OK)
+        return RC_FAIL;
+    if (atomic_load(&ingest->rekey.failed))
+        ingest_fail(ingest, &ingest->rekey.failure);
+    tell(ingest, now_ms);
+    if (ingest->failed) {
+        *err = ingest->failure;
+        return RC_FAIL;
+    }
+    return checkpoint_turn(ingest, err);
+}
+
+static rc_status run(struct ingest *ingest, struct rc_error *err) {
+    struct rc_stop *stop = ingest->process->stop;
+    if (stop->fd >= 0)
+        rc_loop_add(ingest->loop, stop->fd, POLLIN);
+    rc_loop_touch(ingest->loop);
+    while (!rc_stop_requested(stop)) {
+        bool asked, more;
+        if (turn(ingest, &asked, &more, err) != RC_OK)
+            return RC_FAIL;
+        int64_t now_ms = rc_clock_wall_ms();
+        if (!rc_loop_wait(ingest->loop, sleep_until(ingest, more, asked, now_ms))) {
+            rc_log(RC_LOG_WARN, "the process stood still; the ends of partitions are asked for anew before time passes", rc_f_str("role", "ingest"));
+            rc_source_stood_still(ingest->source);
+        }
+    }
+    rc_log(RC_LOG_INFO, "draining", rc_f_str("role", "ingest"));
+    return checkpoint_now(ingest, DRAIN_MS, err);
+}
+
+/* ---- tearing down ---- */
+
+static void close_all(struct ingest *ingest) {
+    rekey_stop(ingest);
+    if (ingest->has_stuck)
+        rc_message_release(&ingest->stuck);
+    ingest->has_stuck = false;
+    if (ingest->announcer) {
+        struct rc_error err;
+        rc_announcer_close(ingest->announcer);
+        if (!ingest->failed && rc_producer_flush(ingest->producer, 3000, &err) != RC_OK)
+            rc_log(RC_LOG_WARN, "the farewell was not acknowledged", rc_f_err(&err));
+    }
+    rc_source_close(ingest->source);
+    checkpoint_drop(ingest);
+    rc_definitions_close(ingest->definitions);
+    rc_producer_close(ingest->producer);
+    while (ingest->n_lanes > 0)
+        lane_free(ingest->lanes[0]);
+    free(ingest->lanes);
+    program_free(ingest->program);
+    rc_store_close(ingest->store);
+    if (ingest->registry)
+        rc_registry_close(ingest->registry);
+    rc_admin_close(ingest->admin);
+    rc_loop_close(ingest->loop);
+    for (size_t i = 0; i < ingest->n_notes; i++)
+        free(ingest->notes[i].id);
+    free(ingest->notes);
+    free(ingest->problem);
+    free(ingest->cluster);
+    free(ingest->group);
+    free(ingest->instance);
+    free(ingest->segments_topic);
+    free(ingest->deadletters_topic);
+    json_decref(ingest->report);
+    rc_arena_deinit(&ingest->arena);
+    rc_buf_deinit(&ingest->key);
+    rc_buf_deinit(&ingest->scratch);
+    rc_buf_deinit(&ingest->value);
+    pthread_mutex_destroy(&ingest->report_lock);
+    free(ingest);
+}
+
+rc_status rc_ingest_run(struct rc_process *process, struct rc_error *err) {
+    struct ingest *ingest = rc_calloc(1, sizeof *ingest);
+    ingest->process = process;
+    ingest->config = process->config;
+    ingest->checkpoint_ms = rc_config_ms(process->config, "checkpoint.interval");
+    pthread_mutex_init(&ingest->report_lock, NULL);
+    rc_arena_init(&ingest->arena, ARENA_BYTES);
+    rc_buf_init(&ingest->key, (size_t)1 << 20);
+    rc_buf_init(&ingest->scratch, (size_t)1 << 20);
+    rc_buf_init(&ingest->value, (size_t)1 << 20);
+    struct rc_metrics *metrics = process->metrics;
+    struct ingest_metrics *m = &ingest->metrics;
+    INGEST_METRICS(RC_METRIC_REGISTER)
+    name_everything(ingest);
+    rc_status status = rc_loop_open(&ingest->loop, err);
+    if (status == RC_OK) {
+        rc_process_status_add(process, "ingest", report_get, ingest);
+        status = open_all(ingest, err);
+        if (status == RC_OK)
+            status = run(ingest, err);
+        /* Told to stop while it still waited for something: that is no failure. */
+        else if (err->class == RC_CLASS_RETRY && rc_stop_requested(process->stop))
+            status = RC_OK;
+        ingest->failed |= status != RC_OK;
+        rc_process_set_ready(process, "ingest", false);
+        rc_process_status_remove(process, "ingest");
+    }
+    close_all(ingest);
+    return status;
+}

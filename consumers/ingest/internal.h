@@ -1,0 +1,275 @@
+/* Private to consumers/ingest. One event's way: ingest.c (the loop) → feed.c (a record to an event) → segment/population.h →
+ * emit.c (a change to a record). lane.c owns a partition number's state from its assignment to its loss; checkpoint.c makes it durable;
+ * program.c takes up definitions; report.c tells. One thread owns all of it; only `report` is shared with the HTTP thread. */
+#ifndef RC_INGEST_INTERNAL_H
+#define RC_INGEST_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/metrics.h"
+#include "base/process.h"
+#include "codec/decode.h"
+#include "codec/reasons.h"
+#include "codec/registry.h"
+#include "consumers/shared/announce.h"
+#include "consumers/shared/definitions.h"
+#include "consumers/shared/repeats.h"
+#include "kafka/loop.h"
+#include "kafka/producer.h"
+#include "kafka/source.h"
+#include "kafka/topics.h"
+#include "segment/population.h"
+#include "store/store.h"
+
+#define INGEST_STATE_FORMAT 1
+#define INGEST_MAX_RECORD_BYTES ((size_t)1 << 20)
+#define INGEST_MAX_AHEAD_MS INT64_C(86400000)
+
+/* clang-format off */
+#define INGEST_METRICS(X) \
+    X(counter, records, "rollcall_ingest_records_total", "Records read from dataset topics") \
+    X(counter, events, "rollcall_ingest_events_total", "Accepted events") \
+    X(counter, duplicates, "rollcall_ingest_unneeded_total", "Accepted events that changed no state: duplicates, or nothing needs them") \
+    X(counter, ignored, "rollcall_ingest_ignored_total", "Records that are no events of their dataset: null value, or its where is false") \
+    X(counter, changes, "rollcall_ingest_changes_total", "Changes of segment membership and existence sent") \
+    X(counter, known, "rollcall_ingest_repeats_total", "Changes decided again after a restart that the log held already") \
+    X(counter, retries, "rollcall_ingest_retries_total", "Records tried again: the schema registry was away") \
+    X(counter, checkpoints, "rollcall_ingest_checkpoints_total", "Checkpoints that became durable") \
+    X(gauge, lag_records, "rollcall_ingest_lag_records", "Records that wait in the assigned partitions") \
+    X(gauge, lag_seconds, "rollcall_ingest_lag_seconds", "Greatest distance of a partition's clock from the wall clock") \
+    X(gauge, persons, "rollcall_ingest_persons", "Persons with state") \
+    X(gauge, memory, "rollcall_ingest_state_memory_bytes", "Memory of the state, about") \
+    X(gauge, disk, "rollcall_ingest_state_disk_bytes", "Disk of the state, about") \
+    X(gauge, partitions, "rollcall_ingest_partitions", "Partition numbers held") \
+    X(histogram, event_to_change, "rollcall_ingest_event_to_change_seconds", "Event timestamp to its change sent, while caught up") \
+    X(histogram, due_to_change, "rollcall_ingest_due_to_change_seconds", "Due time of a change by time alone to its sending, while caught up") \
+    X(histogram, checkpoint, "rollcall_ingest_checkpoint_seconds", "Start of a checkpoint to its being durable")
+/* clang-format on */
+
+struct ingest_metrics {
+    INGEST_METRICS(RC_METRIC_MEMBER)
+    struct rc_counter *dead_letters[RC_REASON_COUNT]; /* registered when first needed */
+};
+
+/* ---- definitions in use ---- */
+
+/* The datasets that come over one topic. */
+struct route {
+    char *topic; /* what is read: the dataset's own, or `<prefix>.events.<dataset>` */
+    uint32_t *datasets;
+    size_t n;
+};
+
+/* How far a segment's history goes back (definitions.md: a new one counts from now on until "Definitions that live"). */
+struct segment_note {
+    char *id;
+    int version;
+    int64_t incomplete_until_ms; /* 0: complete; INT64_MAX: for ever */
+};
+
+struct where {
+    const struct rc_plan *plan;
+};
+
+struct program {
+    struct rc_catalog *catalog;
+    struct rc_plan *plan;
+    struct rc_decoder **decoders; /* by dataset */
+    struct where where;
+    struct route *routes;
+    size_t n_routes;
+    int32_t n_partitions;
+    bool rekeys; /* some dataset is not keyed */
+};
+
+/* ---- a partition number ---- */
+
+struct lane;
+
+/* One topic's partition of a lane. */
+struct input {
+    struct lane *lane;
+    char *topic;
+    int64_t position;     /* next offset to apply; −1: nothing applied yet, from the beginning */
+    int64_t greatest_ms;  /* greatest Kafka timestamp applied, INT64_MIN: none */
+    int64_t clock_ms;     /* INT64_MIN: none */
+    int64_t committed;    /* offset last given to the group */
+};
+
+enum lane_state {
+    LANE_HELD,        /* not all topics' partitions of this number are ours (in the midst of a change of topics): nothing is done */
+    LANE_CATCHING_UP, /* reads what it has missed; `repeats` is in use */
+    LANE_LIVE,
+    LANE_PARKED,      /* given back, kept in memory in case that it comes back untouched */
+};
+
+struct lane {
+    struct ingest *ingest;
+    int32_t number;
+    enum lane_state state;
+    struct rc_population *population;
+    struct rc_versions versions;
+    struct rc_repeats *repeats; /* NULL once live */
+    struct input **inputs;
+    size_t n_inputs, inputs_capacity;
+    int64_t output_end;      /* where a successor has to begin reading the own output */
+    int64_t opened_ms;       /* wall clock */
+    bool dirty;              /* something changed since the last checkpoint began */
+    bool more_due;           /* the last advance stopped at its limit */
+    /* The change that is held until it is known whether another of the same decision is sent (see emit.c). */
+    bool pending;
+    struct rc_buf pending_key, pending_value;
+};
+
+/* A checkpoint under way: state is in the batch, waiting for the changes sent before it. */
+struct checkpoint {
+    struct rc_store_batch *batch; /* NULL: none */
+    uint64_t mark;
+    struct rc_offset *offsets; /* topics and metadata owned */
+    size_t n_offsets;
+    int64_t began_ns;
+};
+
+struct ingest {
+    struct rc_process *process;
+    const struct rc_config *config;
+    struct rc_loop *loop;
+    struct rc_admin *admin;
+    struct rc_definitions *definitions;
+    struct rc_registry *registry; /* NULL: none */
+    struct rc_store *store;
+    struct rc_kafka_source *source;
+    struct rc_producer *producer;
+    struct rc_announcer *announcer;
+    char *cluster; /* id */
+    char *group, *instance;
+    char *segments_topic, *deadletters_topic;
+    int32_t deadletter_partitions;
+    int32_t schema_id;
+    int64_t checkpoint_ms;
+
+    struct program *program; /* NULL: not yet */
+    struct segment_note *notes;
+    size_t n_notes, notes_capacity;
+    char *problem; /* why the newest definitions were not taken up; NULL: they were */
+
+    struct lane **lanes; /* by no order */
+    size_t n_lanes, lanes_capacity;
+    bool assigned; /* the group has answered at least once since the topics changed */
+
+    struct checkpoint checkpoint;
+    int64_t next_checkpoint_ms; /* monotonic */
+
+    /* A record that waits for the schema registry. */
+    struct rc_message stuck;
+    bool has_stuck;
+    int stuck_tries;
+    int64_t stuck_retry_ms; /* monotonic */
+    bool paused;            /* all partitions are */
+    int64_t full_since_ms;  /* monotonic; 0: the producer has room */
+
+    bool drained;       /* the last turn read until the queue was empty */
+    int64_t next_ask_ms; /* monotonic */
+
+    struct rc_arena arena;
+    struct rc_buf key, scratch, value;
+    struct ingest_metrics metrics;
+
+    /* The re-keying thread (producers/rekey.h) for datasets that are not keyed. */
+    struct {
+        bool running;
+        pthread_t thread;
+        struct rc_stop stop;
+        _Atomic bool failed;
+        struct rc_error failure;
+    } rekey;
+
+    bool failed; /* an error inside a callback that cannot return one */
+    struct rc_error failure;
+
+    /* What /status shows; made by the loop, read by the HTTP thread. */
+    pthread_mutex_t report_lock;
+    json_t *report; /* NULL: none yet */
+    int64_t reported_ms; /* monotonic */
+};
+
+/* The first failure inside a callback; the loop ends with it. */
+void ingest_fail(struct ingest *ingest, const struct rc_error *err);
+
+/* ---- program.c ---- */
+
+/* Compiles a catalog (taken also on failure), makes and checks its topics. */
+rc_status program_new(struct ingest *ingest, struct rc_catalog *catalog, struct program **out, struct rc_error *err) RC_MUST_USE;
+void program_free(struct program *program);
+const struct route *program_route(const struct program *program, const char *topic);
+/* Puts the program into use: populations go over, the group's topics change. */
+rc_status program_adopt(struct ingest *ingest, struct program *program, struct rc_error *err) RC_MUST_USE;
+/* Looks at the definitions topic; a program that cannot be used is logged and the old one stays (unless there is none: an error). */
+rc_status program_follow(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
+rc_status notes_load(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
+const struct segment_note *note_of(const struct ingest *ingest, const char *id);
+void rekey_stop(struct ingest *ingest);
+
+/* ---- lane.c ---- */
+
+rc_status lanes_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err);
+void lanes_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost);
+void lane_free(struct lane *lane);
+/* Sets the clocks from what is known; true when some lane waits for the end of a partition to be asked for. */
+bool lanes_set_clocks(struct ingest *ingest, int64_t now_ms);
+/* Catching up → live where everything of the former owner has been read. */
+void lanes_settle(struct ingest *ingest);
+static inline bool lane_works(const struct lane *lane) {
+    return lane->state == LANE_CATCHING_UP || lane->state == LANE_LIVE;
+}
+
+/* ---- feed.c ---- */
+
+enum fed { FED, FED_AGAIN };
+/* Applies one record of an input. FED_AGAIN: not applied, try later. Failures go to ingest_fail. */
+enum fed feed(struct ingest *ingest, struct input *input, const struct rc_message *message);
+
+/* ---- emit.c ---- */
+
+void emit_change(void *ctx, const struct rc_change *change); /* ctx: the lane */
+/* Sends what is held back by rc_repeats (the lane has caught up). */
+void emit_settled(struct lane *lane);
+
+/* ---- checkpoint.c ---- */
+
+/* Begins one when something changed; nothing is waited for. */
+rc_status checkpoint_begin(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
+/* Completes the one under way as soon as its changes are acknowledged. `wait`: also the group's answer. */
+rc_status checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) RC_MUST_USE;
+/* Flush, begin, finish: when the partitions are about to go, or the process. */
+rc_status checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) RC_MUST_USE;
+void checkpoint_drop(struct ingest *ingest);
+
+/* What the store holds for a lane besides its persons. */
+struct saved_input {
+    char *topic;
+    int64_t position, clock_ms, greatest_ms;
+};
+struct saved_lane {
+    bool found;
+    char *cluster;
+    uint32_t epoch;
+    int64_t output_end;
+    struct saved_input *inputs;
+    size_t n_inputs;
+};
+rc_status saved_load(struct ingest *ingest, int32_t number, struct saved_lane *out, struct rc_error *err) RC_MUST_USE;
+void saved_deinit(struct saved_lane *saved);
+void notes_put(const struct ingest *ingest, struct rc_store_batch *batch);
+
+/* ---- report.c ---- */
+
+void report_refresh(struct ingest *ingest, int64_t now_ms);
+json_t *report_get(void *ctx);
+void dead_letter_count(struct ingest *ingest, enum rc_reason reason);
+
+#endif
