@@ -1,0 +1,112 @@
+/* Inside of a destination's worker: worker.c (thread, Kafka, batches) and worker_sync.c (the store: where it stands, what it knows). */
+#ifndef RC_SINK_WORKER_INTERNAL_H
+#define RC_SINK_WORKER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "consumers/sink/worker.h"
+#include "kafka/loop.h"
+#include "kafka/source.h"
+#include "kafka/topics.h"
+
+/* Changes under way or being put together; past it nothing more is read. */
+#define RC_SINK_MAX_PENDING 8192
+#define RC_SINK_MAX_BATCH 512
+
+#define RC_SINK_METRICS(X)                                                                                                              \
+    X(counter, records, "rollcall_sink_records_total", "Records of the memberships topic that were read")                              \
+    X(counter, changes, "rollcall_sink_changes_total", "Changes applied or found to be known")                                         \
+    X(counter, written, "rollcall_sink_written_total", "Changes that were news to the store")                                          \
+    X(counter, skipped, "rollcall_sink_skipped_total", "Records of audiences that do not go to this destination")                      \
+    X(counter, bad, "rollcall_sink_bad_total", "Records of the memberships topic that cannot be read")                                 \
+    X(counter, retries, "rollcall_sink_retries_total", "Times that the store was in trouble and work went on from its offsets")        \
+    X(counter, refills, "rollcall_sink_refills_total", "Partitions that the store did not know, filled from their beginning")          \
+    X(gauge, pending, "rollcall_sink_pending_changes", "Changes sent to the store and not acknowledged yet")                           \
+    X(gauge, lag, "rollcall_sink_lag_records", "Records of the memberships topic that are not applied yet")                            \
+    X(histogram, event_latency, "rollcall_sink_event_to_profile_seconds", "Timestamp of the deciding event to profile changed")        \
+    X(histogram, hop_latency, "rollcall_sink_change_to_profile_seconds", "Membership change published to profile changed")
+
+struct sink_metrics {
+    RC_SINK_METRICS(RC_METRIC_MEMBER)
+};
+
+struct sink_part {
+    int32_t number;
+    bool ready;       /* the store has said where it stands, and the source reads from there */
+    int64_t next;     /* offset of the next record to take */
+    int64_t chain;    /* offset that the store has once everything submitted is applied; RC_SINK_NO_OFFSET: none */
+    int64_t applied;  /* offset up to which the store has acknowledged */
+    int64_t committed;
+    int64_t last_record_ms;
+    bool paused;
+    struct rc_sink_batch *batch; /* being put together; NULL: none */
+    char **attached; /* audiences whose changes the store has had from their beginning; owned */
+    size_t n_attached, attached_capacity;
+    bool knows_attached; /* `attached` was read */
+};
+
+/* An audience that was not defined when its record was read. */
+struct sink_unknown {
+    char *id;
+    int32_t partition;
+    int64_t offset; /* of its first record that was passed over there */
+};
+
+struct rc_sink_worker {
+    struct rc_process *process;
+    char *destination, *url, *topic;
+    bool confluent;
+    int64_t interval_ms;
+    struct rc_sink_driver *driver;
+    pthread_t thread;
+    _Atomic bool stopping, assigned, synced, failed;
+    struct rc_loop *loop;
+    struct rc_admin *admin;
+    struct rc_kafka_source *source;
+    struct sink_metrics metrics;
+
+    /* The worker's thread only. */
+    struct sink_part **parts;
+    size_t n_parts, parts_capacity;
+    struct rc_route_set *set;
+    bool connected;
+    int fd;             /* in the loop; −1: none */
+    bool sync_wanted;   /* partitions or audiences have come */
+    int64_t retry_ms;   /* monotonic: when to connect again */
+    int64_t back_off_ms;
+    int64_t probe_ms;   /* monotonic: when to ask the store where it stands */
+    int64_t commit_ms;  /* monotonic: last commit */
+    size_t building;    /* changes in batches that are being put together */
+    struct rc_message held; /* waits for the definition of its audience */
+    bool holding;
+    int64_t held_until_ms; /* monotonic */
+    struct sink_unknown *unknown;
+    size_t n_unknown, unknown_capacity;
+    struct rc_sink_batch **spare;
+    size_t n_spare, spare_capacity;
+    uint32_t random;
+
+    /* Shared with other threads. */
+    pthread_mutex_t lock;
+    struct rc_route_set *next_set;
+    struct rc_error failure;
+    char state[512];
+    int64_t last_change_ms, lag_records, view_ms;
+    double lag_seconds;
+    json_t *partitions; /* rows of status */
+};
+
+/* worker.c */
+struct sink_part *rc_sink_worker_part(struct rc_sink_worker *worker, int32_t number);
+void rc_sink_worker_set_state(struct rc_sink_worker *worker, const char *state);
+/* Gives up everything under way; the partitions are not ready any more. */
+void rc_sink_worker_drop(struct rc_sink_worker *worker);
+
+/* worker_sync.c */
+/* Connects when it is time, brings partitions and audiences in, and looks whether the store is where it should be. Fails only for good. */
+rc_status rc_sink_worker_sync(struct rc_sink_worker *worker, int64_t monotonic_ms, struct rc_error *err) RC_MUST_USE;
+/* The store is in trouble: everything under way is dropped, and it is connected again after a while. */
+void rc_sink_worker_trouble(struct rc_sink_worker *worker, int64_t monotonic_ms, const struct rc_error *why);
+
+#endif
