@@ -13,8 +13,9 @@ from pathlib import Path
 from .basics import ROOT, Child, free_port, make_temp, remove, wait_until
 
 # scripts/test runs the same tests over the release and the sanitized program (ROLLCALL_TEST_BUILD=asan: build/asan/rollcall).
+# ROLLCALL_TEST_BINARY names a program that was built elsewhere.
 BUILD = os.environ.get("ROLLCALL_TEST_BUILD", "release")
-BINARY = ROOT / "build" / ("rollcall" if BUILD == "release" else f"{BUILD}/rollcall")
+BINARY = Path(os.environ.get("ROLLCALL_TEST_BINARY") or ROOT / "build" / ("rollcall" if BUILD == "release" else f"{BUILD}/rollcall"))
 
 # A sanitizer's report must fail the test that provoked it: the exit status is one that the program never uses itself.
 SANITIZER_STATUS = 99
