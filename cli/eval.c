@@ -195,6 +195,16 @@ static rc_status read_events(struct evaluation *e, const struct rc_cli *cli, str
 
 /* ---- the two ways ------------------------------------------------------------------------------------------------------ */
 
+static rc_status parse_instant(const struct rc_cli *cli, const char *option, const char *text, int64_t *out, struct rc_error *err) {
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno || end == text || *end || value == INT64_MAX)
+        return rc_cli_usage(cli, err, "--%s %s: expected an instant in milliseconds since the epoch", option, text);
+    *out = value;
+    return RC_OK;
+}
+
 static int compare_events(const void *a, const void *b) {
     const struct rc_event *x = a, *y = b;
     return (x->timestamp_ms > y->timestamp_ms) - (x->timestamp_ms < y->timestamp_ms);
@@ -204,7 +214,7 @@ static rc_status run_timeline(struct evaluation *e, const struct rc_cli *cli, st
     if (read_events(e, cli, err) != RC_OK)
         return RC_FAIL;
     e->until_ms = e->greatest_ms;
-    if (rc_cli_value(cli, "until") && rc_cli_integer(cli, "until", &e->until_ms, err) != RC_OK)
+    if (rc_cli_value(cli, "until") && parse_instant(cli, "until", rc_cli_value(cli, "until"), &e->until_ms, err) != RC_OK)
         return RC_FAIL;
     if (e->n_events == 0)
         return RC_OK;
@@ -224,16 +234,6 @@ static int compare_instants(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static rc_status parse_instant(const struct rc_cli *cli, const char *text, int64_t *out, struct rc_error *err) {
-    char *end;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (errno || end == text || *end || value == INT64_MAX)
-        return rc_cli_usage(cli, err, "--at %s: expected an instant in milliseconds since the epoch", text);
-    *out = value;
-    return RC_OK;
-}
-
 static rc_status run_at(struct evaluation *e, const struct rc_cli *cli, struct rc_error *err) {
     int64_t *instants = NULL;
     size_t n = 0, capacity = 0;
@@ -241,7 +241,7 @@ static rc_status run_at(struct evaluation *e, const struct rc_cli *cli, struct r
     rc_status status = RC_OK;
     for (; status == RC_OK && (text = rc_cli_value_at(cli, "at", n)) != NULL; n += status == RC_OK) {
         rc_grow(&instants, &capacity, n + 1, sizeof *instants);
-        status = parse_instant(cli, text, &instants[n], err);
+        status = parse_instant(cli, "at", text, &instants[n], err);
     }
     if (status == RC_OK)
         status = read_events(e, cli, err);
@@ -319,7 +319,7 @@ static rc_status run_explain(struct evaluation *e, const struct rc_cli *cli, str
         return rc_cli_usage(cli, err, "--explain %s: no segment %s among the definitions", id, id);
     if (rc_cli_value_at(cli, "at", 1))
         return rc_cli_usage(cli, err, "--explain takes one --at MS");
-    if (parse_instant(cli, rc_cli_value(cli, "at"), &e->at_ms, err) != RC_OK || read_events(e, cli, err) != RC_OK)
+    if (parse_instant(cli, "at", rc_cli_value(cli, "at"), &e->at_ms, err) != RC_OK || read_events(e, cli, err) != RC_OK)
         return RC_FAIL;
     if (e->at_ms < e->greatest_ms)
         return rc_cli_usage(cli, err, "--at %lld: before the greatest timestamp of the events, %lld",
@@ -398,7 +398,7 @@ static rc_status run(struct rc_cli *cli, struct rc_error *err) {
     size_t persons = rc_cli_has(cli, "explain") ? 1 : 0;
     if (rc_cli_expect(cli, persons, persons, err) != RC_OK)
         return RC_FAIL;
-    if (!rc_cli_value(cli, "file") || !rc_cli_value(cli, "events"))
+    if (!rc_cli_value(cli, "file") || !rc_cli_has(cli, "events"))
         return rc_cli_usage(cli, err, "eval needs definitions (-f PATH) and events (--events [DATASET=]FILE)");
     if (rc_cli_has(cli, "timeline") == rc_cli_has(cli, "at"))
         return rc_cli_usage(cli, err, "give exactly one of --timeline and --at MS");

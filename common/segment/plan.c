@@ -688,6 +688,20 @@ static void compile_segments(struct rc_plan *plan) {
     }
 }
 
+/* Is there a segment at or below the node with other datasets than `exists_in`? Then the whole may wait for a person to exist in one of them. */
+static bool refers_elsewhere(const struct rc_plan *plan, uint32_t node_index, const bool *exists_in) {
+    const struct rc_node *node = &plan->nodes[node_index];
+    if (node->head == RC_HEAD_SEGMENT && memcmp(exists_in, node->exists_in, plan->catalog->n_datasets * sizeof(bool)) != 0)
+        return true;
+    for (size_t i = 0; i < node->n_children; i++)
+        if (refers_elsewhere(plan, node->children[i], exists_in))
+            return true;
+    for (size_t i = 0; i < node->n_steps; i++)
+        if (node->steps[i].kind == RC_STEP_SESSION && refers_elsewhere(plan, node->steps[i].session, exists_in))
+            return true;
+    return false;
+}
+
 rc_status rc_plan_compile(const struct rc_catalog *catalog, struct rc_plan **out, struct rc_error *err) {
     (void)err; /* a catalog that was built is sound; nothing below can fail on it */
     struct rc_plan *plan = rc_calloc(1, sizeof *plan);
@@ -701,7 +715,8 @@ rc_status rc_plan_compile(const struct rc_catalog *catalog, struct rc_plan **out
     plan->dataset_hashes = rc_calloc(catalog->n_datasets, sizeof *plan->dataset_hashes);
     compile_segments(plan);
     for (uint32_t s = 0; s < catalog->n_segments; s++)
-        plan->segments[s].born_changing = rc_eval_empty(plan, plan->segments[s].node);
+        plan->segments[s].born_changing = rc_eval_empty(plan, plan->segments[s].node) ||
+                                          refers_elsewhere(plan, plan->segments[s].node, plan->nodes[plan->segments[s].node].exists_in);
     for (uint32_t d = 0; d < catalog->n_datasets; d++) {
         build_dispatch(plan, d);
         if (!catalog->datasets[d].where)
