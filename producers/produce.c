@@ -273,8 +273,7 @@ static rc_status bad_row(struct run *run, const char *file, int64_t number, stru
         err->exit_code = RC_EXIT_DATA;
         return RC_FAIL;
     }
-    rc_progress_pause(&run->progress);
-    rc_log(RC_LOG_WARN, "row skipped", rc_f_err(err));
+    rc_progress_tell(&run->progress, "%s; skipped", err->message);
     return RC_OK;
 }
 
@@ -329,8 +328,7 @@ static rc_status read_file(struct run *run, const char *path, struct rc_error *e
         case RC_AGAIN: status = RC_FAIL; break;
         }
         for (const char *column; (column = rc_converter_unused_column(run->converter)) != NULL;)
-            rc_log(RC_LOG_WARN, "column left out: the schema has no such path", rc_f_str("file", name),
-                   rc_f_str("column", column));
+            rc_progress_tell(&run->progress, "%s: column %s is left out, the schema has no such path", name, column);
         if (rc_progress_due(&run->progress, run->result->rows)) {
             int64_t bytes, total;
             rc_reader_progress(reader, &bytes, &total);

@@ -1,6 +1,7 @@
 #include "producers/progress.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -40,17 +41,24 @@ void rc_progress_show(struct rc_progress *progress, const char *what, uint64_t c
         else
             fprintf(stderr, "\r%s: %" PRIu64 " records, %.0f/s   ", what, count, rate);
         progress->open = true;
-    } else if (share >= 0) {
-        rc_log(RC_LOG_INFO, what, rc_f_int("records", (int64_t)count), rc_f_int("per_second", (int64_t)rate),
-               rc_f_int("percent", (int64_t)share));
     } else {
-        rc_log(RC_LOG_INFO, what, rc_f_int("records", (int64_t)count), rc_f_int("per_second", (int64_t)rate));
+        struct rc_log_field fields[] = {rc_f_int("records", (int64_t)count),
+                                        rc_f_int("per_second", (int64_t)rate),
+                                        rc_f_int("percent", (int64_t)share),
+                                        {0}};
+        if (share < 0)
+            fields[2].key = NULL;
+        rc_log_write(RC_LOG_INFO, what, fields);
     }
 }
 
-void rc_progress_pause(struct rc_progress *progress) {
-    if (progress->open)
-        fprintf(stderr, "\n");
+void rc_progress_tell(struct rc_progress *progress, const char *fmt, ...) {
+    char text[2200];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "%srollcall: %s\n", progress->open ? "\n" : "", text);
     progress->open = false;
 }
 
@@ -58,8 +66,6 @@ void rc_progress_end(struct rc_progress *progress, uint64_t count) {
     if (progress->open)
         fprintf(stderr, "\r%*s\r", 70, "");
     progress->open = false;
-    if (progress->quiet)
-        return;
     int64_t ms = rc_clock_monotonic_ms() - progress->started_ms;
     rc_log(RC_LOG_INFO, "sent", rc_f_int("records", (int64_t)count), rc_f_int("ms", ms),
            rc_f_int("per_second", ms > 0 ? (int64_t)((double)count * 1000 / (double)ms) : 0));

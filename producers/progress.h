@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
+
 struct rc_progress {
     bool quiet, terminal, open; /* open: the terminal's cursor stands behind a line */
     int64_t total_bytes;        /* of the files; 0: not known */
@@ -21,8 +23,9 @@ bool rc_progress_due(const struct rc_progress *progress, uint64_t count);
 /* `what`: "reading", "sending". `total`: records in all; 0: the share of bytes read is shown instead, where that is known. */
 void rc_progress_show(struct rc_progress *progress, const char *what, uint64_t count, uint64_t total);
 
-/* Before something else is written to stderr. */
-void rc_progress_pause(struct rc_progress *progress);
+/* Says something about a single row, which belongs to the command's result: written whatever `log.level` and `quiet` are. The progress
+ * line makes way. */
+void rc_progress_tell(struct rc_progress *progress, const char *fmt, ...) RC_PRINTF(2, 3);
 
 /* Clears the line. */
 void rc_progress_end(struct rc_progress *progress, uint64_t count);
