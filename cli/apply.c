@@ -12,8 +12,7 @@
 #include "cli/applied.h"
 #include "cli/commands.h"
 #include "cli/json.h"
-#include "consumers/shared/definitions.h"
-#include "kafka/producer.h"
+#include "cli/writer.h"
 #include "kafka/topics.h"
 #include "segment/population.h"
 
@@ -120,49 +119,6 @@ static rc_status count_partitions(struct rc_admin *admin, const struct rc_cli *c
     return status == RC_OK ? RC_OK : rc_cli_broker_error(cli, err);
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------------------------- */
-
-struct writer {
-    struct rc_producer *producer;
-    char *topic;
-};
-
-static rc_status writer_open(const struct rc_cli *cli, struct writer *out, struct rc_error *err) {
-    struct rc_producer_options options = {.name = "definitions", .wake_fd = -1, .max_record_bytes = (size_t)8 << 20};
-    if (rc_producer_open(cli->config, &options, &out->producer, err) != RC_OK)
-        return RC_FAIL;
-    out->topic = rc_topic_name(cli->config, "definitions");
-    return RC_OK;
-}
-
-static void writer_close(struct writer *writer) {
-    rc_producer_close(writer->producer);
-    free(writer->topic);
-}
-
-/* `definition` NULL in its json: a tombstone. */
-static rc_status write_record(struct writer *writer, const char *kind, const char *id,
-                              const struct rc_definition *definition, struct rc_error *err) {
-    struct rc_buf key, value;
-    rc_buf_init(&key, 1024);
-    rc_buf_init(&value, (size_t)8 << 20);
-    rc_buf_printf(&key, "%s/%s", kind, id);
-    rc_status status = definition ? rc_definition_record_add(&value, definition) : RC_OK;
-    if (status != RC_OK)
-        rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "%s/%s is larger than 8 MiB", kind, id);
-    struct rc_outgoing record = {.topic = writer->topic,
-                                 .partition = 0,
-                                 .key = rc_buf_span(&key),
-                                 .value = rc_buf_span(&value),
-                                 .null_value = !definition,
-                                 .timestamp_ms = RC_NO_TIMESTAMP};
-    if (status == RC_OK)
-        status = rc_producer_send(writer->producer, &record, err);
-    rc_buf_deinit(&value);
-    rc_buf_deinit(&key);
-    return status;
-}
-
 /* ---- apply ------------------------------------------------------------------------------------------------------------------ */
 
 enum outcome { CREATED, CONFIGURED, UNCHANGED };
@@ -201,8 +157,8 @@ static void report(const struct rc_cli *cli, const struct change *change, const 
 }
 
 static rc_status write_changes(const struct rc_cli *cli, const struct change *change, struct rc_error *err) {
-    struct writer writer;
-    if (writer_open(cli, &writer, err) != RC_OK)
+    struct rc_cli_writer *writer;
+    if (rc_cli_writer_open(cli, &writer, err) != RC_OK)
         return RC_FAIL;
     rc_status status = RC_OK;
     /* What others refer to goes first, so that a reader who stops in between finds nothing that points nowhere. */
@@ -214,13 +170,13 @@ static rc_status write_changes(const struct rc_cli *cli, const struct change *ch
                 continue;
             definition.applied_ms = change->now_ms;
             definition.applied_by = (char *)change->who;
-            status = write_record(&writer, definition.kind, definition.id, &definition, err);
+            status = rc_cli_writer_put(writer, definition.kind, definition.id, &definition, err);
         }
     }
     if (status == RC_OK)
-        status = rc_producer_flush(writer.producer, CLI_KAFKA_TIMEOUT_MS, err);
-    writer_close(&writer);
-    return status == RC_OK ? RC_OK : rc_cli_broker_error(cli, err);
+        status = rc_cli_writer_finish(writer, err);
+    rc_cli_writer_close(writer);
+    return status;
 }
 
 /* Everything that can be wrong with the definitions is found here; nothing is changed. The files by themselves come first: a misspelt key
@@ -305,18 +261,17 @@ static rc_status delete_definition(struct rc_cli *cli, struct rc_error *err) {
     const struct rc_definition *definition;
     if (rc_cli_applied_catalog(cli, &catalog, err) != RC_OK)
         return RC_FAIL;
-    struct writer writer;
+    struct rc_cli_writer *writer = NULL;
     rc_status status = rc_cli_find_definition(catalog, kind, id, &definition, err);
     if (status == RC_OK)
         status = check_free(catalog, kind, id, err);
-    if (status == RC_OK && (status = writer_open(cli, &writer, err)) == RC_OK) {
-        status = write_record(&writer, kind, id, NULL, err);
-        if (status == RC_OK)
-            status = rc_producer_flush(writer.producer, CLI_KAFKA_TIMEOUT_MS, err);
-        writer_close(&writer);
-        if (status != RC_OK)
-            status = rc_cli_broker_error(cli, err);
-    }
+    if (status == RC_OK)
+        status = rc_cli_writer_open(cli, &writer, err);
+    if (status == RC_OK)
+        status = rc_cli_writer_put(writer, kind, id, NULL, err);
+    if (status == RC_OK)
+        status = rc_cli_writer_finish(writer, err);
+    rc_cli_writer_close(writer);
     if (status == RC_OK && rc_cli_has(cli, "json"))
         rc_cli_json_print(json_pack("{s:s, s:s, s:s}", "kind", kind, "id", id, "result", "deleted"));
     else if (status == RC_OK)
