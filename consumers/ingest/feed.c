@@ -45,32 +45,6 @@ static bool right_partition(struct ingest *ingest, const struct rc_event *event,
     return false;
 }
 
-/* Decimal text of a header; false when it is none. */
-static bool number(struct rc_span text, int64_t *out) {
-    int64_t value = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, text.data[i] - '0', &value))
-            return false;
-    }
-    *out = value;
-    return text.len > 0;
-}
-
-/* A re-keyed record stands for the original: events without an event id are told apart by the place where that lies. */
-static void take_origin(const struct rc_message *message, struct rc_record *record, char *topic, size_t topic_bytes) {
-    struct rc_span name, partition, offset;
-    int64_t p, o;
-    if (rc_message_header(message, RC_REKEY_HEADER_TOPIC, &name) && rc_message_header(message, RC_REKEY_HEADER_PARTITION, &partition) &&
-        rc_message_header(message, RC_REKEY_HEADER_OFFSET, &offset) && number(partition, &p) && number(offset, &o) && name.len < topic_bytes) {
-        memcpy(topic, name.data, name.len);
-        topic[name.len] = '\0';
-        record->topic = topic;
-        record->partition = (int32_t)p;
-        record->offset = o;
-    }
-}
-
 enum fed feed(struct ingest *ingest, struct input *input, const struct rc_message *message) {
     struct lane *lane = input->lane;
     const struct program *program = ingest->program;
@@ -88,14 +62,18 @@ enum fed feed(struct ingest *ingest, struct input *input, const struct rc_messag
         .partition = message->partition,
         .offset = message->offset,
     };
-    char origin[256];
-    if (route && !program->catalog->datasets[route->datasets[0]].keyed)
-        take_origin(message, &record, origin, sizeof origin);
     bool used = false;
     rc_arena_reset(&ingest->arena);
     for (size_t i = 0; route && i < route->n; i++) {
         struct rc_event event;
         struct rc_error why;
+        const struct rc_dataset *dataset = &program->catalog->datasets[route->datasets[i]];
+        /* A re-keyed record stands for the original: its key, and where it lay, which tells events without an event id apart. */
+        if (!dataset->keyed && rc_rekey_origin(dataset, &record, &why) != RC_OK) {
+            used = true;
+            bury(ingest, message, &why);
+            continue;
+        }
         switch (rc_decode(program->decoders[route->datasets[i]], &record, &ingest->arena, &event, &why)) {
         case RC_DECODED:
             used = true;

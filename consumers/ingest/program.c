@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consumers/ingest/internal.h"
+#include "consumers/shared/deadletter.h"
 #include "producers/rekey.h"
 
 static bool judge_where(void *ctx, const struct rc_event *event) {
@@ -215,9 +216,23 @@ rc_status notes_load(struct ingest *ingest, struct rc_error *err) {
 
 /* ---- re-keying ---- */
 
+/* In the re-keying thread, with its own producer; ingest->metrics is the main thread's. */
+static rc_status rekey_dead(void *ctx, struct rc_producer *producer, const struct rc_message *message, const char *text, struct rc_error *err) {
+    struct ingest *ingest = ctx;
+    const char *detail;
+    struct rc_label label = {.name = "reason", .value = rc_reason_text(rc_deadletter_reason(text, &detail))};
+    rc_counter_inc(rc_counter_register(ingest->process->metrics, "rollcall_ingest_dead_letters_total", "Records to the dead letters", &label, 1));
+    return rc_deadletter_send(producer, ingest->deadletters_topic, ingest->deadletter_partitions, message, text, 1, err);
+}
+
 static void *rekey(void *arg) {
     struct ingest *ingest = arg;
-    struct rc_rekey_options options = {.process = ingest->process, .catalog = ingest->program->catalog, .stop = &ingest->rekey.stop};
+    struct rc_rekey_options options = {.process = ingest->process,
+                                       .catalog = ingest->program->catalog,
+                                       .n_partitions = ingest->program->n_partitions,
+                                       .dead = rekey_dead,
+                                       .ctx = ingest,
+                                       .stop = &ingest->rekey.stop};
     while (!rc_stop_requested(&ingest->rekey.stop)) {
         struct rc_error err;
         if (rc_rekey_run(&options, &err) == RC_OK)
