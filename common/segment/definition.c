@@ -236,8 +236,7 @@ static char *copy(const char *text) {
 /* Copies the definitions, makes room for each kind, and lets everything be found by its id. */
 static rc_status lay_out(const struct rc_catalog_builder *builder, struct building *b) {
     struct rc_catalog *catalog = b->catalog;
-    size_t *const counts[RC_KINDS] = {&catalog->n_datasets,     &catalog->n_segments,   &catalog->n_audiences,
-                                      &catalog->n_destinations, &catalog->n_attributes, &catalog->n_policies};
+    size_t counts[RC_KINDS] = {0};
     json_t *kinds[RC_KINDS], *places = json_object();
     catalog->index = json_object();
     (void)json_object_set_new(catalog->index, "definition", places);
@@ -264,20 +263,24 @@ static rc_status lay_out(const struct rc_catalog_builder *builder, struct buildi
         b->values[i] = rc_def_parse(to->file, rc_span_str(to->json), b->err);
         if (!b->values[i])
             return RC_FAIL;
-        if (kind == RC_KIND_SEGMENT && *counts[kind] == RC_MAX_SEGMENTS)
+        if (kind == RC_KIND_SEGMENT && counts[kind] == RC_MAX_SEGMENTS)
             return rc_error_set(b->err, RC_CLASS_POISON, RC_EXIT_DATA,
                                 "%s: %s: segment \"%s\" is one too many, expected at most %d segments", to->file,
                                 to->path, to->id, RC_MAX_SEGMENTS);
-        (void)json_object_set_new(kinds[kind], to->id, json_integer((json_int_t)(*counts[kind])++));
+        (void)json_object_set_new(kinds[kind], to->id, json_integer((json_int_t)counts[kind]++));
         full_name(to->kind, to->id, name);
         (void)json_object_set_new(places, name, json_integer((json_int_t)i));
     }
-    catalog->datasets = rc_calloc(catalog->n_datasets, sizeof *catalog->datasets);
-    catalog->segments = rc_calloc(catalog->n_segments, sizeof *catalog->segments);
-    catalog->audiences = rc_calloc(catalog->n_audiences, sizeof *catalog->audiences);
-    catalog->destinations = rc_calloc(catalog->n_destinations, sizeof *catalog->destinations);
-    catalog->attributes = rc_calloc(catalog->n_attributes, sizeof *catalog->attributes);
-    catalog->policies = rc_calloc(catalog->n_policies, sizeof *catalog->policies);
+#define MAKE_ROOM(array, kind)                                                                                         \
+    catalog->array = rc_calloc(counts[kind], sizeof *catalog->array);                                                  \
+    catalog->n_##array = counts[kind]
+    MAKE_ROOM(datasets, RC_KIND_DATASET);
+    MAKE_ROOM(segments, RC_KIND_SEGMENT);
+    MAKE_ROOM(audiences, RC_KIND_AUDIENCE);
+    MAKE_ROOM(destinations, RC_KIND_DESTINATION);
+    MAKE_ROOM(attributes, RC_KIND_ATTRIBUTE);
+    MAKE_ROOM(policies, RC_KIND_POLICY);
+#undef MAKE_ROOM
     return RC_OK;
 }
 
