@@ -37,7 +37,7 @@ static inline bool take_long(struct reader *r, int64_t *out) {
             return true;
         }
     }
-    return broken(r, at == r->end ? "the record ends inside an integer" : "an integer of more than 64 bits");
+    return broken(r, at - r->at < 10 ? "the record ends inside an integer" : "an integer of more than 64 bits");
 }
 
 static inline bool take(struct reader *r, size_t n, const uint8_t **out) {

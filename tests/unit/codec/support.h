@@ -84,7 +84,8 @@ static inline void test_fields(struct rc_dataset *dataset, const json_t *fields,
         const char *on_bad = json_string_value(json_object_get(json, "on_bad"));
         const json_t *min = json_object_get(json, "min");
         char full[128];
-        snprintf(full, sizeof full, "%s%s%s", element >= 0 ? dataset->elements[element].name : "", element >= 0 ? "." : "", name);
+        snprintf(full, sizeof full, "%s%s%s", element >= 0 ? dataset->elements[element].name : "",
+                 element >= 0 ? "." : "", name);
         *field = (struct rc_field){.name = rc_strdup(full), .element = element, .bad_is_none = on_bad != NULL};
         field->path = test_path(json_string_value(json_object_get(json, "path")));
         field->type = type[0] == 's'   ? RC_STRING
@@ -176,8 +177,9 @@ static inline void test_add_values(struct rc_buf *out, const struct rc_field *fi
 
 /* `ecid:p1 @1000 #e1 type="view" qty=1,2 items{sku="A"|sku="B"}`; fields without values are left out. */
 static inline void test_add_event(struct rc_buf *out, const struct rc_dataset *d, const struct rc_event *event) {
-    rc_buf_printf(out, "%.*s:%.*s @%" PRId64 " #%.*s", (int)event->namespace.len, event->namespace.data, (int)event->person_id.len,
-                  event->person_id.data, event->timestamp_ms, (int)event->event_id.len, event->event_id.data);
+    rc_buf_printf(out, "%.*s:%.*s @%" PRId64 " #%.*s", (int)event->namespace.len, event->namespace.data,
+                  (int)event->person_id.len, event->person_id.data, event->timestamp_ms, (int)event->event_id.len,
+                  event->event_id.data);
     for (size_t f = 0; f < d->n_fields; f++) {
         const struct rc_field *field = &d->fields[f];
         if (event->fields[f].n == 0)
@@ -199,7 +201,8 @@ static inline void test_add_event(struct rc_buf *out, const struct rc_dataset *d
 }
 
 /* What becomes of a record, as a line: the event, "ignored", "bad: <message>" or "again: <message>". In `line`, a static buffer. */
-static inline const char *test_decode(struct rc_decoder *decoder, const struct rc_dataset *d, const struct rc_record *record) {
+static inline const char *test_decode(struct rc_decoder *decoder, const struct rc_dataset *d,
+                                      const struct rc_record *record) {
     static char line[8192];
     struct rc_arena arena;
     struct rc_buf out;

@@ -10,19 +10,22 @@
 
 /* One dataset with one of everything. */
 static const char plain[] =
-    "{\"format\": \"json\", \"person\": {\"namespace\": \"ecid\", \"id\": {\"path\": \"id\"}}, \"timestamp\": {\"path\": \"ts\"},"
+    "{\"format\": \"json\", \"person\": {\"namespace\": \"ecid\", \"id\": {\"path\": \"id\"}}, \"timestamp\": "
+    "{\"path\": \"ts\"},"
     " \"event_id\": {\"path\": \"eid\"}, \"fields\": {"
     "  \"s\": {\"path\": \"s\", \"type\": \"string\"}, \"deep\": {\"path\": \"a.b.c\", \"type\": \"string\"},"
     "  \"dot\": {\"path\": \"a\\\\.b\", \"type\": \"string\"}, \"l\": {\"path\": \"l\", \"type\": \"long\"},"
     "  \"b\": {\"path\": \"b\", \"type\": \"boolean\"}, \"d\": {\"path\": \"d\", \"type\": \"double\"},"
-    "  \"m\": {\"path\": \"m\", \"type\": \"decimal\", \"min\": 0}, \"lm\": {\"path\": \"lm\", \"type\": \"long\", \"min\": 5},"
+    "  \"m\": {\"path\": \"m\", \"type\": \"decimal\", \"min\": 0}, \"lm\": {\"path\": \"lm\", \"type\": \"long\", "
+    "\"min\": 5},"
     "  \"opt\": {\"path\": \"opt\", \"type\": \"long\", \"min\": 0, \"on_bad\": \"no_value\"},"
     "  \"every\": {\"path\": \"items.sku\", \"type\": \"string\", \"on_bad\": \"no_value\"}},"
     " \"elements\": {\"items\": {\"path\": \"items\", \"fields\": {\"sku\": {\"path\": \"sku\", \"type\": \"string\"},"
     "  \"price\": {\"path\": \"p.v\", \"type\": \"decimal\", \"min\": 0}}},"
     "  \"far\": {\"path\": \"orders.lines\", \"fields\": {\"q\": {\"path\": \"q\", \"type\": \"long\"}}}}}";
 
-static const char *decode_with(const char *dataset, const struct rc_decoder_options *options, struct rc_record *record) {
+static const char *decode_with(const char *dataset, const struct rc_decoder_options *options,
+                               struct rc_record *record) {
     struct rc_dataset *d = test_dataset(dataset);
     struct rc_decoder *decoder;
     assert_int_equal(rc_decoder_new(d, options, &decoder, NULL), RC_OK);
@@ -33,7 +36,11 @@ static const char *decode_with(const char *dataset, const struct rc_decoder_opti
 }
 
 static const char *decode_bytes(const char *dataset, const char *value, size_t len) {
-    struct rc_record record = {.value = rc_span_of(value, len), .timestamp_ms = RC_NO_TIMESTAMP, .topic = "web.events", .partition = 3, .offset = 42};
+    struct rc_record record = {.value = rc_span_of(value, len),
+                               .timestamp_ms = RC_NO_TIMESTAMP,
+                               .topic = "web.events",
+                               .partition = 3,
+                               .offset = 42};
     return decode_with(dataset, &(struct rc_decoder_options){.max_ahead_ms = -1}, &record);
 }
 
@@ -53,7 +60,8 @@ static void check(const char *members, const char *found) {
         fail_msg("%s\n  gives  %s\n  wanted %s", record, line, wanted);
 }
 
-#define WRONG(field, path, found, type) "bad: bad value: field " field " (path " path "): found " found " where " type " is wanted"
+#define WRONG(field, path, found, type) \
+    "bad: bad value: field " field " (path " path "): found " found " where " type " is wanted"
 #define RANGE(field, path, type) "bad: bad value: field " field " (path " path "): a number out of the range of " type
 #define BELOW(field, path) "bad: bad value: field " field " (path " path "): a number below its min"
 
@@ -155,8 +163,10 @@ static void elements(void **state) {
     check("\"items\": []", "items*0 far*0");
     check("\"items\": null", "items*0 far*0");
     check("\"items\": {\"sku\": \"A\"}", "every=\"A\" items.sku=\"A\"{\"A\"} items*1 far*0");
-    check("\"items\": [{\"sku\": \"A\", \"p\": {\"v\": 1.5}}, null, {}, {\"sku\": [\"B\", \"C\"], \"p\": [{\"v\": 1}, {\"v\": 2}]}]",
-          "every=\"A\",\"B\",\"C\" items.sku=\"A\",\"B\",\"C\"{\"A\"||\"B\",\"C\"} items.price=1500000,1000000,2000000{1500000||1000000,2000000}"
+    check("\"items\": [{\"sku\": \"A\", \"p\": {\"v\": 1.5}}, null, {}, {\"sku\": [\"B\", \"C\"], \"p\": [{\"v\": 1}, "
+          "{\"v\": 2}]}]",
+          "every=\"A\",\"B\",\"C\" items.sku=\"A\",\"B\",\"C\"{\"A\"||\"B\",\"C\"} "
+          "items.price=1500000,1000000,2000000{1500000||1000000,2000000}"
           " items*3 far*0");
     check("\"items\": [{}, {}]", "items*2 far*0");
     check("\"items\": 5", "bad: bad element: elements items (path items): something else than a record");
@@ -165,20 +175,41 @@ static void elements(void **state) {
     check("\"items\": [{\"p\": {\"v\": -1}}]", BELOW("items.price", "p.v"));
     check("\"orders\": [{\"lines\": [{\"q\": 1}, {\"q\": 2}]}, {\"lines\": {\"q\": 3}}, {}, 7, {\"lines\": null}]",
           "far.q=1,2,3{1|2|3} items*0 far*3");
-    check("\"orders\": {\"lines\": [1]}", "bad: bad element: elements far (path orders.lines): something else than a record");
+    check("\"orders\": {\"lines\": [1]}",
+          "bad: bad element: elements far (path orders.lines): something else than a record");
     /* more than the room that the first ones get */
-    check("\"items\": [{\"sku\":\"0\"},{\"sku\":\"1\"},{\"sku\":\"2\"},{\"sku\":\"3\"},{},{\"sku\":\"5\"},{\"sku\":\"6\"},{\"sku\":\"7\"},"
+    check("\"items\": "
+          "[{\"sku\":\"0\"},{\"sku\":\"1\"},{\"sku\":\"2\"},{\"sku\":\"3\"},{},{\"sku\":\"5\"},{\"sku\":\"6\"},{"
+          "\"sku\":\"7\"},"
           "{\"sku\":\"8\"}]",
-          "every=\"0\",\"1\",\"2\",\"3\",\"5\",\"6\",\"7\",\"8\" items.sku=\"0\",\"1\",\"2\",\"3\",\"5\",\"6\",\"7\",\"8\""
+          "every=\"0\",\"1\",\"2\",\"3\",\"5\",\"6\",\"7\",\"8\" "
+          "items.sku=\"0\",\"1\",\"2\",\"3\",\"5\",\"6\",\"7\",\"8\""
           "{\"0\"|\"1\"|\"2\"|\"3\"||\"5\"|\"6\"|\"7\"|\"8\"} items*9 far*0");
 }
 
 static void not_json(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "{", "{\"id\"}", "{\"id\": \"p\"} x", "{\"id\": \"p\"}{}", "{'id': 1}", "{\"a\": NaN}", "{\"a\": Infinity}", "{\"a\": 01}",
-        "{\"a\": \"\\ud800\"}", "{\"a\": \"\\x\"}", "{\"a\": \"\n\"}", "{\"a\": \"\xff\"}", "{\"a\": \"\xc0\x80\"}", "{\"a\": \"\xed\xa0\x80\"}",
-        "{\"a\": 1,}", "\xef\xbb\xbf{}", "[1, 2", "{\"a\": tru}",
+        "",
+        " ",
+        "{",
+        "{\"id\"}",
+        "{\"id\": \"p\"} x",
+        "{\"id\": \"p\"}{}",
+        "{'id': 1}",
+        "{\"a\": NaN}",
+        "{\"a\": Infinity}",
+        "{\"a\": 01}",
+        "{\"a\": \"\\ud800\"}",
+        "{\"a\": \"\\x\"}",
+        "{\"a\": \"\n\"}",
+        "{\"a\": \"\xff\"}",
+        "{\"a\": \"\xc0\x80\"}",
+        "{\"a\": \"\xed\xa0\x80\"}",
+        "{\"a\": 1,}",
+        "\xef\xbb\xbf{}",
+        "[1, 2",
+        "{\"a\": tru}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const char *line = decode(plain, bad[i]);
@@ -209,7 +240,8 @@ static const char sources[] =
     "{\"person\": {\"namespace\": {\"first_of\": [{\"path\": \"ns\"}, {\"kafka\": {\"header\": \"ns\"}}]},"
     " \"id\": {\"first_of\": [{\"path\": \"customer\"}, {\"path\": \"cookie\"}, {\"kafka\": \"key\"}]}},"
     " \"timestamp\": {\"first_of\": [{\"path\": \"ts\"}, {\"kafka\": \"timestamp\"}], \"unit\": \"s\"},"
-    " \"event_id\": {\"first_of\": [{\"path\": \"eid\"}, {\"first_of\": [{\"path\": \"alt\"}, {\"path\": \"other\"}]}]}}";
+    " \"event_id\": {\"first_of\": [{\"path\": \"eid\"}, {\"first_of\": [{\"path\": \"alt\"}, {\"path\": "
+    "\"other\"}]}]}}";
 
 static void check_source(const char *value, const struct rc_record *about, const char *wanted) {
     struct rc_record record = *about;
@@ -224,18 +256,29 @@ static void sources_have_exactly_one_value(void **state) {
     const struct rc_header headers[] = {{{"other", 5}, {"x", 1}}, {{"ns", 2}, {"head", 4}}};
     const struct rc_header twice[] = {{{"ns", 2}, {"one", 3}}, {{"ns", 2}, {"two", 3}}};
     const struct rc_record bare = {.timestamp_ms = RC_NO_TIMESTAMP},
-                           full = {.timestamp_ms = 1700000000123, .key = {"the-key", 7}, .headers = headers, .n_headers = 2},
-                           file = {.timestamp_ms = 1700000000123, .key = {"the-key", 7}, .headers = headers, .n_headers = 2, .from_file = true},
+                           full = {.timestamp_ms = 1700000000123,
+                                   .key = {"the-key", 7},
+                                   .headers = headers,
+                                   .n_headers = 2},
+                           file = {.timestamp_ms = 1700000000123,
+                                   .key = {"the-key", 7},
+                                   .headers = headers,
+                                   .n_headers = 2,
+                                   .from_file = true},
                            doubled = {.timestamp_ms = 0, .key = {"k", 1}, .headers = twice, .n_headers = 2},
                            bytes = {.timestamp_ms = 0, .key = {"\xff", 1}, .headers = headers, .n_headers = 2};
-    check_source("{\"ns\": \"a\", \"customer\": \"c\", \"cookie\": \"d\", \"ts\": 7, \"eid\": \"e\"}", &full, "a:c @7000 #e");
-    check_source("{\"ns\": \"a\", \"customer\": null, \"cookie\": \"d\", \"ts\": 7, \"eid\": \"e\"}", &full, "a:d @7000 #e");
-    check_source("{\"ns\": \"a\", \"customer\": \"\", \"cookie\": \"d\", \"ts\": 7, \"eid\": \"e\"}", &full, "a:d @7000 #e");
+    check_source("{\"ns\": \"a\", \"customer\": \"c\", \"cookie\": \"d\", \"ts\": 7, \"eid\": \"e\"}", &full,
+                 "a:c @7000 #e");
+    check_source("{\"ns\": \"a\", \"customer\": null, \"cookie\": \"d\", \"ts\": 7, \"eid\": \"e\"}", &full,
+                 "a:d @7000 #e");
+    check_source("{\"ns\": \"a\", \"customer\": \"\", \"cookie\": \"d\", \"ts\": 7, \"eid\": \"e\"}", &full,
+                 "a:d @7000 #e");
     check_source("{\"customer\": [\"\", \"c\"], \"eid\": \"e\"}", &full, "head:c @1700000000123 #e");
     check_source("{\"eid\": \"e\"}", &full, "head:the-key @1700000000123 #e");
     check_source("{\"eid\": 17}", &full, "head:the-key @1700000000123 #17");
     check_source("{\"alt\": \"\", \"other\": \"o\"}", &full, "head:the-key @1700000000123 #o");
-    check_source("{\"eid\": -9223372036854775808, \"customer\": 0}", &full, "head:0 @1700000000123 #-9223372036854775808");
+    check_source("{\"eid\": -9223372036854775808, \"customer\": 0}", &full,
+                 "head:0 @1700000000123 #-9223372036854775808");
     check_source("{\"eid\": \"e\"}", &file, "bad: missing namespace: path ns or the Kafka header ns has no value");
     check_source("{\"ns\": \"a\", \"eid\": \"e\"}", &file,
                  "bad: missing person: path customer or path cookie or the Kafka key has no value");
@@ -245,31 +288,39 @@ static void sources_have_exactly_one_value(void **state) {
                  "bad: missing timestamp: path ts or the Kafka timestamp has no value");
     check_source("{\"ns\": \"a\", \"customer\": \"c\", \"ts\": 1}", &full,
                  "bad: missing event id: path eid or path alt or path other has no value");
-    check_source("{\"ns\": \"a\", \"customer\": [\"c\", \"d\"], \"ts\": 1, \"eid\": \"e\"}", &full,
-                 "bad: ambiguous person: path customer or path cookie or the Kafka key has 2 values where one is wanted");
+    check_source(
+        "{\"ns\": \"a\", \"customer\": [\"c\", \"d\"], \"ts\": 1, \"eid\": \"e\"}", &full,
+        "bad: ambiguous person: path customer or path cookie or the Kafka key has 2 values where one is wanted");
     check_source("{\"ns\": \"a\", \"customer\": {}, \"ts\": 1, \"eid\": \"e\"}", &full,
-                 "bad: bad person: path customer or path cookie or the Kafka key holds a record where text or an integer is wanted");
+                 "bad: bad person: path customer or path cookie or the Kafka key holds a record where text or an "
+                 "integer is wanted");
     check_source("{\"ns\": \"a\", \"customer\": true, \"ts\": 1, \"eid\": \"e\"}", &full,
-                 "bad: bad person: path customer or path cookie or the Kafka key holds a boolean where text or an integer is wanted");
+                 "bad: bad person: path customer or path cookie or the Kafka key holds a boolean where text or an "
+                 "integer is wanted");
     check_source("{\"ns\": 1.5, \"customer\": \"c\", \"ts\": 1, \"eid\": \"e\"}", &full,
-                 "bad: bad namespace: path ns or the Kafka header ns holds a number with a fraction or exponent where text or an integer is "
+                 "bad: bad namespace: path ns or the Kafka header ns holds a number with a fraction or exponent where "
+                 "text or an integer is "
                  "wanted");
     check_source("{\"customer\": \"c\", \"ts\": 1, \"eid\": \"e\"}", &doubled,
                  "bad: ambiguous namespace: path ns or the Kafka header ns has 2 values where one is wanted");
     check_source("{\"ts\": 1, \"eid\": \"e\"}", &bytes,
-                 "bad: bad person: path customer or path cookie or the Kafka key holds bytes that are no text where text or an integer is "
+                 "bad: bad person: path customer or path cookie or the Kafka key holds bytes that are no text where "
+                 "text or an integer is "
                  "wanted");
     /* a source that is no first_of counts empty text as a value */
     assert_string_equal(decode(plain, "{\"id\": [\"\", \"p\"], \"ts\": 1, \"eid\": \"e\"}"),
                         "bad: ambiguous person: path id has 2 values where one is wanted");
-    assert_string_equal(decode(plain, "{\"id\": \"\", \"ts\": 1, \"eid\": \"e\"}"), "bad: missing person: path id has empty text");
-    assert_string_equal(decode(plain, "{\"id\": [[\"p\"]], \"ts\": [null, 1], \"eid\": \"e\"}"), "ecid:p @1 #e items*0 far*0");
+    assert_string_equal(decode(plain, "{\"id\": \"\", \"ts\": 1, \"eid\": \"e\"}"),
+                        "bad: missing person: path id has empty text");
+    assert_string_equal(decode(plain, "{\"id\": [[\"p\"]], \"ts\": [null, 1], \"eid\": \"e\"}"),
+                        "ecid:p @1 #e items*0 far*0");
 }
 
 static void check_time(const char *unit, const char *ts, const char *wanted) {
     char dataset[512], record[512], line[512];
     snprintf(dataset, sizeof dataset,
-             "{\"person\": {\"namespace\": \"n\", \"id\": {\"path\": \"id\"}}, \"timestamp\": {\"path\": \"ts\", \"unit\": \"%s\"},"
+             "{\"person\": {\"namespace\": \"n\", \"id\": {\"path\": \"id\"}}, \"timestamp\": {\"path\": \"ts\", "
+             "\"unit\": \"%s\"},"
              " \"event_id\": {\"path\": \"id\"}}",
              unit);
     snprintf(record, sizeof record, "{\"id\": \"p\", \"ts\": %s}", ts);
@@ -326,13 +377,15 @@ static void timestamps(void **state) {
 
 static void position_identifies(void **state) {
     (void)state;
-    static const char dataset[] = "{\"person\": {\"namespace\": \"n\", \"id\": {\"path\": \"id\"}}, \"timestamp\": {\"path\": \"ts\"}}";
+    static const char dataset[] =
+        "{\"person\": {\"namespace\": \"n\", \"id\": {\"path\": \"id\"}}, \"timestamp\": {\"path\": \"ts\"}}";
     static const char value[] = "{\"id\": \"p\", \"ts\": 5}";
     assert_string_equal(decode(dataset, value), "n:p @5 #web.events:00000000000000000003:00000000000000000042");
     struct rc_record record = {.value = rc_span_str(value), .offset = INT64_MAX, .from_file = true};
     assert_string_equal(decode_with(dataset, &(struct rc_decoder_options){0}, &record), "n:p @5 #09223372036854775807");
     record = (struct rc_record){.value = rc_span_str(value), .timestamp_ms = RC_NO_TIMESTAMP};
-    assert_string_equal(decode_with(dataset, &(struct rc_decoder_options){0}, &record), "n:p @5 #:00000000000000000000:00000000000000000000");
+    assert_string_equal(decode_with(dataset, &(struct rc_decoder_options){0}, &record),
+                        "n:p @5 #:00000000000000000000:00000000000000000000");
 }
 
 static void limits(void **state) {
@@ -340,14 +393,16 @@ static void limits(void **state) {
     static const char value[] = "{\"id\": \"p\", \"ts\": 86400101, \"eid\": \"e\", \"l\": \"bad\"}";
     const struct rc_decoder_options options = {.max_ahead_ms = 86400000, .max_record_bytes = 60};
     struct rc_record record = {.value = rc_span_str(value), .timestamp_ms = 100};
-    assert_string_equal(decode_with(plain, &options, &record),
-                        "bad: timestamp in the future: 86400001 ms ahead of the record's own timestamp, at most 86400000 are allowed");
+    assert_string_equal(
+        decode_with(plain, &options, &record),
+        "bad: timestamp in the future: 86400001 ms ahead of the record's own timestamp, at most 86400000 are allowed");
     record.timestamp_ms = 101;
     assert_non_null(strstr(decode_with(plain, &options, &record), "bad value"));
     record.timestamp_ms = RC_NO_TIMESTAMP;
     assert_non_null(strstr(decode_with(plain, &options, &record), "bad value"));
     record.timestamp_ms = INT64_MIN + 1;
-    assert_non_null(strstr(decode_with(plain, &options, &record), "timestamp in the future")); /* the difference has no 64 bits */
+    assert_non_null(
+        strstr(decode_with(plain, &options, &record), "timestamp in the future")); /* the difference has no 64 bits */
     record.timestamp_ms = INT64_MAX;
     assert_non_null(strstr(decode_with(plain, &options, &record), "bad value"));
     record.timestamp_ms = 100;
@@ -357,7 +412,8 @@ static void limits(void **state) {
     memset(large, ' ', sizeof large);
     memcpy(large, value, strlen(value));
     record = (struct rc_record){.value = rc_span_of(large, 61), .timestamp_ms = 86400101};
-    assert_string_equal(decode_with(plain, &options, &record), "bad: record too large: 61 bytes, at most 60 are allowed");
+    assert_string_equal(decode_with(plain, &options, &record),
+                        "bad: record too large: 61 bytes, at most 60 are allowed");
     record.value.len = 60;
     assert_non_null(strstr(decode_with(plain, &options, &record), "bad value"));
     record.null_value = true;
@@ -386,13 +442,15 @@ static void where_is_judged_first(void **state) {
     named[0] = true;
     struct where where = {.dataset = d};
     struct rc_decoder *decoder;
-    const struct rc_decoder_options options = {.where = is_mine, .where_ctx = &where, .where_fields = named, .max_ahead_ms = 10};
+    const struct rc_decoder_options options = {
+        .where = is_mine, .where_ctx = &where, .where_fields = named, .max_ahead_ms = 10};
     assert_int_equal(rc_decoder_new(d, &options, &decoder, NULL), RC_OK);
     free(named); /* copied */
     static const struct {
         const char *value, *wanted;
     } cases[] = {
-        {"{\"id\": \"p\", \"ts\": 1, \"eid\": \"e\", \"s\": \"mine\", \"l\": 5}", "ecid:p @1 #e s=\"mine\" l=5 items*0 far*0"},
+        {"{\"id\": \"p\", \"ts\": 1, \"eid\": \"e\", \"s\": \"mine\", \"l\": 5}",
+         "ecid:p @1 #e s=\"mine\" l=5 items*0 far*0"},
         {"{\"id\": \"p\", \"ts\": 1, \"eid\": \"e\", \"s\": \"theirs\"}", "ignored"},
         {"{\"s\": \"theirs\", \"l\": \"x\", \"items\": 5}", "ignored"},
         {"{\"s\": \"theirs\", \"id\": [1, 2], \"ts\": \"never\", \"l\": 1.5}", "ignored"},
@@ -425,14 +483,16 @@ static void dropped_values_are_counted(void **state) {
     struct rc_decoder *decoder;
     assert_int_equal(rc_decoder_new(d, &(struct rc_decoder_options){.max_ahead_ms = -1}, &decoder, NULL), RC_OK);
     assert_int_equal(rc_decoder_reason(decoder), RC_REASON_NONE);
-    struct rc_record record = {.value = rc_span_str("{\"id\": \"p\", \"ts\": 1, \"eid\": \"e\", \"opt\": [-1, \"x\", 5]}")};
+    struct rc_record record = {.value =
+                                   rc_span_str("{\"id\": \"p\", \"ts\": 1, \"eid\": \"e\", \"opt\": [-1, \"x\", 5]}")};
     assert_string_equal(test_decode(decoder, d, &record), "ecid:p @1 #e opt=5 items*0 far*0");
     assert_int_equal(rc_decoder_no_values(decoder), 2);
     record.value = rc_span_str("{\"id\": \"p\", \"ts\": 1, \"eid\": \"e\", \"opt\": -1, \"l\": \"bad\"}");
     assert_string_equal(test_decode(decoder, d, &record), WRONG("l", "l", "text", "long"));
     assert_int_equal(rc_decoder_no_values(decoder), 2);
     assert_int_equal(rc_decoder_reason(decoder), RC_REASON_BAD_VALUE);
-    record.value = rc_span_str("{\"id\": \"p\", \"ts\": 1, \"eid\": \"e\"}"); /* faults do not stay for the next record */
+    record.value =
+        rc_span_str("{\"id\": \"p\", \"ts\": 1, \"eid\": \"e\"}"); /* faults do not stay for the next record */
     assert_string_equal(test_decode(decoder, d, &record), "ecid:p @1 #e items*0 far*0");
     rc_decoder_free(decoder);
     test_dataset_free(d);

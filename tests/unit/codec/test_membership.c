@@ -108,13 +108,37 @@ static size_t by_avro_c(enum rc_membership_kind kind, const struct rc_membership
 }
 
 static const struct rc_membership changes[] = {
-    {.target = {"cart-abandoners", 15}, .namespace = {"ecid", 4}, .person_id = {"p1", 2}, .realized = true, .since_ms = 1710720000000,
-     .version = 4294967297, .cause = RC_CAUSE_EVENT, .event_id = {"e1", 2}, .event_time_ms = 1710720000000, .emitted_at_ms = 1710720000007,
+    {.target = {"cart-abandoners", 15},
+     .namespace = {"ecid", 4},
+     .person_id = {"p1", 2},
+     .realized = true,
+     .since_ms = 1710720000000,
+     .version = 4294967297,
+     .cause = RC_CAUSE_EVENT,
+     .event_id = {"e1", 2},
+     .event_time_ms = 1710720000000,
+     .emitted_at_ms = 1710720000007,
      .target_version = 3},
-    {.target = {"_exists.web", 11}, .namespace = {"a:b\\", 4}, .person_id = {"ü|:", 4}, .realized = false, .since_ms = -1,
-     .version = (INT64_C(1) << 53) - 1, .cause = RC_CAUSE_TIME, .event_time_ms = RC_NO_EVENT_TIME, .emitted_at_ms = 0, .target_version = 1},
-    {.target = {"s", 1}, .namespace = {"n", 1}, .person_id = {"i", 1}, .realized = true, .since_ms = INT64_MAX, .version = 0,
-     .cause = RC_CAUSE_RESTORE, .event_id = {"x", 1}, .event_time_ms = RC_NO_EVENT_TIME, .emitted_at_ms = INT64_MIN + 1,
+    {.target = {"_exists.web", 11},
+     .namespace = {"a:b\\", 4},
+     .person_id = {"ü|:", 4},
+     .realized = false,
+     .since_ms = -1,
+     .version = (INT64_C(1) << 53) - 1,
+     .cause = RC_CAUSE_TIME,
+     .event_time_ms = RC_NO_EVENT_TIME,
+     .emitted_at_ms = 0,
+     .target_version = 1},
+    {.target = {"s", 1},
+     .namespace = {"n", 1},
+     .person_id = {"i", 1},
+     .realized = true,
+     .since_ms = INT64_MAX,
+     .version = 0,
+     .cause = RC_CAUSE_RESTORE,
+     .event_id = {"x", 1},
+     .event_time_ms = RC_NO_EVENT_TIME,
+     .emitted_at_ms = INT64_MIN + 1,
      .target_version = INT32_MIN},
 };
 
@@ -243,7 +267,8 @@ static void causes_are_the_symbols(void **state) {
 
 static void other_schemas_parse(void **state) {
     (void)state;
-    static const char *const others[] = {RC_SOURCE_DIR "/schemas/attribute.avsc", RC_SOURCE_DIR "/schemas/consent.avsc"};
+    static const char *const others[] = {RC_SOURCE_DIR "/schemas/attribute.avsc",
+                                         RC_SOURCE_DIR "/schemas/consent.avsc"};
     for (size_t i = 0; i < 2; i++) {
         char *text = read_file(others[i]);
         avro_schema_t schema;
@@ -255,10 +280,14 @@ static void other_schemas_parse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_are_the_files),    cmocka_unit_test(bytes_are_those_of_avro_c),
-        cmocka_unit_test(framing),                cmocka_unit_test(every_cut_is_noticed),
-        cmocka_unit_test(what_the_schema_does_not_allow), cmocka_unit_test(keys),
-        cmocka_unit_test(causes_are_the_symbols), cmocka_unit_test(other_schemas_parse),
+        cmocka_unit_test(texts_are_the_files),
+        cmocka_unit_test(bytes_are_those_of_avro_c),
+        cmocka_unit_test(framing),
+        cmocka_unit_test(every_cut_is_noticed),
+        cmocka_unit_test(what_the_schema_does_not_allow),
+        cmocka_unit_test(keys),
+        cmocka_unit_test(causes_are_the_symbols),
+        cmocka_unit_test(other_schemas_parse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
