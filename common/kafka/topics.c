@@ -15,6 +15,8 @@
 #include "kafka/internal.h"
 
 #define ADMIN_TIMEOUT_MS 15000
+/* Asking costs nothing and is tried again by whoever waits for the broker; a stop must not wait long for it. */
+#define ASK_TIMEOUT_MS 5000
 #define DEFAULT_PARTITIONS 4
 /* A dead letter holds a whole record and its headers, however large its topic lets it be. */
 #define DEADLETTER_BYTES (INT64_C(64) << 20)
@@ -191,7 +193,7 @@ static rc_status create_embedded(struct rc_admin *admin, const struct rc_topic_s
         return RC_FAIL;
     rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, spec->name, NULL);
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 0, topic, &metadata, ADMIN_TIMEOUT_MS);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 0, topic, &metadata, ASK_TIMEOUT_MS);
     if (!code)
         rd_kafka_metadata_destroy(metadata);
     rd_kafka_topic_destroy(topic);
@@ -238,7 +240,7 @@ static rc_status check_policy(struct rc_admin *admin, const char *topic, struct 
 rc_status rc_topic_ensure(struct rc_admin *admin, const struct rc_topic_spec *spec, bool *created, struct rc_error *err) {
     int32_t found;
     bool made = false;
-    if (rc_topic_partitions(admin, spec->name, ADMIN_TIMEOUT_MS, &found, err) != RC_OK)
+    if (rc_topic_partitions(admin, spec->name, ASK_TIMEOUT_MS, &found, err) != RC_OK)
         return RC_FAIL;
     if (found == 0) {
         int32_t wanted = spec->partitions > 0 ? spec->partitions : DEFAULT_PARTITIONS;
@@ -247,7 +249,7 @@ rc_status rc_topic_ensure(struct rc_admin *admin, const struct rc_topic_spec *sp
             return RC_FAIL;
         int64_t until = rc_clock_monotonic_ms() + ADMIN_TIMEOUT_MS;
         while (found == 0) {
-            if (rc_topic_partitions(admin, spec->name, ADMIN_TIMEOUT_MS, &found, err) != RC_OK)
+            if (rc_topic_partitions(admin, spec->name, ASK_TIMEOUT_MS, &found, err) != RC_OK)
                 return RC_FAIL;
             if (found == 0 && rc_clock_monotonic_ms() > until)
                 return rc_client_error(err, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, "topic %s was made but does not appear", spec->name);
@@ -274,7 +276,7 @@ rc_status rc_topics_count(struct rc_admin *admin, const char *const *dataset_top
     const char *first = NULL;
     for (size_t i = 0; i < n; i++) {
         int32_t found;
-        if (rc_topic_partitions(admin, dataset_topics[i], ADMIN_TIMEOUT_MS, &found, err) != RC_OK)
+        if (rc_topic_partitions(admin, dataset_topics[i], ASK_TIMEOUT_MS, &found, err) != RC_OK)
             return RC_FAIL;
         if (found > 0 && count > 0 && found != count)
             return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
@@ -289,7 +291,7 @@ rc_status rc_topics_count(struct rc_admin *admin, const char *const *dataset_top
     static const char *const own[] = {"segments", "memberships"};
     for (size_t i = 0; count == 0 && i < sizeof own / sizeof own[0]; i++) {
         char *topic = rc_topic_name(admin->config, own[i]);
-        rc_status status = rc_topic_partitions(admin, topic, ADMIN_TIMEOUT_MS, &count, err);
+        rc_status status = rc_topic_partitions(admin, topic, ASK_TIMEOUT_MS, &count, err);
         free(topic);
         if (status != RC_OK)
             return RC_FAIL;
