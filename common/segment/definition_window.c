@@ -92,7 +92,7 @@ rc_status rc_def_cmp(const struct rc_def_node *node, struct rc_cmp *out) {
             continue;
         __int128 value;
         RC_DEF_TRY(rc_def_decimal(&operand, &value));
-        cmp.terms[cmp.n].op = op;
+        cmp.terms[cmp.n].op = (int)op;
         cmp.terms[cmp.n++].value = value;
     }
     *out = cmp;
