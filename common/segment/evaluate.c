@@ -233,8 +233,7 @@ static bool aggregate_holds(const struct rc_eval *eval, const struct rc_node *no
     return rc_cmp_holds(cmp, node->head == RC_HEAD_MIN ? least_value : most_value);
 }
 
-/* True only of enough: every term is a lower bound. */
-static bool only_lower_bounds(const struct rc_cmp *cmp) {
+bool rc_cmp_only_lower(const struct rc_cmp *cmp) {
     for (size_t i = 0; i < cmp->n; i++)
         if (cmp->terms[i].op != RC_CMP_GE && cmp->terms[i].op != RC_CMP_GT)
             return false;
@@ -249,7 +248,7 @@ static int64_t leaf_next(const struct rc_eval *eval, const struct rc_node *node,
         return RC_NEVER;
     bool counts = node->head == RC_HEAD_EVENT || node->head == RC_HEAD_DISTINCT ||
                   (node->head == RC_HEAD_SUM && eval->plan->series[node->series].keep == RC_KEEP_SUM);
-    if (!node->in_session && chain->only_sliding && counts && only_lower_bounds(&node->cond->cmp)) {
+    if (!node->in_session && chain->only_sliding && counts && rc_cmp_only_lower(&node->cond->cmp)) {
         int64_t future = next_aged(series, eval->t, 0);
         if (!value || chain->sliding_ms == RC_NEVER)
             return future;

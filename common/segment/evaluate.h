@@ -71,6 +71,8 @@ struct rc_session *rc_eval_sessions(struct rc_eval *eval, const struct rc_series
                                     size_t *n);
 
 bool rc_cmp_holds(const struct rc_cmp *cmp, __int128 fixed);
+/* True only of enough: every term is a lower bound. */
+bool rc_cmp_only_lower(const struct rc_cmp *cmp);
 
 struct rc_explain_sources;
 rc_status rc_explain_person(struct rc_eval *eval, const struct rc_person *person, uint32_t segment, int64_t at_ms,

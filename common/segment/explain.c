@@ -297,7 +297,7 @@ rc_status rc_explain_person(struct rc_eval *eval, const struct rc_person *person
                             const struct rc_explain_sources *sources, struct rc_buf *out) {
     const struct rc_plan *plan = eval->plan;
     uint32_t node = plan->segments[segment].node;
-    const struct rc_realized *realized = rc_person_realized(person, segment);
+    const struct rc_realized *realized = rc_person_realized(person, plan->segments[segment].leader);
     struct explanation x = {.eval = eval, .sources = sources, .out = out, .key = rc_span_of(person->key, person->key_len)};
     int64_t next = next_change(eval, person, node, at_ms);
     rc_eval_at(eval, person, at_ms);

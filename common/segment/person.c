@@ -18,7 +18,7 @@ struct rc_person *rc_person_new(const struct rc_plan *plan, struct rc_span key) 
         person->first_ms[d] = INT64_MAX;
     for (size_t d = 0; d < plan->n_domains; d++)
         person->domains[d] =
-            (struct rc_person_domain){.decided_ms = INT64_MIN, .latest_ms = INT64_MIN, .due_ms = RC_NEVER, .event_ms = RC_NO_EVENT_TIME};
+            (struct rc_person_domain){.first_ms = RC_NEVER, .decided_ms = INT64_MIN, .latest_ms = INT64_MIN, .due_ms = RC_NEVER, .event_ms = RC_NO_EVENT_TIME};
     return person;
 }
 
@@ -41,12 +41,17 @@ void rc_person_free(struct rc_person *person, const struct rc_plan *plan, struct
         release_entries(series, &plan->series[series->plan], strings, 0, series->n);
         free(series->ts);
     }
-    for (size_t d = 0; d < plan->n_domains; d++)
-        if (person->domains[d].event_id)
-            rc_strings_release(strings, person->domains[d].event_id - 1);
+    for (size_t d = 0; d < plan->n_domains; d++) {
+        struct rc_person_domain *place = &person->domains[d];
+        if (place->event_id)
+            rc_strings_release(strings, place->event_id - 1);
+        if (place->touched)
+            free(place->touched->segments);
+        free(place->touched);
+        free(place->timers);
+    }
     free(person->series);
     free(person->members);
-    free(person->timers);
     free(person->first_ms);
     free(person->key);
     free(person);
@@ -56,9 +61,11 @@ static size_t columns(const struct rc_series *series) {
     return 2 + (series->value != NULL) + (series->tie != NULL);
 }
 
-size_t rc_person_bytes(const struct rc_person *person) {
+size_t rc_person_bytes(const struct rc_person *person, const struct rc_plan *plan) {
     size_t bytes = sizeof *person + person->key_len + person->cap_series * sizeof *person->series +
-                   person->cap_members * sizeof *person->members + person->cap_timers * sizeof *person->timers;
+                   person->cap_members * sizeof *person->members + plan->catalog->n_datasets * sizeof *person->first_ms;
+    for (size_t d = 0; d < plan->n_domains; d++)
+        bytes += sizeof *person->domains + person->domains[d].cap_timers * sizeof *person->domains->timers;
     for (uint32_t i = 0; i < person->n_series; i++)
         bytes += person->series[i].capacity * columns(&person->series[i]) * sizeof(int64_t);
     return bytes;
@@ -318,6 +325,10 @@ bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, stru
                 rc_strings_release(strings, (uint32_t)values[i]);
         return false;
     }
+    if (series->n + n > series->capacity && series->n > 0) { /* before it grows, see what can go */
+        prune_series(series, plan, strings, person->domains[p->domain].decided_ms);
+        at = first_at_least(series, ts);
+    }
     reserve(series, p, series->n + n);
     while (at < series->n && series->ts[at] == ts && series->id[at] < id)
         at++;
@@ -333,7 +344,6 @@ bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, stru
         }
     }
     series->n += n;
-    prune_series(series, plan, strings, person->domains[p->domain].decided_ms);
     return true;
 }
 
@@ -374,11 +384,11 @@ void rc_person_set_realized(struct rc_person *person, uint32_t segment, bool rea
     person->members[at] = (struct rc_realized){segment, since_ms};
 }
 
-static uint32_t find_timer(const struct rc_person *person, uint32_t segment) {
-    uint32_t lo = 0, hi = person->n_timers;
+static uint32_t find_timer(const struct rc_person_domain *place, uint32_t segment) {
+    uint32_t lo = 0, hi = place->n_timers;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        if (person->timers[mid].segment < segment)
+        if (place->timers[mid].segment < segment)
             lo = mid + 1;
         else
             hi = mid;
@@ -386,27 +396,38 @@ static uint32_t find_timer(const struct rc_person *person, uint32_t segment) {
     return lo;
 }
 
-void rc_person_set_timer(struct rc_person *person, uint32_t segment, int64_t at_ms) {
-    uint32_t at = find_timer(person, segment);
-    bool there = at < person->n_timers && person->timers[at].segment == segment;
+void rc_timer_set(struct rc_person_domain *place, uint32_t segment, int64_t at_ms) {
+    uint32_t at = find_timer(place, segment);
+    bool there = at < place->n_timers && place->timers[at].segment == segment;
     if (at_ms == RC_NEVER) {
         if (there) {
-            memmove(person->timers + at, person->timers + at + 1, (person->n_timers - at - 1) * sizeof *person->timers);
-            person->n_timers--;
+            memmove(place->timers + at, place->timers + at + 1, (place->n_timers - at - 1) * sizeof *place->timers);
+            place->n_timers--;
         }
         return;
     }
     if (!there) {
-        grow_small(&person->timers, &person->cap_timers, person->n_timers + 1, sizeof *person->timers);
-        memmove(person->timers + at + 1, person->timers + at, (person->n_timers - at) * sizeof *person->timers);
-        person->n_timers++;
+        grow_small(&place->timers, &place->cap_timers, place->n_timers + 1, sizeof *place->timers);
+        memmove(place->timers + at + 1, place->timers + at, (place->n_timers - at) * sizeof *place->timers);
+        place->n_timers++;
     }
-    person->timers[at] = (struct rc_timer){segment, at_ms};
+    place->timers[at] = (struct rc_timer){segment, at_ms};
+    if (at_ms < place->first_ms)
+        place->first_ms = at_ms;
 }
 
-void rc_person_lower_timer(struct rc_person *person, uint32_t segment, int64_t at_ms) {
-    uint32_t at = find_timer(person, segment);
-    if (at < person->n_timers && person->timers[at].segment == segment && person->timers[at].at_ms <= at_ms)
-        return;
-    rc_person_set_timer(person, segment, at_ms);
+void rc_timer_lower(struct rc_person_domain *place, uint32_t segment, int64_t at_ms) {
+    uint32_t at = find_timer(place, segment);
+    if (at >= place->n_timers || place->timers[at].segment != segment || place->timers[at].at_ms > at_ms)
+        rc_timer_set(place, segment, at_ms);
+}
+
+struct rc_touched *rc_touched_to_timers(struct rc_person_domain *place) {
+    struct rc_touched *touched = place->touched;
+    for (uint32_t i = 0; touched && i < touched->n; i++)
+        rc_timer_lower(place, touched->segments[i], touched->at_ms);
+    if (touched)
+        touched->n = 0;
+    place->touched = NULL;
+    return touched;
 }

@@ -30,8 +30,20 @@ struct rc_timer {
     int64_t at_ms; /* look again at this instant; at or before `decided_ms`: a late event asks for it */
 };
 
+/* Segments that the events of one instant have touched and that are not decided yet. */
+struct rc_touched {
+    int64_t at_ms;
+    uint32_t *segments; /* owned; the same one may stand twice */
+    uint32_t n, capacity;
+    struct rc_touched *next; /* while it waits to be used again */
+};
+
 /* A person's place in one domain. */
 struct rc_person_domain {
+    struct rc_timer *timers; /* ordered by segment; owned */
+    uint32_t n_timers, cap_timers;
+    struct rc_touched *touched; /* NULL: none; owned */
+    int64_t first_ms;   /* earliest of timers and touched; RC_NEVER. May be too early, never too late */
     int64_t decided_ms; /* every instant up to here has been decided; INT64_MIN: none */
     int64_t latest_ms;  /* greatest timestamp of their events */
     int64_t due_ms;     /* clock value at which something can be decided; RC_NEVER */
@@ -46,8 +58,6 @@ struct rc_person {
     uint32_t n_series, cap_series;
     struct rc_realized *members; /* realized ones, ordered by segment; owned */
     uint32_t n_members, cap_members;
-    struct rc_timer *timers; /* ordered by segment; owned */
-    uint32_t n_timers, cap_timers;
     bool dirty;      /* changed since it was saved */
     uint32_t number; /* position in the population */
     uint32_t key_len;
@@ -58,7 +68,7 @@ struct rc_person {
 
 struct rc_person *rc_person_new(const struct rc_plan *plan, struct rc_span key);
 void rc_person_free(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings);
-size_t rc_person_bytes(const struct rc_person *person);
+size_t rc_person_bytes(const struct rc_person *person, const struct rc_plan *plan);
 
 /* The person's series of that plan index, or NULL. */
 const struct rc_series *rc_person_series(const struct rc_person *person, uint32_t plan);
@@ -74,10 +84,12 @@ void rc_person_prune(struct rc_person *person, const struct rc_plan *plan, struc
 /* The membership entry / timer of a segment, or NULL. */
 const struct rc_realized *rc_person_realized(const struct rc_person *person, uint32_t segment);
 void rc_person_set_realized(struct rc_person *person, uint32_t segment, bool realized, int64_t since_ms);
-/* Sets when to look at the segment again; RC_NEVER takes the timer away. */
-void rc_person_set_timer(struct rc_person *person, uint32_t segment, int64_t at_ms);
+/* Sets when to look at the segment again; RC_NEVER takes the timer away. `first_ms` is lowered, never raised. */
+void rc_timer_set(struct rc_person_domain *place, uint32_t segment, int64_t at_ms);
 /* Sets it to the lesser of what it is and `at_ms`. */
-void rc_person_lower_timer(struct rc_person *person, uint32_t segment, int64_t at_ms);
+void rc_timer_lower(struct rc_person_domain *place, uint32_t segment, int64_t at_ms);
+/* Turns what is touched into timers, and gives back the empty list. */
+struct rc_touched *rc_touched_to_timers(struct rc_person_domain *place);
 
 /* An empty series with room for `n` entries, to be filled in order by the reader of a record. Borrowed until the next change. */
 struct rc_series *rc_person_restore_series(struct rc_person *person, const struct rc_plan *plan, uint32_t series, uint32_t n);

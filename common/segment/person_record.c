@@ -54,6 +54,25 @@ static void encode_series(const struct rc_series *series, const struct rc_plan *
     }
 }
 
+/* Twins are written one by one: under another plan they may be twins no more. Of a person who is to be looked at anew each segment stands
+ * for itself already. */
+static void encode_members(const struct rc_person *person, const struct rc_plan *plan, bool redefined, struct rc_buf *out) {
+    size_t n = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i < person->n_members; i++) {
+            for (uint32_t s = person->members[i].segment; s != RC_NONE; s = redefined ? RC_NONE : plan->segments[s].next_twin) {
+                n += pass == 0;
+                if (pass == 0)
+                    continue;
+                add_hash(out, plan->segments[s].id_hash);
+                rc_buf_add_zigzag(out, person->members[i].since_ms);
+            }
+        }
+        if (pass == 0)
+            rc_buf_add_varint(out, n);
+    }
+}
+
 void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings, struct rc_buf *out) {
     size_t start = out->len, n = 0;
     bool redefined = false; /* then the next reader has to look at every segment as well */
@@ -77,15 +96,16 @@ void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan
         rc_buf_add_zigzag(out, person->domains[d].decided_ms);
         rc_buf_add_zigzag(out, person->domains[d].latest_ms);
     }
-    rc_buf_add_varint(out, person->n_members);
-    for (uint32_t i = 0; i < person->n_members; i++) {
-        add_hash(out, plan->segments[person->members[i].segment].id_hash);
-        rc_buf_add_zigzag(out, person->members[i].since_ms);
-    }
-    rc_buf_add_varint(out, person->n_timers);
-    for (uint32_t i = 0; i < person->n_timers; i++) {
-        add_hash(out, plan->segments[person->timers[i].segment].id_hash);
-        rc_buf_add_zigzag(out, person->timers[i].at_ms);
+    encode_members(person, plan, redefined, out);
+    n = 0;
+    for (size_t d = 0; d < plan->n_domains; d++)
+        n += person->domains[d].n_timers;
+    rc_buf_add_varint(out, n);
+    for (size_t d = 0; d < plan->n_domains; d++) {
+        for (uint32_t i = 0; i < person->domains[d].n_timers; i++) {
+            add_hash(out, plan->segments[person->domains[d].timers[i].segment].id_hash);
+            rc_buf_add_zigzag(out, person->domains[d].timers[i].at_ms);
+        }
     }
     rc_buf_add_varint(out, person->n_series);
     for (uint32_t i = 0; i < person->n_series; i++)
@@ -213,23 +233,32 @@ static rc_status decode_domains(const struct rc_plan *plan, bool redefined, stru
     return RC_OK;
 }
 
-static rc_status decode_members(const struct rc_plan *plan, struct rc_span *in, struct rc_person *person) {
+static rc_status decode_members(const struct rc_plan *plan, bool redefined, struct rc_span *in, struct rc_person *person) {
     uint64_t n, hash;
-    int64_t number;
-    for (int list = 0; list < 2; list++) {
-        if (rc_take_varint(in, &n) != RC_OK)
+    int64_t since;
+    if (rc_take_varint(in, &n) != RC_OK)
+        return RC_FAIL;
+    for (uint64_t i = 0; i < n; i++) {
+        if (take_pair(in, &hash, &since) != RC_OK)
             return RC_FAIL;
-        for (uint64_t i = 0; i < n; i++) {
-            if (take_pair(in, &hash, &number) != RC_OK)
-                return RC_FAIL;
-            uint32_t s = rc_plan_find(plan, RC_NAMED_SEGMENT, hash);
-            if (s == RC_NONE)
-                continue;
-            if (list == 0)
-                rc_person_set_realized(person, s, true, number);
-            else
-                rc_person_set_timer(person, s, number);
-        }
+        uint32_t s = rc_plan_find(plan, RC_NAMED_SEGMENT, hash);
+        if (s != RC_NONE && (redefined || plan->segments[s].leader == s))
+            rc_person_set_realized(person, s, true, since);
+    }
+    return RC_OK;
+}
+
+static rc_status decode_timers(const struct rc_plan *plan, struct rc_span *in, struct rc_person *person) {
+    uint64_t n, hash;
+    int64_t at;
+    if (rc_take_varint(in, &n) != RC_OK)
+        return RC_FAIL;
+    for (uint64_t i = 0; i < n; i++) {
+        if (take_pair(in, &hash, &at) != RC_OK)
+            return RC_FAIL;
+        uint32_t s = rc_plan_find(plan, RC_NAMED_SEGMENT, hash);
+        if (s != RC_NONE && plan->segments[s].leader == s)
+            rc_timer_set(&person->domains[plan->segments[s].domain], s, at);
     }
     return RC_OK;
 }
@@ -238,8 +267,9 @@ static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strin
     uint64_t plan_hash, n;
     if (take_hash(&in, &plan_hash) != RC_OK)
         return RC_FAIL;
-    if (decode_datasets(plan, &in, person) != RC_OK || decode_domains(plan, plan_hash != plan->hash, &in, person) != RC_OK ||
-        decode_members(plan, &in, person) != RC_OK || rc_take_varint(&in, &n) != RC_OK)
+    bool redefined = plan_hash != plan->hash;
+    if (decode_datasets(plan, &in, person) != RC_OK || decode_domains(plan, redefined, &in, person) != RC_OK ||
+        decode_members(plan, redefined, &in, person) != RC_OK || decode_timers(plan, &in, person) != RC_OK || rc_take_varint(&in, &n) != RC_OK)
         return RC_FAIL;
     for (uint64_t i = 0; i < n; i++)
         if (decode_series(plan, strings, &in, person) != RC_OK)

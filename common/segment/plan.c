@@ -281,13 +281,13 @@ static void node_deinit(struct rc_node *node) {
 }
 
 /* The node that is like `node`, made when it is new. Takes what `node` owns. */
-static uint32_t put_node(struct rc_plan *plan, struct rc_node node, const struct place *place) {
+static uint32_t put_node(struct rc_plan *plan, struct rc_node node) {
     struct rc_buf text;
     rc_buf_init(&text, TEXT_LIMIT);
     rc_buf_printf(&text, "%d|%u|%u|%u|%u|%lld|%d|", (int)node.head, node.domain, node.chain, node.series, node.sessions,
                   (long long)node.timeout_ms, node.in_session);
     if (node.head == RC_HEAD_SEGMENT)
-        rc_buf_printf(&text, "%s|", place->segment->id);
+        describe_datasets(&text, plan, node.exists_in);
     for (size_t i = 0; i < node.n_children; i++)
         rc_buf_printf(&text, "n%u", node.children[i]);
     for (size_t i = 0; i < node.n_steps; i++) {
@@ -329,7 +329,7 @@ static uint32_t compile_segment(struct rc_plan *plan, const struct rc_segment *s
     node.children = rc_calloc(1, sizeof *node.children);
     node.children[0] = child;
     node.exists_in = segment_datasets(plan, segment);
-    return put_node(plan, node, &place);
+    return put_node(plan, node);
 }
 
 static void compile_steps(struct rc_plan *plan, const struct rc_cond *cond, const struct place *place, struct rc_node *node) {
@@ -391,7 +391,7 @@ static uint32_t compile_cond(struct rc_plan *plan, const struct rc_cond *cond, s
         node.series = put_leaf_series(plan, cond, &place, node.chain);
         break;
     }
-    return put_node(plan, node, &place);
+    return put_node(plan, node);
 }
 
 /* ---- what a segment rests on ------------------------------------------------------------------------------------------ */
@@ -482,9 +482,10 @@ static void visit_series(struct rc_plan *plan, uint32_t node_index, uint32_t seg
             if (list[i] == RC_NONE)
                 continue;
             struct rc_series_plan *series = &plan->series[list[i]];
-            if (series->n_segments == 0 || series->segments[series->n_segments - 1] != segment) {
-                rc_grow(&series->segments, &series->cap_segments, series->n_segments + 1, sizeof *series->segments);
-                series->segments[series->n_segments++] = segment;
+            if (out->leader == segment &&
+                (series->n_dependents == 0 || series->dependents[series->n_dependents - 1].segment != segment)) {
+                rc_grow(&series->dependents, &series->cap_dependents, series->n_dependents + 1, sizeof *series->dependents);
+                series->dependents[series->n_dependents++] = (struct rc_dependent){.segment = segment};
             }
             int64_t lookback = -1;
             for (size_t r = 0; r < series->n_reaches; r++) {
@@ -513,6 +514,95 @@ static void visit_series(struct rc_plan *plan, uint32_t node_index, uint32_t seg
                 out->lookback_ms = lookback;
         }
     }
+}
+
+/* ---- when a new entry cannot matter ------------------------------------------------------------------------------------- */
+
+/* Can more events make the node true, and never false? */
+static bool is_rising(const struct rc_plan *plan, uint32_t node_index) {
+    const struct rc_node *node = &plan->nodes[node_index];
+    switch (node->head) {
+    case RC_HEAD_AND:
+    case RC_HEAD_OR:
+    case RC_HEAD_SEGMENT:
+        for (size_t i = 0; i < node->n_children; i++)
+            if (!is_rising(plan, node->children[i]))
+                return false;
+        return true;
+    case RC_HEAD_EVENT:
+    case RC_HEAD_DISTINCT:
+        return rc_cmp_only_lower(&node->cond->cmp);
+    case RC_HEAD_SUM:
+        return plan->series[node->series].keep == RC_KEEP_SUM && rc_cmp_only_lower(&node->cond->cmp);
+    default:
+        return false;
+    }
+}
+
+/* The least level of `series` at which some condition below the node that looks at it can hold; -1 when one of them knows no such level,
+ * INT128's largest when none looks at it. */
+static __int128 least_need(const struct rc_plan *plan, uint32_t node_index, uint32_t series) {
+    const __int128 none = (__int128)(~(unsigned __int128)0 >> 1);
+    const struct rc_node *node = &plan->nodes[node_index];
+    __int128 least = none;
+    if (node->sessions == series)
+        return -1;
+    if (node->series == series) {
+        bool counted = node->head == RC_HEAD_EVENT || node->head == RC_HEAD_DISTINCT;
+        if (!(counted || (node->head == RC_HEAD_SUM && plan->series[series].keep == RC_KEEP_SUM)) || !rc_cmp_only_lower(&node->cond->cmp))
+            return -1;
+        return greatest_bound(&node->cond->cmp);
+    }
+    for (size_t i = 0; i < node->n_children; i++) {
+        __int128 need = least_need(plan, node->children[i], series);
+        least = need < least ? need : least;
+    }
+    for (size_t s = 0; s < node->n_steps; s++) {
+        const struct rc_step_plan *step = &node->steps[s];
+        if (step->kind == RC_STEP_SESSION && least_need(plan, step->session, series) != none)
+            return -1;
+        for (size_t i = 0; i < step->n_series; i++)
+            if (step->series[i] == series)
+                return -1;
+    }
+    return least;
+}
+
+static int compare_needs(const void *a, const void *b) {
+    const struct rc_dependent *x = a, *y = b;
+    if (x->need != y->need)
+        return x->need < y->need ? -1 : 1;
+    return (x->segment > y->segment) - (x->segment < y->segment);
+}
+
+static void order_dependents(struct rc_plan *plan, uint32_t series_index) {
+    struct rc_series_plan *series = &plan->series[series_index];
+    for (size_t i = 0; i < series->n_dependents; i++) {
+        struct rc_dependent *d = &series->dependents[i];
+        d->rising = is_rising(plan, plan->segments[d->segment].node);
+        d->need = least_need(plan, plan->segments[d->segment].node, series_index);
+    }
+    if (series->n_dependents)
+        qsort(series->dependents, series->n_dependents, sizeof *series->dependents, compare_needs);
+}
+
+/* Segments that read alike share a node; the first of them stands for all. */
+static void find_twins(struct rc_plan *plan) {
+    uint32_t *last = rc_alloc((plan->n_nodes + 1) * sizeof *last);
+    memset(last, 0xff, (plan->n_nodes + 1) * sizeof *last);
+    for (uint32_t s = 0; s < plan->n_segments; s++) {
+        struct rc_segment_plan *segment = &plan->segments[s];
+        segment->leader = s;
+        segment->next_twin = RC_NONE;
+        if (segment->node == RC_NONE)
+            continue;
+        if (last[segment->node] != RC_NONE) {
+            segment->leader = plan->segments[last[segment->node]].leader;
+            plan->segments[last[segment->node]].next_twin = s;
+        }
+        last[segment->node] = s;
+    }
+    free(last);
 }
 
 /* ---- dispatch --------------------------------------------------------------------------------------------------------- */
@@ -572,6 +662,8 @@ static void build_dispatch(struct rc_plan *plan, uint32_t dataset) {
         qsort(dispatch->guards, dispatch->n_guards, sizeof *dispatch->guards, compare_guards);
     for (uint32_t s = 0; s < plan->n_segments; s++) {
         uint32_t existence;
+        if (plan->segments[s].leader != s)
+            continue;
         bool born = rc_plan_is_existence(plan, s, &existence)
                         ? existence == dataset
                         : plan->segments[s].born_changing && plan->domains[plan->segments[s].domain].datasets[dataset];
@@ -670,12 +762,17 @@ static void compile_segments(struct rc_plan *plan) {
         out->node = compile_segment(plan, segment, out->domain);
         out->id_hash = XXH3_64bits_withSeed(segment->id, strlen(segment->id), 's');
     }
+    for (uint32_t d = 0; d < catalog->n_datasets; d++)
+        plan->segments[catalog->n_segments + d].node = RC_NONE;
+    find_twins(plan);
     for (uint32_t s = 0; s < catalog->n_segments; s++) {
         rc_buf_reset(&why);
         visit_series(plan, plan->segments[s].node, s, &plan->segments[s], &why);
         plan->segments[s].reason = rc_strdup(why.len ? why.data : "keeps nothing but that the person exists");
     }
     rc_buf_deinit(&why);
+    for (uint32_t i = 0; i < plan->n_series; i++)
+        order_dependents(plan, i);
     for (uint32_t d = 0; d < catalog->n_datasets; d++) {
         const char *id = catalog->datasets[d].id;
         bool *alone = rc_calloc(catalog->n_datasets, sizeof *alone);
@@ -683,7 +780,6 @@ static void compile_segments(struct rc_plan *plan) {
         struct rc_segment_plan *out = &plan->segments[catalog->n_segments + d];
         out->domain = put_domain(plan, alone);
         out->id_hash = XXH3_64bits_withSeed(id, strlen(id), 'e');
-        out->node = RC_NONE;
         plan->dataset_hashes[d] = XXH3_64bits(id, strlen(id));
     }
 }
@@ -751,7 +847,7 @@ void rc_plan_free(struct rc_plan *plan) {
     for (size_t i = 0; i < plan->n_series; i++) {
         free(plan->series[i].in_dataset);
         free(plan->series[i].reaches);
-        free(plan->series[i].segments);
+        free(plan->series[i].dependents);
     }
     for (size_t i = 0; i < plan->n_nodes; i++)
         node_deinit(&plan->nodes[i]);

@@ -57,6 +57,13 @@ struct rc_reach {
     int64_t extra_ms;
 };
 
+/* A segment that rests on a series, and when a new entry cannot matter to it. */
+struct rc_dependent {
+    uint32_t segment;
+    bool rising;   /* more events can make it true, never false: a member need not be looked at again */
+    __int128 need; /* no condition on the series can hold below this level of it (entries, or their sum, in fixed point); -1: always look */
+};
+
 struct rc_series_plan {
     uint64_t hash;      /* stable identity: the same in every plan that keeps the same thing */
     uint32_t domain;
@@ -73,8 +80,8 @@ struct rc_series_plan {
     bool *in_dataset;      /* by dataset; owned */
     struct rc_reach *reaches; /* owned */
     size_t n_reaches, cap_reaches;
-    uint32_t *segments; /* whose truth depends on it, each once; owned */
-    size_t n_segments, cap_segments;
+    struct rc_dependent *dependents; /* whose truth rests on it, the least `need` first; owned */
+    size_t n_dependents, cap_dependents;
 };
 
 /* ---- nodes ------------------------------------------------------------------------------------------------------------ */
@@ -106,6 +113,8 @@ struct rc_node {
 
 struct rc_segment_plan {
     uint32_t node;
+    uint32_t leader;    /* the first segment with the same node: it is kept and decided for all of them */
+    uint32_t next_twin; /* the next segment with the same node; RC_NONE */
     uint32_t domain;
     uint64_t id_hash;      /* of its id */
     bool born_changing;    /* may be true, or become true by time alone, for a person without a match */

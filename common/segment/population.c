@@ -50,6 +50,9 @@ struct rc_population {
     size_t *members;        /* by segment */
     struct pending_change *changes;
     size_t n_changes, cap_changes;
+    struct rc_touched *spare; /* lists to use again */
+    struct rc_timer *look;    /* what the instant under decision looks at */
+    size_t cap_look;
     uint8_t *seen; /* working memory of the dispatch */
     int64_t *values;
     size_t cap_values;
@@ -109,6 +112,13 @@ void rc_population_free(struct rc_population *p) {
     free(p->dirty);
     free(p->changes);
     free(p->values);
+    free(p->look);
+    while (p->spare) {
+        struct rc_touched *next = p->spare->next;
+        free(p->spare->segments);
+        free(p->spare);
+        p->spare = next;
+    }
     rc_buf_deinit(&p->key);
     rc_strings_deinit(&p->strings);
     free(p);
@@ -221,22 +231,86 @@ static int64_t allowed(const struct rc_population *p, uint32_t domain, const str
     return by_time > by_event ? by_time : by_event;
 }
 
-/* The clock at which the earliest timer can be decided. */
+/* The clock at which the earliest instant can be decided. */
 static int64_t due_clock(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
     const struct rc_person_domain *place = &person->domains[domain];
-    int64_t first = RC_NEVER;
-    if (place->redefined)
+    if (place->redefined || (place->first_ms <= place->decided_ms && place->first_ms != RC_NEVER))
         return INT64_MIN;
-    for (uint32_t i = 0; i < person->n_timers; i++)
-        if (p->plan->segments[person->timers[i].segment].domain == domain && person->timers[i].at_ms < first)
-            first = person->timers[i].at_ms;
-    if (first == RC_NEVER)
+    if (place->first_ms == RC_NEVER)
         return RC_NEVER;
-    if (first <= place->decided_ms)
-        return INT64_MIN;
-    int64_t over = plus(first, 1);
-    return first <= place->latest_ms ? over : plus(over, p->plan->domains[domain].grace_ms);
+    int64_t over = plus(place->first_ms, 1);
+    return place->first_ms <= place->latest_ms ? over : plus(over, p->plan->domains[domain].grace_ms);
 }
+
+/* ---- what is touched, and what is to be looked at again ----------------------------------------------------------------- */
+
+static void recycle(struct rc_population *p, struct rc_touched *touched) {
+    if (!touched)
+        return;
+    touched->n = 0;
+    touched->next = p->spare;
+    p->spare = touched;
+}
+
+/* An event at `at_ms` may change the segment. Events mostly come in order, so what one instant touches waits in a list of its own;
+ * what an event out of order touches goes among the timers. */
+static void touch(struct rc_population *p, struct rc_person_domain *place, uint32_t segment, int64_t at_ms) {
+    struct rc_touched *touched = place->touched;
+    if (touched && touched->at_ms != at_ms) {
+        rc_timer_lower(place, segment, at_ms);
+        return;
+    }
+    if (!touched) {
+        touched = p->spare ? p->spare : rc_calloc(1, sizeof *touched);
+        p->spare = p->spare ? touched->next : NULL;
+        touched->at_ms = at_ms;
+        place->touched = touched;
+        if (at_ms < place->first_ms)
+            place->first_ms = at_ms;
+    }
+    if (touched->n == touched->capacity) {
+        touched->capacity = touched->capacity ? touched->capacity * 2 : 16;
+        touched->segments = rc_realloc(touched->segments, touched->capacity * sizeof *touched->segments);
+    }
+    touched->segments[touched->n++] = segment;
+}
+
+static void find_first(struct rc_person_domain *place) {
+    place->first_ms = place->touched ? place->touched->at_ms : RC_NEVER;
+    for (uint32_t i = 0; i < place->n_timers; i++)
+        if (place->timers[i].at_ms < place->first_ms)
+            place->first_ms = place->timers[i].at_ms;
+}
+
+static int compare_looks(const void *a, const void *b) {
+    const struct rc_timer *x = a, *y = b;
+    if (x->segment != y->segment)
+        return x->segment < y->segment ? -1 : 1;
+    return (x->at_ms > y->at_ms) - (x->at_ms < y->at_ms);
+}
+
+/* Collects in p->look the segments to look at by instant t, each once with its earliest reason, ordered. */
+static size_t collect_looks(struct rc_population *p, struct rc_person_domain *place, int64_t t) {
+    size_t n = 0, kept = 0;
+    struct rc_touched *touched = place->touched && place->touched->at_ms <= t ? place->touched : NULL;
+    rc_grow(&p->look, &p->cap_look, place->n_timers + (touched ? touched->n : 0), sizeof *p->look);
+    for (uint32_t i = 0; i < place->n_timers; i++)
+        if (place->timers[i].at_ms <= t)
+            p->look[n++] = place->timers[i];
+    if (touched) {
+        for (uint32_t i = 0; i < touched->n; i++)
+            p->look[n++] = (struct rc_timer){touched->segments[i], touched->at_ms};
+        recycle(p, touched);
+        place->touched = NULL;
+        qsort(p->look, n, sizeof *p->look, compare_looks);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || p->look[i].segment != p->look[kept - 1].segment)
+            p->look[kept++] = p->look[i];
+    return kept;
+}
+
+/* ---- deciding, continued ------------------------------------------------------------------------------------------------ */
 
 static struct rc_truth truth_at(struct rc_population *p, const struct rc_person *person, uint32_t segment, int64_t t) {
     uint32_t dataset;
@@ -249,15 +323,22 @@ static struct rc_truth truth_at(struct rc_population *p, const struct rc_person 
     return rc_eval_node(&p->eval, p->plan->segments[segment].node);
 }
 
-static void note_change(struct rc_population *p, struct rc_person *person, uint32_t segment, bool realized, int64_t since_ms, enum rc_cause cause) {
-    const struct rc_realized *now = rc_person_realized(person, segment);
-    if (!now && realized)
-        p->members[segment]++;
-    else if (now && !realized)
-        p->members[segment]--;
-    rc_person_set_realized(person, segment, realized, since_ms);
+static void add_change(struct rc_population *p, uint32_t segment, bool realized, int64_t since_ms, enum rc_cause cause) {
     rc_grow(&p->changes, &p->cap_changes, p->n_changes + 1, sizeof *p->changes);
     p->changes[p->n_changes++] = (struct pending_change){segment, realized, since_ms, cause};
+}
+
+static void keep_realized(struct rc_population *p, struct rc_person *person, uint32_t leader, bool realized, int64_t since_ms) {
+    bool was = rc_person_realized(person, leader) != NULL;
+    p->members[leader] += (size_t)(realized && !was) - (size_t)(!realized && was);
+    rc_person_set_realized(person, leader, realized, since_ms);
+}
+
+/* A change of a segment is one of all its twins. */
+static void note_change(struct rc_population *p, struct rc_person *person, uint32_t leader, bool realized, int64_t since_ms, enum rc_cause cause) {
+    keep_realized(p, person, leader, realized, since_ms);
+    for (uint32_t s = leader; s != RC_NONE; s = p->plan->segments[s].next_twin)
+        add_change(p, s, realized, since_ms, cause);
 }
 
 /* Emits what the instant has brought, all as one decision. */
@@ -313,50 +394,57 @@ static void decide_net(struct rc_population *p, struct rc_person *person, uint32
     } else if (truth.value != (now != NULL)) {
         note_change(p, person, segment, truth.value, since_when(p, person, segment, from, to, truth.value), cause);
     }
-    rc_person_set_timer(person, segment, truth.next_ms);
+    rc_timer_set(&person->domains[p->plan->segments[segment].domain], segment, truth.next_ms);
 }
 
+/* Definitions have changed: every segment is looked at. Until here each stood for itself among the person's memberships; from now on
+ * twins are kept as one. */
 static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t to) {
-    int64_t from = person->domains[domain].decided_ms;
-    for (uint32_t s = 0; s < p->plan->n_segments; s++)
-        if (p->plan->segments[s].domain == domain)
-            decide_net(p, person, s, from > to || from == INT64_MIN ? to : from, to, RC_CAUSE_DEFINITION);
-}
-
-/* The earliest timer of the domain; RC_NEVER. */
-static int64_t earliest(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
-    int64_t first = RC_NEVER;
-    for (uint32_t i = 0; i < person->n_timers; i++)
-        if (person->timers[i].at_ms < first && p->plan->segments[person->timers[i].segment].domain == domain)
-            first = person->timers[i].at_ms;
-    return first;
-}
-
-/* Looks at every segment whose timer is `t` or earlier. The list is walked by segment, since deciding moves timers. */
-static void decide_instant(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t t) {
-    const struct rc_person_domain *place = &person->domains[domain];
-    uint32_t next = 0;
-    for (uint32_t i = 0; i < person->n_timers;) {
-        struct rc_timer timer = person->timers[i];
-        if (timer.segment < next || timer.at_ms > t || p->plan->segments[timer.segment].domain != domain) {
-            i++;
+    struct rc_person_domain *place = &person->domains[domain];
+    int64_t from = place->decided_ms == INT64_MIN || place->decided_ms > to ? to : place->decided_ms;
+    for (uint32_t leader = 0; leader < p->plan->n_segments; leader++) {
+        if (p->plan->segments[leader].domain != domain || p->plan->segments[leader].leader != leader)
             continue;
+        uint32_t dataset;
+        struct rc_truth truth = truth_at(p, person, leader, to);
+        int64_t since = RC_NEVER;
+        if (truth.value && rc_plan_is_existence(p->plan, leader, &dataset))
+            since = person->first_ms[dataset];
+        for (uint32_t s = leader; s != RC_NONE; s = p->plan->segments[s].next_twin) {
+            const struct rc_realized *was = rc_person_realized(person, s);
+            if (truth.value == (was != NULL)) {
+                since = was && since == RC_NEVER ? was->since_ms : since;
+                continue;
+            }
+            int64_t changed = since_when(p, person, leader, from, to, truth.value);
+            add_change(p, s, truth.value, changed, RC_CAUSE_DEFINITION);
+            since = since == RC_NEVER ? changed : since;
         }
-        next = timer.segment + 1;
-        bool late = timer.at_ms <= place->decided_ms;
+        for (uint32_t s = p->plan->segments[leader].next_twin; s != RC_NONE; s = p->plan->segments[s].next_twin)
+            rc_person_set_realized(person, s, false, 0);
+        keep_realized(p, person, leader, truth.value, since);
+        rc_timer_set(place, leader, truth.next_ms);
+    }
+}
+
+/* Looks at every segment that `t` or an earlier instant asks for. */
+static void decide_instant(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t t) {
+    struct rc_person_domain *place = &person->domains[domain];
+    size_t n = collect_looks(p, place, t);
+    for (size_t i = 0; i < n; i++) {
+        struct rc_timer look = p->look[i];
+        bool late = look.at_ms <= place->decided_ms;
         enum rc_cause cause = late || place->event_ms == t ? RC_CAUSE_EVENT : RC_CAUSE_TIME;
         if (late) {
-            decide_net(p, person, timer.segment, timer.at_ms, t, cause);
-        } else {
-            struct rc_truth truth = truth_at(p, person, timer.segment, t);
-            if (truth.value != (rc_person_realized(person, timer.segment) != NULL))
-                note_change(p, person, timer.segment, truth.value, t, cause);
-            rc_person_set_timer(person, timer.segment, truth.next_ms);
+            decide_net(p, person, look.segment, look.at_ms, t, cause);
+            continue;
         }
-        i = 0;
-        while (i < person->n_timers && person->timers[i].segment < next)
-            i++;
+        struct rc_truth truth = truth_at(p, person, look.segment, t);
+        if (truth.value != (rc_person_realized(person, look.segment) != NULL))
+            note_change(p, person, look.segment, truth.value, t, cause);
+        rc_timer_set(place, look.segment, truth.next_ms);
     }
+    find_first(place);
     emit_changes(p, domain, person);
 }
 
@@ -369,14 +457,11 @@ static void decide(struct rc_population *p, uint32_t domain, struct rc_person *p
         int64_t at = to > place->decided_ms ? to : place->decided_ms;
         decide_redefined(p, domain, person, at);
         place->decided_ms = at;
+        find_first(place);
         emit_changes(p, domain, person);
     }
-    for (;;) {
-        int64_t t = earliest(p, domain, person);
-        if (t == RC_NEVER || (t > to && t > place->decided_ms))
-            break;
-        if (t < place->decided_ms)
-            t = place->decided_ms;
+    while (place->first_ms != RC_NEVER && (place->first_ms <= to || place->first_ms <= place->decided_ms)) {
+        int64_t t = place->first_ms > place->decided_ms ? place->first_ms : place->decided_ms;
         decide_instant(p, domain, person, t);
         place->decided_ms = t;
     }
@@ -485,6 +570,28 @@ static size_t event_values(struct application *a, const struct rc_series_plan *s
     return n;
 }
 
+/* How much there is in a series at most, in fixed point: entries, or their sum where a sum is what its readers ask for. */
+static __int128 level_of(const struct rc_series_plan *plan, const struct rc_series *series) {
+    if (plan->keep != RC_KEEP_SUM)
+        return (__int128)series->n * RC_FIXED_SCALE;
+    __int128 sum = 0;
+    for (uint32_t i = 0; i < series->n; i++)
+        sum += plan->value_type == RC_LONG ? (__int128)series->value[i] * RC_FIXED_SCALE : series->value[i];
+    return sum;
+}
+
+/* Marks the segments that a new entry of the series can change. */
+static void touch_dependents(struct application *a, uint32_t index) {
+    const struct rc_series_plan *series = &a->population->plan->series[index];
+    struct rc_person_domain *place = &a->person->domains[series->domain];
+    __int128 level = level_of(series, rc_person_series(a->person, index));
+    for (size_t i = 0; i < series->n_dependents && series->dependents[i].need <= level; i++) {
+        const struct rc_dependent *d = &series->dependents[i];
+        if (!d->rising || !rc_person_realized(a->person, d->segment))
+            touch(a->population, place, d->segment, a->event->timestamp_ms);
+    }
+}
+
 static void apply_series(struct application *a, uint32_t index, const struct rc_predicate *predicate) {
     struct rc_population *p = a->population;
     const struct rc_series_plan *series = &p->plan->series[index];
@@ -499,8 +606,7 @@ static void apply_series(struct application *a, uint32_t index, const struct rc_
     if (!rc_person_insert(a->person, p->plan, &p->strings, index, a->event->timestamp_ms, a->id, a->tie, p->values, n))
         return;
     a->changed = true;
-    for (size_t i = 0; i < series->n_segments; i++)
-        rc_person_lower_timer(a->person, series->segments[i], a->event->timestamp_ms);
+    touch_dependents(a, index);
 }
 
 static void apply_trigger(void *ctx, const struct rc_trigger *trigger) {
@@ -569,7 +675,7 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     if (event->timestamp_ms < person->first_ms[event->dataset]) {
         person->first_ms[event->dataset] = event->timestamp_ms;
         for (size_t i = 0; i < dispatch->n_born; i++)
-            rc_person_lower_timer(person, dispatch->born[i], event->timestamp_ms);
+            touch(p, &person->domains[p->plan->segments[dispatch->born[i]].domain], dispatch->born[i], event->timestamp_ms);
         a.changed = true;
     }
     note_event(p, person, &a);
@@ -584,11 +690,17 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
 
 /* ---- saving and loading ------------------------------------------------------------------------------------------------ */
 
+static void settle_touched(struct rc_population *p, struct rc_person *person) {
+    for (size_t d = 0; d < p->plan->n_domains; d++)
+        recycle(p, rc_touched_to_timers(&person->domains[d]));
+}
+
 void rc_population_save(struct rc_population *p, rc_record_fn write, void *ctx) {
     struct rc_buf record;
     rc_buf_init(&record, RECORD_LIMIT);
     for (size_t i = 0; i < p->n_dirty; i++) {
         struct rc_person *person = p->persons[p->dirty[i]];
+        settle_touched(p, person);
         rc_person_prune(person, p->plan, &p->strings);
         rc_buf_reset(&record);
         rc_person_encode(person, p->plan, &p->strings, &record);
@@ -607,7 +719,8 @@ rc_status rc_population_load(struct rc_population *p, struct rc_span person_key,
         return RC_FAIL;
     add_person(p, person);
     for (uint32_t i = 0; i < person->n_members; i++)
-        p->members[person->members[i].segment]++;
+        if (p->plan->segments[person->members[i].segment].leader == person->members[i].segment)
+            p->members[person->members[i].segment]++;
     for (uint32_t d = 0; d < p->plan->n_domains; d++)
         redue(p, d, person);
     return RC_OK;
@@ -629,6 +742,7 @@ void rc_population_replan(struct rc_population *p, const struct rc_plan *plan) {
     for (size_t i = 0; i < n; i++) {
         struct rc_error err;
         rc_buf_reset(&record);
+        settle_touched(p, persons[i]);
         rc_person_encode(persons[i], old, &p->strings, &record);
         if (rc_population_load(next, rc_span_of(persons[i]->key, persons[i]->key_len), rc_buf_span(&record), &err) != RC_OK)
             abort(); /* our own bytes of a moment ago */
@@ -656,18 +770,21 @@ size_t rc_population_persons(const struct rc_population *p) {
 size_t rc_population_bytes(const struct rc_population *p) {
     size_t bytes = p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes + p->strings.n * 40;
     for (size_t i = 0; i < p->n_persons; i++)
-        bytes += rc_person_bytes(p->persons[i]);
+        bytes += rc_person_bytes(p->persons[i], p->plan);
     return bytes;
 }
 
 size_t rc_population_members(const struct rc_population *p, uint32_t segment) {
-    return p->members[segment];
+    return p->members[p->plan->segments[segment].leader];
 }
 
 static void visit_members(const struct rc_population *p, const struct rc_person *person, rc_member_fn visit, void *ctx) {
-    for (uint32_t i = 0; i < person->n_members; i++)
-        if (person->members[i].segment < p->plan->catalog->n_segments)
-            visit(ctx, rc_span_of(person->key, person->key_len), person->members[i].segment, person->members[i].since_ms);
+    for (uint32_t i = 0; i < person->n_members; i++) {
+        const struct rc_realized *member = &person->members[i];
+        bool alone = person->domains[p->plan->segments[member->segment].domain].redefined; /* then twins stand for themselves */
+        for (uint32_t s = member->segment; s < p->plan->catalog->n_segments; s = alone ? RC_NONE : p->plan->segments[s].next_twin)
+            visit(ctx, rc_span_of(person->key, person->key_len), s, member->since_ms);
+    }
 }
 
 bool rc_population_person(const struct rc_population *p, struct rc_span person_key, rc_member_fn visit, void *ctx) {
