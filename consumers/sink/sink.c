@@ -293,10 +293,14 @@ static void serve_profile(void *ctx, const struct rc_http_request *request, stru
 
 static rc_status find_topics(struct sink *sink, struct rc_error *err) {
     const char **topics = rc_calloc(sink->catalog->n_datasets, sizeof *topics);
-    for (size_t i = 0; i < sink->catalog->n_datasets; i++)
-        topics[i] = sink->catalog->datasets[i].topic;
+    size_t n_keyed = 0;
+    /* The originals of re-keyed topics may have any number of partitions. */
+    for (size_t i = 0; i < sink->catalog->n_datasets; i++) {
+        if (sink->catalog->datasets[i].keyed)
+            topics[n_keyed++] = sink->catalog->datasets[i].topic;
+    }
     int32_t n = 0;
-    rc_status status = rc_topics_count(sink->admin, topics, sink->catalog->n_datasets, &n, err);
+    rc_status status = rc_topics_count(sink->admin, topics, n_keyed, &n, err);
     free(topics);
     free(sink->cluster);
     sink->cluster = NULL;
