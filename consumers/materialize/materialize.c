@@ -65,9 +65,13 @@ static rc_status retry(struct stage *stage, rc_status (*step)(struct stage *, st
 
 static rc_status find_topics(struct stage *stage, struct rc_error *err) {
     const char **topics = rc_calloc(stage->catalog->n_datasets, sizeof *topics);
-    for (size_t i = 0; i < stage->catalog->n_datasets; i++)
-        topics[i] = stage->catalog->datasets[i].topic;
-    rc_status status = rc_topics_count(stage->admin, topics, stage->catalog->n_datasets, &stage->n_partitions, err);
+    size_t n = 0;
+    /* The originals of re-keyed topics may have any number of partitions. */
+    for (size_t i = 0; i < stage->catalog->n_datasets; i++) {
+        if (stage->catalog->datasets[i].keyed)
+            topics[n++] = stage->catalog->datasets[i].topic;
+    }
+    rc_status status = rc_topics_count(stage->admin, topics, n, &stage->n_partitions, err);
     free(topics);
     free(stage->cluster);
     stage->cluster = NULL;
