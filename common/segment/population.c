@@ -520,9 +520,18 @@ struct application {
     struct rc_person *person;
     const struct rc_event *event;
     uint64_t id;
-    uint64_t tie; /* interned event id and dataset; held for the application */
-    bool changed;
+    uint64_t tie;  /* interned event id and dataset; held for the application once `named` */
+    bool named;    /* most events bring nothing that needs their id as text */
+    bool changed;  /* state has changed */
+    bool touching; /* a segment may have */
 };
+
+static uint64_t event_tie(struct application *a) {
+    if (!a->named)
+        a->tie = rc_strings_hold(&a->population->strings, a->event->event_id) | (uint64_t)a->event->dataset << 32;
+    a->named = true;
+    return a->tie;
+}
 
 static int compare_numbers(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -587,8 +596,10 @@ static void touch_dependents(struct application *a, uint32_t index) {
     __int128 level = level_of(series, rc_person_series(a->person, index));
     for (size_t i = 0; i < series->n_dependents && series->dependents[i].need <= level; i++) {
         const struct rc_dependent *d = &series->dependents[i];
-        if (!d->rising || !rc_person_realized(a->person, d->segment))
-            touch(a->population, place, d->segment, a->event->timestamp_ms);
+        if (d->rising && rc_person_realized(a->person, d->segment))
+            continue;
+        touch(a->population, place, d->segment, a->event->timestamp_ms);
+        a->touching = true;
     }
 }
 
@@ -603,7 +614,8 @@ static void apply_series(struct application *a, uint32_t index, const struct rc_
         if (n == 0)
             return;
     }
-    if (!rc_person_insert(a->person, p->plan, &p->strings, index, a->event->timestamp_ms, a->id, a->tie, p->values, n))
+    uint64_t tie = series->keeps_order ? event_tie(a) : 0;
+    if (!rc_person_insert(a->person, p->plan, &p->strings, index, a->event->timestamp_ms, a->id, tie, p->values, n))
         return;
     a->changed = true;
     touch_dependents(a, index);
@@ -638,8 +650,8 @@ static void decide_before(struct rc_population *p, struct rc_person *person, con
     }
 }
 
-/* Any event of a person proves that their time has come so far; the one that changed something is named as the cause. */
-static void note_event(struct rc_population *p, struct rc_person *person, const struct application *a) {
+/* Any event of a person proves that their time has come so far; the one that may have changed a segment is named as the cause. */
+static void note_event(struct rc_population *p, struct rc_person *person, struct application *a) {
     const struct rc_event *event = a->event;
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
         if (!p->plan->domains[d].datasets[event->dataset])
@@ -647,12 +659,13 @@ static void note_event(struct rc_population *p, struct rc_person *person, const 
         struct rc_person_domain *place = &person->domains[d];
         if (event->timestamp_ms > place->latest_ms)
             place->latest_ms = event->timestamp_ms;
-        if (!a->changed)
+        if (!a->touching)
             continue;
         if (place->event_id)
             rc_strings_release(&p->strings, place->event_id - 1);
-        rc_strings_share(&p->strings, (uint32_t)a->tie);
-        place->event_id = (uint32_t)a->tie + 1;
+        uint32_t id = (uint32_t)event_tie(a);
+        rc_strings_share(&p->strings, id);
+        place->event_id = id + 1;
         place->event_ms = event->timestamp_ms;
     }
 }
@@ -670,13 +683,12 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     decide_before(p, person, event);
     struct application a = {.population = p, .person = person, .event = event};
     a.id = rc_event_hash(p->plan, event->dataset, event->event_id);
-    a.tie = rc_strings_hold(&p->strings, event->event_id) | (uint64_t)event->dataset << 32;
     rc_plan_dispatch(p->plan, event, p->seen, apply_trigger, &a);
     if (event->timestamp_ms < person->first_ms[event->dataset]) {
         person->first_ms[event->dataset] = event->timestamp_ms;
         for (size_t i = 0; i < dispatch->n_born; i++)
             touch(p, &person->domains[p->plan->segments[dispatch->born[i]].domain], dispatch->born[i], event->timestamp_ms);
-        a.changed = true;
+        a.changed = a.touching = true;
     }
     note_event(p, person, &a);
     if (a.changed)
@@ -684,7 +696,8 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     for (uint32_t d = 0; d < p->plan->n_domains; d++)
         if (p->plan->domains[d].datasets[event->dataset])
             redue(p, d, person);
-    rc_strings_release(&p->strings, (uint32_t)a.tie);
+    if (a.named)
+        rc_strings_release(&p->strings, (uint32_t)a.tie);
     return a.changed;
 }
 
