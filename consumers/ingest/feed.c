@@ -74,9 +74,13 @@ enum fed feed(struct ingest *ingest, struct input *input, const struct rc_messag
             bury(ingest, message, &why);
             continue;
         }
-        switch (rc_decode(program->decoders[route->datasets[i]], &record, &ingest->arena, &event, &why)) {
+        struct rc_decoder *decoder = program->decoders[route->datasets[i]];
+        uint64_t no_values = rc_decoder_no_values(decoder);
+        switch (rc_decode(decoder, &record, &ingest->arena, &event, &why)) {
         case RC_DECODED:
             used = true;
+            if (rc_decoder_no_values(decoder) != no_values)
+                rc_counter_add(ingest->metrics.no_values, rc_decoder_no_values(decoder) - no_values);
             if (!right_partition(ingest, &event, message, &why)) {
                 bury(ingest, message, &why);
             } else {

@@ -35,6 +35,7 @@
     X(counter, events, "rollcall_ingest_events_total", "Accepted events") \
     X(counter, duplicates, "rollcall_ingest_unneeded_total", "Accepted events that changed no state: duplicates, or nothing needs them") \
     X(counter, ignored, "rollcall_ingest_ignored_total", "Records that are no events of their dataset: null value, or its where is false") \
+    X(counter, no_values, "rollcall_ingest_no_value_total", "Bad values of accepted events that count as none (on_bad: no_value)") \
     X(counter, changes, "rollcall_ingest_changes_total", "Changes of segment membership and existence sent") \
     X(counter, known, "rollcall_ingest_repeats_total", "Changes decided again after a restart that the log held already") \
     X(counter, retries, "rollcall_ingest_retries_total", "Records tried again: the schema registry was away") \
