@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compares `rollcall eval` with the naive evaluator on random cases.
 
-usage: compare.py ROLLCALL [--seed N] [--count N | --seconds N] [--jobs N] [--keep DIR]
+usage: compare.py ROLLCALL [--seed N] [--count N | --seconds N] [--jobs N] [--keep DIR] [--restart-every N]
 
-Each seed gives a case (see generate.py). ROLLCALL runs on its files once with --timeline and once with --at, and prints
-what naive.py says, or the case has failed: then it is made small (segments, records and parts of the conditions are
+Each seed gives a case (see generate.py). ROLLCALL runs on its files once with --timeline and once with --at (with
+--restart-every once more, its state saved and loaded after every N events), and prints what naive.py says, or the case has failed: then it is made small (segments, records and parts of the conditions are
 left out for as long as the two still disagree), and kept under DIR as a folder in the form of the conformance cases,
 with the results of the naive evaluator, so that it can be run again with tests/conformance/check.py. A check is one
 segment of one person. The last line is `N passed, N failed`, in checks; the exit status is 1 when one failed.
@@ -40,6 +40,9 @@ def expected(case):
     return {"timeline": timeline, "at": at}, len(evaluator.events)
 
 
+RESTART_EVERY = 0  # events between restarts of the third run; 0: there is none
+
+
 def printed(rollcall, case, folder, mode):
     """The rows that ROLLCALL prints for a case folder, or the text of its failure."""
     command = [rollcall, "eval", "-f", os.path.join(folder, "defs.json")]
@@ -49,6 +52,8 @@ def printed(rollcall, case, folder, mode):
         command += ["--timeline", "--until", str(case.times["until"])]
     else:
         command += [x for t in case.times["at"] for x in ("--at", str(t))]
+    if mode == "restarted":
+        command += ["--restart-every", str(RESTART_EVERY)]
     try:
         p = subprocess.run(command, capture_output=True, timeout=RUN_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -68,6 +73,8 @@ def differences(rollcall, case):
         generate.write(case, folder)
         wanted, persons = expected(case)
         found = {}
+        if RESTART_EVERY:
+            wanted["restarted"] = wanted["at"]
         for mode, rows in wanted.items():
             got = printed(rollcall, case, folder, mode)
             if got != rows:
@@ -180,7 +187,8 @@ def first_difference(found):
 
 def run_seed(arguments):
     """The Result of a seed. report: what to print of a failure, empty where there is none."""
-    rollcall, seed, keep = arguments
+    global RESTART_EVERY
+    rollcall, seed, keep, RESTART_EVERY = arguments
     case = generate.case(seed)
     persons, found = differences(rollcall, case)
     checks = persons * sum(d["kind"] == "segment" for d in case.definitions)
@@ -210,7 +218,7 @@ def seeds(first, count, seconds):
 
 
 def results(options, keep):
-    todo = ((options.rollcall, seed, keep) for seed in seeds(options.seed, options.count, options.seconds))
+    todo = ((options.rollcall, seed, keep, options.restart_every) for seed in seeds(options.seed, options.count, options.seconds))
     if options.jobs == 1:
         yield from map(run_seed, todo)
         return
@@ -232,6 +240,7 @@ def main():
     parser.add_argument("--seconds", type=float, help="go on for so long instead")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--keep", metavar="DIR", help="where failing cases are kept (default: a new folder for temporary files)")
+    parser.add_argument("--restart-every", type=int, default=0, metavar="N", help="also with state saved and loaded after every N events")
     parser.add_argument("--max-failures", type=int, default=5, help="stop after so many failing seeds (default: 5)")
     options = parser.parse_args()
     options.rollcall = os.path.abspath(options.rollcall)
