@@ -2,7 +2,7 @@
  *
  * `since` is found by walking back over what is known: before its `since` a signal had the other value, so the greatest known instant at
  * which the condition had another value is when it took its present one. For changes in time order that is the instant of the group
- * itself; for a late event it is the instant as far as the records tell. */
+ * itself; for a late event it is the instant as far as the records tell. (How a signal was before the change before last is not known.) */
 #include "consumers/materialize/audience.h"
 
 #include <stdlib.h>
@@ -12,7 +12,14 @@
 
 /* ---- evaluation -------------------------------------------------------------------------------------------------------------- */
 
-static bool evaluate(const struct rc_audience_rule *rule, const bool *leaves, bool *stack) {
+/* Three values, after Kleene: what was is not always known. */
+enum truth { NO, YES, UNKNOWN };
+
+static enum truth negated(enum truth value) {
+    return value == UNKNOWN ? UNKNOWN : value == YES ? NO : YES;
+}
+
+static enum truth evaluate(const struct rc_audience_rule *rule, const uint8_t *leaves, uint8_t *stack) {
     size_t depth = 0;
     for (size_t i = 0; i < rule->n_ops; i++) {
         struct rc_audience_op op = rule->ops[i];
@@ -21,17 +28,19 @@ static bool evaluate(const struct rc_audience_rule *rule, const bool *leaves, bo
             continue;
         }
         if (op.kind == RC_AUDIENCE_OP_NOT) {
-            stack[depth - 1] = !stack[depth - 1];
+            stack[depth - 1] = (uint8_t)negated(stack[depth - 1]);
             continue;
         }
-        bool value = op.kind == RC_AUDIENCE_OP_AND;
+        /* `and` ends at a NO, `or` at a YES; without one an UNKNOWN counts. */
+        enum truth end = op.kind == RC_AUDIENCE_OP_AND ? NO : YES, value = negated(end);
         for (uint32_t k = 0; k < op.arg; k++) {
-            bool operand = stack[--depth];
-            value = op.kind == RC_AUDIENCE_OP_AND ? value && operand : value || operand;
+            enum truth operand = stack[--depth];
+            if (operand == end || (operand == UNKNOWN && value != end))
+                value = operand;
         }
-        stack[depth++] = value;
+        stack[depth++] = (uint8_t)value;
     }
-    return depth && stack[0];
+    return depth ? stack[0] : NO;
 }
 
 /* The person's first timestamp in any of the rule's datasets; INT64_MAX: none. */
@@ -45,10 +54,10 @@ static int64_t first_timestamp(const struct rc_audience_rule *rule, const struct
     return first;
 }
 
-static void read_leaves(const struct rc_audience_rule *rule, const struct rc_audience_person *person, bool *leaves) {
+static void read_leaves(const struct rc_audience_rule *rule, const struct rc_audience_person *person, uint8_t *leaves) {
     for (size_t i = 0; i < rule->n_leaves; i++) {
         const struct rc_audience_signal *signal = rc_audience_person_signal(person, rule->leaves[i]);
-        leaves[i] = signal && signal->realized;
+        leaves[i] = signal && signal->realized ? YES : NO;
     }
 }
 
@@ -56,16 +65,17 @@ static bool holds(const struct rc_audience_rules *rules, const struct rc_audienc
     if (!rule->n_ops || first_timestamp(rule, person) == INT64_MAX)
         return false;
     read_leaves(rule, person, rules->leaves);
-    return evaluate(rule, rules->leaves, rules->stack);
+    return evaluate(rule, rules->leaves, rules->stack) == YES;
 }
 
 bool rc_audience_holds(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person) {
     return holds(rules, rule, person);
 }
 
-/* The instant at which the rule took its present value `now`, as far as the person's record tells; else `otherwise`. */
-static int64_t since_of(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person,
-                        bool now, int64_t otherwise) {
+/* The instant at which the rule took its present value `now`; false when the person's record does not tell. With `guess` a signal that has
+ * changed is taken to have been the other way all the time before; without it what was before that is unknown, and an answer is certain. */
+static bool find_since(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person,
+                       bool now, bool guess, int64_t *since) {
     int64_t first = first_timestamp(rule, person);
     int64_t above = INT64_MAX; /* instants from here on are looked at already */
     read_leaves(rule, person, rules->leaves);
@@ -77,17 +87,31 @@ static int64_t since_of(const struct rc_audience_rules *rules, const struct rc_a
                 at = signal->since_ms;
         }
         if (at == INT64_MIN)
-            return otherwise;
+            return false;
         for (size_t i = 0; i < rule->n_leaves; i++) {
             const struct rc_audience_signal *signal = rc_audience_person_signal(person, rule->leaves[i]);
             if (signal && signal->since_ms == at)
-                rules->leaves[i] = !rules->leaves[i];
+                rules->leaves[i] = (uint8_t)negated(rules->leaves[i]);
+            else if (signal && signal->since_ms == above && !guess)
+                rules->leaves[i] = UNKNOWN;
         }
-        bool before = first < at && evaluate(rule, rules->leaves, rules->stack);
-        if (before != now)
-            return at;
+        enum truth before = first < at ? evaluate(rule, rules->leaves, rules->stack) : NO;
+        if (before == UNKNOWN)
+            return false;
+        if ((before == YES) != now) {
+            *since = at;
+            return true;
+        }
         above = at;
     }
+}
+
+static int64_t since_of(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person,
+                        bool now, int64_t otherwise) {
+    int64_t since = otherwise;
+    if (!find_since(rules, rule, person, now, false, &since))
+        (void)find_since(rules, rule, person, now, true, &since);
+    return since;
 }
 
 /* ---- publishing -------------------------------------------------------------------------------------------------------------- */
@@ -121,8 +145,13 @@ static bool settle(const struct rc_audience_desk *desk, const struct rc_audience
     struct rc_audience_standing *standing = rc_audience_person_mutable_standing(person, rule->name);
     bool published = standing && standing->realized, withheld = standing && standing->withheld;
     bool now = rule->mode == RC_AUDIENCE_LIVE && holds(desk->rules, rule, person);
-    if (now == published && !(withheld && !now))
-        return false;
+    if (now == published && !(withheld && !now)) {
+        /* After a loss: it went and came back in what was not seen, so the status is right and its instant is not. */
+        int64_t since = INT64_MIN;
+        if (why->cause != RC_CAUSE_RESTORE || rule->mode != RC_AUDIENCE_LIVE || !standing || withheld ||
+            !find_since(desk->rules, rule, person, now, false, &since) || since <= standing->since_ms)
+            return false;
+    }
     if (!now && withheld) {
         tally(desk, rule->name, 0, -1);
         standing->withheld = false;
@@ -130,7 +159,7 @@ static bool settle(const struct rc_audience_desk *desk, const struct rc_audience
         return true;
     }
     int64_t since = since_of(desk->rules, rule, person, now, why->otherwise_ms);
-    if (now && desk->all[rule->name].members >= limit_here(desk->rules, rule)) {
+    if (now && !published && desk->all[rule->name].members >= limit_here(desk->rules, rule)) {
         if (withheld)
             return false;
         if (!standing)
@@ -140,7 +169,7 @@ static bool settle(const struct rc_audience_desk *desk, const struct rc_audience
         tally(desk, rule->name, 0, 1);
         return true;
     }
-    tally(desk, rule->name, now ? 1 : -1, withheld ? -1 : 0);
+    tally(desk, rule->name, (int64_t)now - (int64_t)published, withheld ? -1 : 0);
     struct rc_audience_change change = {.rule = rule,
                                         .realized = now,
                                         .since_ms = since,

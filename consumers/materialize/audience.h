@@ -181,7 +181,8 @@ bool rc_audience_decide(const struct rc_audience_desk *desk, struct rc_audience_
  * happened. The person is to be reviewed afterwards (its generation is set to 0). Returns false when nothing changed. */
 bool rc_audience_learn(struct rc_audience_person *person, const struct rc_audience_input *inputs, size_t n);
 
-/* Holds everything published against the rules and publishes the difference, with `cause`. Returns false when the person had been
+/* Holds everything published against the rules and publishes the difference, with `cause`; with RC_CAUSE_RESTORE also what has the right
+ * status with an instant that is too early. Returns false when the person had been
  * reviewed under these rules already. */
 bool rc_audience_review(const struct rc_audience_desk *desk, struct rc_audience_person *person, enum rc_cause cause, int64_t now_ms);
 

@@ -22,8 +22,8 @@ struct rc_audience_rules {
     int owned, total; /* partitions */
 
     /* Scratch of one decision. */
-    bool *stack;        /* evaluation, as deep as the longest condition */
-    bool *leaves;       /* truth of each leaf */
+    uint8_t *stack;     /* evaluation, as deep as the longest condition */
+    uint8_t *leaves;    /* truth of each leaf */
     uint64_t *stamps;   /* by rule: the pass that has it in `affected` */
     uint32_t *affected; /* rules to decide in this pass */
     uint64_t pass;

@@ -326,8 +326,10 @@ static rc_status review_tail(struct part *part, struct rc_error *err) {
 
 rc_status rc_takeover_progress(struct part *part, struct rc_error *err) {
     struct stage *stage = part->stage;
-    if (part->phase == PART_LIVE || rc_groups_open(part->groups))
+    if (part->phase == PART_LIVE)
         return RC_OK;
+    /* A group that is still open at the boundary changes nothing here: it was not decided before, and what is known is the person's state
+     * before it. */
     /* Offsets may have gaps: the end can be reached without its last offset ever being seen. */
     if (part->next < part->boundary && !rc_source_at_end(stage->source, stage->segments_topic, part->number, INT64_MAX, NULL)) {
         rc_source_ask_end(stage->source);

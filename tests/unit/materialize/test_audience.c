@@ -212,6 +212,13 @@ static void test_learning_decides_nothing(void **state) {
     assert_true(rc_audience_review(&desk, &bench->person, RC_CAUSE_RESTORE, 1000));
     assert_string_equal(bench->said, "+a-not-b@200/restore +never-b@100/restore +not-s@100/restore");
     assert_int_equal(rc_audience_person_standing(&bench->person, audience)->version, 77);
+    /* It went and came back unseen: the same status with a later instant is told. */
+    struct rc_audience_input again[] = {EVENT("a", true, 400, 9)};
+    assert_true(rc_audience_learn(&bench->person, again, 1));
+    bench->said[0] = '\0';
+    assert_true(rc_audience_review(&desk, &bench->person, RC_CAUSE_RESTORE, 1000));
+    assert_string_equal(bench->said, "+just-a@400/restore +a-not-b@400/restore");
+    assert_int_equal(bench->all[audience].members, 1);
 }
 
 static void test_size_limit(void **state) {
