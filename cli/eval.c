@@ -390,6 +390,7 @@ static rc_status prepare(struct evaluation *e, const struct rc_cli *cli, struct 
     struct rc_catalog_builder builder;
     size_t n;
     const char **paths = rc_cli_paths(cli, &n);
+    n -= cli->args.n_positional; /* the person of --explain is no path */
     rc_catalog_builder_init(&builder);
     rc_status status = rc_cli_texts_read(&texts, paths, n, err);
     if (status == RC_OK)
