@@ -18,6 +18,8 @@
 #include "kafka/internal.h"
 
 #define ASK_TIMEOUT_MS 2000
+#define OUTAGE_MS 1000
+#define HOLD_MAX_MS 10000
 #define COMMIT_TIMEOUT_MS 10000
 
 struct entry {
@@ -33,8 +35,10 @@ struct entry {
     int64_t known_at_mono_ms;
 };
 
-/* Questions about ends are asked by a thread of their own: librdkafka 2.0.2 has only a blocking call for them. */
+/* Questions about ends are asked by a thread of their own: librdkafka 2.0.2 has only a blocking call for them; and over a connection of their
+ * own: a broker answers the requests of one connection in turn, so behind a waiting fetch a question would wait as well. */
 struct asker {
+    rd_kafka_t *rk;
     pthread_t thread;
     bool started;
     pthread_mutex_t lock;
@@ -44,7 +48,9 @@ struct asker {
     rd_kafka_topic_partition_list_t *answer;   /* set: to be taken in by poll */
     bool busy;                                 /* from the question until its answer is taken in */
     uint64_t generation;                       /* of the question */
-    int64_t at_ms, at_mono_ms;                 /* when it was asked */
+    int64_t at_ms, at_mono_ms, answered_mono_ms; /* when it was asked, and answered */
+    int64_t outage_mono_ms; /* since when the broker has not answered within a second; 0: it does */
+    int64_t hold_mono_ms;   /* until when answers do not count, after an outage */
 };
 
 struct rc_kafka_source {
@@ -164,6 +170,25 @@ static rc_status resolve_starts(struct rc_kafka_source *source, struct rc_source
     return status;
 }
 
+/* BEGINNING becomes the first offset that is there, asked for in one request: librdkafka would ask partition by partition, each time behind
+ * a fetch that waits for the partitions that are known already. What cannot be resolved now is left to it. */
+static void resolve_beginnings(struct rc_kafka_source *source, struct rc_source_partition *partitions, size_t n) {
+    rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++)
+        if (partitions[i].start == RC_START_BEGINNING)
+            rd_kafka_topic_partition_list_add(asked, partitions[i].topic, partitions[i].partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    if (asked->cnt > 0 && rd_kafka_offsets_for_times(source->asker.rk, asked, ASK_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        for (size_t i = 0; i < n; i++) {
+            rd_kafka_topic_partition_t *found =
+                partitions[i].start == RC_START_BEGINNING
+                    ? rd_kafka_topic_partition_list_find(asked, partitions[i].topic, partitions[i].partition)
+                    : NULL;
+            if (found && !found->err && found->offset >= 0)
+                partitions[i].start = found->offset;
+        }
+    rd_kafka_topic_partition_list_destroy(asked);
+}
+
 static int64_t rd_offset(int64_t start) {
     return start == RC_START_BEGINNING ? RD_KAFKA_OFFSET_BEGINNING : start == RC_START_END ? RD_KAFKA_OFFSET_END : start;
 }
@@ -205,6 +230,7 @@ static void on_assigned(struct rc_kafka_source *source, rd_kafka_topic_partition
         free(partitions);
         return;
     }
+    resolve_beginnings(source, partitions, n);
     for (size_t i = 0; i < n; i++) {
         list->elems[i].offset = rd_offset(partitions[i].start);
         add_entry(source, &partitions[i]);
@@ -318,13 +344,14 @@ static void *ask(void *arg) {
         pthread_mutex_unlock(&asker->lock);
         /* The times come first: what is in the log after them may be missing from the answer. */
         int64_t at_ms = rc_clock_wall_ms(), at_mono_ms = rc_clock_monotonic_ms();
-        rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(source->rk, list, ASK_TIMEOUT_MS);
+        rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(asker->rk, list, ASK_TIMEOUT_MS);
         for (int i = 0; code && i < list->cnt; i++)
             list->elems[i].err = code;
         pthread_mutex_lock(&asker->lock);
         asker->answer = list;
         asker->at_ms = at_ms;
         asker->at_mono_ms = at_mono_ms;
+        asker->answered_mono_ms = rc_clock_monotonic_ms();
         wake(source);
     }
     pthread_mutex_unlock(&asker->lock);
@@ -348,6 +375,27 @@ void rc_source_ask_end(struct rc_kafka_source *source) {
         asker->started = pthread_create(&asker->thread, NULL, ask, source) == 0;
 }
 
+/* While a broker was away or stood still, producers have kept what they could not send, and come back with it some time later: their pauses
+ * between attempts grow with the outage. An answer that "nothing is unread" right after it is true and of no use. So for as long again as it
+ * lasted, time rests on the records alone. True when the answer counts. */
+static bool outage_over(struct rc_kafka_source *source, bool failed) {
+    struct asker *asker = &source->asker;
+    if (failed || asker->answered_mono_ms - asker->at_mono_ms > OUTAGE_MS) {
+        if (asker->outage_mono_ms == 0)
+            asker->outage_mono_ms = asker->at_mono_ms;
+        new_generation(source);
+        return false;
+    }
+    if (asker->outage_mono_ms > 0) {
+        int64_t lasted = asker->answered_mono_ms - asker->outage_mono_ms;
+        asker->hold_mono_ms = asker->answered_mono_ms + (lasted < HOLD_MAX_MS ? lasted : HOLD_MAX_MS);
+        asker->outage_mono_ms = 0;
+        rc_log(RC_LOG_WARN, "the broker was away; changes by time alone wait for what producers have kept", rc_f_str("source", source->name),
+               rc_f_int("outage_ms", lasted), rc_f_int("wait_ms", asker->hold_mono_ms - asker->answered_mono_ms));
+    }
+    return asker->answered_mono_ms >= asker->hold_mono_ms;
+}
+
 static void take_answer(struct rc_kafka_source *source) {
     struct asker *asker = &source->asker;
     pthread_mutex_lock(&asker->lock);
@@ -358,7 +406,13 @@ static void take_answer(struct rc_kafka_source *source) {
     if (!list)
         return;
     asker->busy = false;
-    for (int i = 0; asker->generation == source->generation && i < list->cnt; i++) {
+    bool failed = false;
+    for (int i = 0; i < list->cnt; i++)
+        failed |= list->elems[i].err == RD_KAFKA_RESP_ERR__TIMED_OUT || list->elems[i].err == RD_KAFKA_RESP_ERR__TRANSPORT ||
+                  list->elems[i].err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+    bool present = asker->generation == source->generation;
+    bool counts = present && outage_over(source, failed);
+    for (int i = 0; present && i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *told = &list->elems[i];
         struct entry *entry = find(source, told->topic, told->partition);
         if (told->err) {
@@ -366,9 +420,11 @@ static void take_answer(struct rc_kafka_source *source) {
                            rc_f_str("topic", told->topic), rc_f_int("partition", told->partition),
                            rc_f_str("err", rd_kafka_err2str(told->err)));
         } else if (entry && told->offset >= 0) {
-            entry->known_end = told->offset;
-            entry->known_at_ms = at_ms;
-            entry->known_at_mono_ms = at_mono_ms;
+            if (counts) {
+                entry->known_end = told->offset;
+                entry->known_at_ms = at_ms;
+                entry->known_at_mono_ms = at_mono_ms;
+            }
             if (told->offset > entry->heard_end)
                 entry->heard_end = told->offset;
             /* An empty partition has no message and no end-of-partition event to tell where the reader stands. */
@@ -403,6 +459,15 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
     if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET)
         rc_log_limited(RC_LOG_WARN, "offsets not committed; the next commit covers them", rc_f_str("source", source->name),
                        rc_f_str("err", rd_kafka_err2str(code)));
+}
+
+static rc_status open_asker(const struct rc_config *config, struct rc_kafka_source *source, struct rc_error *err) {
+    char name[128];
+    snprintf(name, sizeof name, "%s-ends", source->name);
+    rd_kafka_conf_t *conf;
+    if (rc_client_conf(config, RC_CLIENT_ADMIN, name, &conf, err) != RC_OK)
+        return RC_FAIL;
+    return rc_client_new(RD_KAFKA_CONSUMER, conf, &source->asker.rk, err);
 }
 
 rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options, struct rc_kafka_source **out,
@@ -452,6 +517,10 @@ rc_status rc_source_open(const struct rc_config *config, const struct rc_source_
     }
     pthread_mutex_init(&source->asker.lock, NULL);
     pthread_cond_init(&source->asker.changed, NULL);
+    if (open_asker(config, source, err) != RC_OK) {
+        rc_source_close(source);
+        return RC_FAIL;
+    }
     *out = source;
     return RC_OK;
 }
@@ -490,6 +559,8 @@ void rc_source_close(struct rc_kafka_source *source) {
         rd_kafka_topic_partition_list_destroy(source->asker.answer);
     pthread_mutex_destroy(&source->asker.lock);
     pthread_cond_destroy(&source->asker.changed);
+    if (source->asker.rk)
+        rd_kafka_destroy(source->asker.rk);
     if (source->alone)
         give_all_back(source);
     else if (source->grouped)
@@ -526,6 +597,8 @@ rc_status rc_source_assign(struct rc_kafka_source *source, const struct rc_sourc
     if (n)
         memcpy(own, partitions, n * sizeof *own);
     rc_status status = resolve_starts(source, own, n, err);
+    if (status == RC_OK)
+        resolve_beginnings(source, own, n);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
     if (status == RC_OK) {
         forget_all(source);

@@ -21,6 +21,8 @@
 #define TURN_MS 5
 #define ADVANCE_PERSONS 1000
 #define AGAIN_MS 250
+#define WATCH_MS 500    /* how often the broker is asked while something is due within … */
+#define WATCH_DUE_MS 5000
 #define FULL_PAUSE_MS 20000
 #define DRAIN_MS 30000
 #define ARENA_BYTES ((size_t)64 << 10)
@@ -295,13 +297,12 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
     *more = advance(ingest);
     if (!*more)
         lanes_settle(ingest);
-    if (*asked && !*more) {
-        /* Asked again at most once a millisecond, and seldom when the answers say that there is more to read. */
-        int64_t mono = rc_clock_monotonic_ms();
-        if (mono >= ingest->next_ask_ms) {
-            rc_source_ask_end(ingest->source);
-            ingest->next_ask_ms = mono + 1;
-        }
+    /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is noticed. */
+    int64_t mono = rc_clock_monotonic_ms();
+    bool ask = *asked && !*more && mono >= ingest->next_ask_ms;
+    if (ask || (mono >= ingest->next_ask_ms + WATCH_MS && next_due(ingest) < now_ms + WATCH_DUE_MS)) {
+        rc_source_ask_end(ingest->source);
+        ingest->next_ask_ms = mono + 1;
     }
     if (!ingest->failed && rc_producer_poll(ingest->producer, 0, err) != RC_OK)
         return RC_FAIL;
