@@ -129,24 +129,29 @@ static bool read_item(struct reader *r, const struct rc_avro_node *node, json_t 
 static json_t *read_blocks(struct reader *r, const struct rc_avro_node *node, const struct place *at, int depth) {
     json_t *json = node->type == RC_AVRO_ARRAY ? json_array() : json_object();
     for (;;) {
-        int64_t count, size;
+        int64_t count, size = -1;
         bool ok = rc_take_zigzag(&r->in, &count) == RC_OK && count != INT64_MIN;
         if (ok && count == 0)
             return json;
         if (ok && count < 0) {
             count = -count;
-            ok = rc_take_zigzag(&r->in, &size) == RC_OK;
+            ok = rc_take_zigzag(&r->in, &size) == RC_OK && size >= 0 && (uint64_t)size <= r->in.len;
         }
         if (!ok || (uint64_t)count > r->items_left) {
             json_decref(json);
             return refuse(r, at, "an impossible number of items");
         }
         r->items_left -= (size_t)count;
+        const char *end = size < 0 ? NULL : r->in.data + size;
         while (count-- > 0)
             if (!read_item(r, node, json, at, depth)) {
                 json_decref(json);
                 return NULL;
             }
+        if (end && r->in.data != end) {
+            json_decref(json);
+            return refuse(r, at, "a block is not as long as it says");
+        }
     }
 }
 

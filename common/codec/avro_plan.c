@@ -33,6 +33,7 @@ struct compiler {
     struct rc_avro_plan *plan;
     struct rc_arena scratch;
     const struct rc_wanted *wanted;
+    bool resolved;             /* writer and reader are one schema */
     size_t n_readers;          /* nodes of the reader schema, + 1 for none */
     const struct op **skipped; /* [writer * n_readers + reader]: the op for a pair that nobody wants */
 };
@@ -440,6 +441,7 @@ static const struct op *compile_array(struct compiler *c, struct op *op, const s
     op->children = rc_arena_alloc(&c->plan->arena, sizeof *op->children);
     op->children[0] = compile(c, w->items, r ? r->items : NULL, items_of(c, at));
     op->wanted = op->children[0]->wanted || op->n_bad_elements;
+    op->passable = !op->wanted && (!r || c->resolved);
     return op;
 }
 
@@ -497,6 +499,7 @@ struct rc_avro_plan *rc_avro_plan_new(const struct rc_avro_schema *writer, const
     struct compiler c = {
         .plan = plan,
         .wanted = wanted,
+        .resolved = writer == reader,
         .n_readers = (reader ? rc_avro_schema_nodes(reader) : 0) + 1,
     };
     rc_arena_init(&c.scratch, 4096);

@@ -149,6 +149,7 @@ static bool run_map_entry(struct reader *r, const struct op *op) {
 static bool run_blocks(struct reader *r, const struct op *op) {
     for (;;) {
         int64_t count, size;
+        const uint8_t *block_end = NULL;
         if (!take_long(r, &count))
             return false;
         if (count == 0)
@@ -159,7 +160,8 @@ static bool run_blocks(struct reader *r, const struct op *op) {
             if (size < 0 || (uint64_t)size > (size_t)(r->end - r->at))
                 return broken(r, "a block goes beyond the record's end");
             count = -count;
-            if (!op->wanted && op->code == OP_ARRAY && op->children[0]->code != OP_MISMATCH) {
+            block_end = r->at + size;
+            if (op->passable) {
                 r->at += size;
                 continue;
             }
@@ -170,6 +172,8 @@ static bool run_blocks(struct reader *r, const struct op *op) {
         for (int64_t i = 0; i < count; i++)
             if (!(op->code == OP_ARRAY ? run(r, op->children[0]) : run_map_entry(r, op)))
                 return false;
+        if (block_end && r->at != block_end) /* whoever passes the block over believes the size */
+            return broken(r, "a block is not as long as it says");
     }
 }
 
