@@ -44,12 +44,13 @@ struct op_constant {
 
 /* All memory in the plan's arena. */
 struct op {
-    uint8_t code;                /* enum op_code: how the writer lays the bytes out */
-    uint8_t meaning;             /* enum op_meaning */
-    bool wanted;                 /* somebody wants it or something in it */
-    uint16_t scale;              /* MEANS_DECIMAL */
-    uint32_t n;                  /* RECORD: fields; UNION: branches; ENUM: symbols; MAP: keys */
-    size_t size;                 /* FIXED */
+    uint8_t code;    /* enum op_code: how the writer lays the bytes out */
+    uint8_t meaning; /* enum op_meaning */
+    bool wanted;     /* somebody wants it or something in it */
+    bool passable;   /* ARRAY: blocks may be passed over by their size, for nothing in them can fail to resolve */
+    uint16_t scale;  /* MEANS_DECIMAL */
+    uint32_t n;      /* RECORD: fields; UNION: branches; ENUM: symbols; MAP: keys */
+    size_t size;     /* FIXED */
     const struct op **children;  /* RECORD, UNION; ARRAY: [0]; MAP: one a key, then [n] for all other keys */
     const struct rc_span *names; /* MAP: keys; ENUM: symbols as the reader has them, data NULL where it has none */
     const uint32_t *targets;     /* the value (or that there is a record) goes to these */
