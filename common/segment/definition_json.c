@@ -19,13 +19,18 @@
 #define MAX_DURATION_MS (INT64_C(3652425) * 86400000)
 #define FIXED_DIGITS 6
 
+/* A message is one line, whatever the words from outside that it repeats. */
+static void one_line(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = ' ';
+}
+
 json_t *rc_def_parse(const char *file, struct rc_span text, struct rc_error *err) {
     json_error_t why;
     json_t *value = json_loadb(text.len ? text.data : "", text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     if (!value) {
-        for (char *c = why.text; *c; c++)
-            if ((unsigned char)*c < 0x20)
-                *c = ' ';
+        one_line(why.text);
         (void)rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "%s:%d:%d: not JSON: %s", file, why.line, why.column,
                            why.text);
     }
@@ -147,17 +152,15 @@ char *rc_def_path(const struct rc_def_node *node) {
 /* ---- complaints ------------------------------------------------------------------------------------------------------ */
 
 rc_status rc_def_fail(const struct rc_def_node *node, const char *fmt, ...) {
-    struct rc_buf buf;
-    rc_buf_init(&buf, sizeof node->document->err->message);
+    char text[sizeof node->document->err->message], *path = rc_def_path(node);
     va_list ap;
     va_start(ap, fmt);
-    (void)rc_buf_vprintf(&buf, fmt, ap);
+    (void)vsnprintf(text, sizeof text, fmt, ap); /* cut when a word from outside makes it longer */
     va_end(ap);
-    char *path = rc_def_path(node);
     (void)rc_error_set(node->document->err, RC_CLASS_POISON, RC_EXIT_DATA, "%s: %s: %s", node->document->file, path,
-                       buf.data ? buf.data : "bad definition");
+                       text);
+    one_line(node->document->err->message);
     free(path);
-    rc_buf_deinit(&buf);
     return RC_FAIL;
 }
 
@@ -195,8 +198,11 @@ rc_status rc_def_unknown_word(const struct rc_def_node *node, const char *what, 
     struct rc_buf list;
     rc_buf_init(&list, MAX_WORDS_BYTES);
     bool cut = false;
-    for (size_t i = 0; i < n && !cut; i++)
-        cut = rc_buf_printf(&list, "%s%s", i ? ", " : "", words[i]) != RC_OK;
+    for (size_t i = 0; i < n; i++)
+        if (list.len + strlen(words[i]) + 2 > list.limit)
+            cut = true;
+        else
+            (void)rc_buf_printf(&list, "%s%s", list.len ? ", " : "", words[i]);
     json_t *shown = json_string_nocheck(word);
     char found[MAX_SHOWN_BYTES + 8];
     describe(shown, found);
@@ -205,9 +211,9 @@ rc_status rc_def_unknown_word(const struct rc_def_node *node, const char *what, 
     if (n == 0)
         (void)rc_def_fail(node, "unknown %s %s: there is none", what, found);
     else
-        (void)rc_def_fail(node, "unknown %s %s, expected %s%s%s%s%s%s", what, found, n > 1 ? "one of " : "", list.data,
-                          cut ? ", …" : "", nearest ? "; did you mean \"" : "", nearest ? nearest : "",
-                          nearest ? "\"?" : "");
+        (void)rc_def_fail(node, "unknown %s %s, expected %s%s%s%s%s%s", what, found, n > 1 ? "one of " : "",
+                          list.data ? list.data : "", cut ? ", …" : "", nearest ? "; did you mean \"" : "",
+                          nearest ? nearest : "", nearest ? "\"?" : "");
     rc_buf_deinit(&list);
     return RC_FAIL;
 }

@@ -142,6 +142,7 @@ static void bad_datasets(void **state) {
         {",'fields':[]", "$.fields: found an empty array, expected an object of fields"},
         {",'fields':{'_x':{'path':'x','type':'long'}}", "$.fields._x: \"_x\" is no name for a field"},
         {",'fields':{'a.b':{'path':'x','type':'long'}}", "$.fields[\"a.b\"]: \"a.b\" is no name for a field"},
+        {",'fields':{'\\n':{'path':'x','type':'long'}}", "is no name for a field"},
         {",'fields':{'a':'x'}", "$.fields.a: found \"x\", expected a field"},
         {",'fields':{'a':{'type':'long'}}", "$.fields.a.path: missing, expected a path"},
         {",'fields':{'a':{'path':'x'}}",
@@ -530,6 +531,23 @@ static void tests_on_fields(void **state) {
     }
 }
 
+/* Words from outside that are longer than a message: cut, never lost or overrun. */
+static void long_names(void **state) {
+    (void)state;
+    struct rc_buf text;
+    rc_buf_init(&text, 1 << 20);
+    (void)rc_buf_add_str(&text, "[{" WEB_KEYS ",'fields':{'");
+    for (int i = 0; i < 3000; i++)
+        (void)rc_buf_add_byte(&text, 'x');
+    (void)rc_buf_add_str(&text, "':{'path':'x','type':'long'}}},{'kind':'segment','id':'s','dataset':'web','where':"
+                                "{'event':{'field':'y','eq':1}}}]");
+    must_fail(try_build(text.data), "a long field",
+              "$[1].where.event.field: unknown field \"y\", expected one of _dataset, _namespace, _hour, _weekday, …");
+    *strstr(text.data, "xxx") = '-';
+    must_fail(try_build(text.data), "a long bad field", "-xxxxxxxx");
+    rc_buf_deinit(&text);
+}
+
 static void sequences(void **state) {
     (void)state;
     struct rc_catalog *catalog = good_where(
@@ -665,8 +683,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files),        cmocka_unit_test(dataset),         cmocka_unit_test(bad_datasets),
         cmocka_unit_test(schema_files), cmocka_unit_test(segment),         cmocka_unit_test(windows),
-        cmocka_unit_test(conditions),   cmocka_unit_test(tests_on_fields), cmocka_unit_test(sequences),
-        cmocka_unit_test(cycles),       cmocka_unit_test(limits),
+        cmocka_unit_test(conditions),   cmocka_unit_test(tests_on_fields), cmocka_unit_test(long_names),
+        cmocka_unit_test(sequences),    cmocka_unit_test(cycles),          cmocka_unit_test(limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
