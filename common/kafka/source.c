@@ -5,19 +5,17 @@
  * only for the generation in which the question was asked: standing still, a broker error or a new assignment start a new one. */
 #include "kafka/source.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/embedded.h"
+#include "kafka/ends.h"
 #include "kafka/internal.h"
 
-#define ASK_TIMEOUT_MS 2000
 #define OUTAGE_MS 1000
 #define HOLD_MAX_MS 10000
 #define COMMIT_TIMEOUT_MS 10000
@@ -33,24 +31,6 @@ struct entry {
     int64_t known_end;              /* −1: nothing is known in this generation */
     int64_t known_at_ms;            /* wall clock */
     int64_t known_at_mono_ms;
-};
-
-/* Questions about ends are asked by a thread of their own: librdkafka 2.0.2 has only a blocking call for them; and over a connection of their
- * own: a broker answers the requests of one connection in turn, so behind a waiting fetch a question would wait as well. */
-struct asker {
-    rd_kafka_t *rk;
-    pthread_t thread;
-    bool started;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool stop;
-    rd_kafka_topic_partition_list_t *question; /* set: to be asked; taken by the thread */
-    rd_kafka_topic_partition_list_t *answer;   /* set: to be taken in by poll */
-    bool busy;                                 /* from the question until its answer is taken in */
-    uint64_t generation;                       /* of the question */
-    int64_t at_ms, at_mono_ms, answered_mono_ms; /* when it was asked, and answered */
-    int64_t outage_mono_ms; /* since when the broker has not answered within a second; 0: it does */
-    int64_t hold_mono_ms;   /* until when answers do not count, after an outage */
 };
 
 struct rc_kafka_source {
@@ -70,7 +50,9 @@ struct rc_kafka_source {
     bool failed;            /* a rebalance callback failed; `failure` says how */
     struct rc_error failure;
     bool closing;
-    struct asker asker;
+    struct rc_ends *ends;
+    int64_t outage_mono_ms; /* since when the broker has not answered within a second; 0: it does */
+    int64_t hold_mono_ms;   /* until when answers do not count, after an outage */
     /* Against the embedded broker: the topics subscribed to, whose partitions are all ours (see take_all). */
     bool alone;
     char **topics;
@@ -176,8 +158,8 @@ static void resolve_beginnings(struct rc_kafka_source *source, struct rc_source_
     rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_new((int)n);
     for (size_t i = 0; i < n; i++)
         if (partitions[i].start == RC_START_BEGINNING)
-            rd_kafka_topic_partition_list_add(asked, partitions[i].topic, partitions[i].partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
-    if (asked->cnt > 0 && rd_kafka_offsets_for_times(source->asker.rk, asked, ASK_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+            rd_kafka_topic_partition_list_add(asked, partitions[i].topic, partitions[i].partition);
+    if (asked->cnt > 0 && rc_ends_beginnings(source->ends, asked) == RD_KAFKA_RESP_ERR_NO_ERROR)
         for (size_t i = 0; i < n; i++) {
             rd_kafka_topic_partition_t *found =
                 partitions[i].start == RC_START_BEGINNING
@@ -287,7 +269,7 @@ static void take_all(struct rc_kafka_source *source) {
         return;
     source->looked_at_mono_ms = now;
     const struct rd_kafka_metadata *metadata;
-    if (rd_kafka_metadata(source->rk, 1, NULL, &metadata, ASK_TIMEOUT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (rd_kafka_metadata(source->rk, 1, NULL, &metadata, RC_ENDS_TIMEOUT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
     size_t found = 0;
@@ -320,100 +302,49 @@ static void subscribe_alone(struct rc_kafka_source *source, const char *const *t
     source->looked_at_mono_ms = 0;
 }
 
-/* ---- the asker ---- */
-
-static void wake(const struct rc_kafka_source *source) {
-    if (source->wake_fd < 0)
-        return;
-    uint64_t one = 1;
-    ssize_t written = write(source->wake_fd, &one, sizeof one);
-    (void)written;
-}
-
-static void *ask(void *arg) {
-    struct rc_kafka_source *source = arg;
-    struct asker *asker = &source->asker;
-    pthread_mutex_lock(&asker->lock);
-    while (!asker->stop) {
-        if (!asker->question) {
-            pthread_cond_wait(&asker->changed, &asker->lock);
-            continue;
-        }
-        rd_kafka_topic_partition_list_t *list = asker->question;
-        asker->question = NULL;
-        pthread_mutex_unlock(&asker->lock);
-        /* The times come first: what is in the log after them may be missing from the answer. */
-        int64_t at_ms = rc_clock_wall_ms(), at_mono_ms = rc_clock_monotonic_ms();
-        rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(asker->rk, list, ASK_TIMEOUT_MS);
-        for (int i = 0; code && i < list->cnt; i++)
-            list->elems[i].err = code;
-        pthread_mutex_lock(&asker->lock);
-        asker->answer = list;
-        asker->at_ms = at_ms;
-        asker->at_mono_ms = at_mono_ms;
-        asker->answered_mono_ms = rc_clock_monotonic_ms();
-        wake(source);
-    }
-    pthread_mutex_unlock(&asker->lock);
-    return NULL;
-}
+/* ---- ends: asking ---- */
 
 void rc_source_ask_end(struct rc_kafka_source *source) {
-    struct asker *asker = &source->asker;
-    if (source->n == 0 || asker->busy)
+    if (source->n == 0 || rc_ends_busy(source->ends))
         return;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->n);
     for (size_t i = 0; i < source->n; i++)
-        rd_kafka_topic_partition_list_add(list, source->entries[i].topic, source->entries[i].partition)->offset = RD_KAFKA_OFFSET_END;
-    asker->busy = true;
-    asker->generation = source->generation;
-    pthread_mutex_lock(&asker->lock);
-    asker->question = list;
-    pthread_cond_signal(&asker->changed);
-    pthread_mutex_unlock(&asker->lock);
-    if (!asker->started)
-        asker->started = pthread_create(&asker->thread, NULL, ask, source) == 0;
+        rd_kafka_topic_partition_list_add(list, source->entries[i].topic, source->entries[i].partition);
+    rc_ends_ask(source->ends, list, source->generation);
 }
 
 /* While a broker was away or stood still, producers have kept what they could not send, and come back with it some time later: their pauses
  * between attempts grow with the outage. An answer that "nothing is unread" right after it is true and of no use. So for as long again as it
  * lasted, time rests on the records alone. True when the answer counts. */
-static bool outage_over(struct rc_kafka_source *source, bool failed) {
-    struct asker *asker = &source->asker;
-    if (failed || asker->answered_mono_ms - asker->at_mono_ms > OUTAGE_MS) {
-        if (asker->outage_mono_ms == 0)
-            asker->outage_mono_ms = asker->at_mono_ms;
+static bool outage_over(struct rc_kafka_source *source, const struct rc_ends_answer *answer, bool failed) {
+    if (failed || answer->answered_mono_ms - answer->asked_mono_ms > OUTAGE_MS) {
+        if (source->outage_mono_ms == 0)
+            source->outage_mono_ms = answer->asked_mono_ms;
         new_generation(source);
         return false;
     }
-    if (asker->outage_mono_ms > 0) {
-        int64_t lasted = asker->answered_mono_ms - asker->outage_mono_ms;
-        asker->hold_mono_ms = asker->answered_mono_ms + (lasted < HOLD_MAX_MS ? lasted : HOLD_MAX_MS);
-        asker->outage_mono_ms = 0;
+    if (source->outage_mono_ms > 0) {
+        int64_t lasted = answer->answered_mono_ms - source->outage_mono_ms;
+        source->hold_mono_ms = answer->answered_mono_ms + (lasted < HOLD_MAX_MS ? lasted : HOLD_MAX_MS);
+        source->outage_mono_ms = 0;
         rc_log(RC_LOG_WARN, "the broker was away; changes by time alone wait for what producers have kept", rc_f_str("source", source->name),
-               rc_f_int("outage_ms", lasted), rc_f_int("wait_ms", asker->hold_mono_ms - asker->answered_mono_ms));
+               rc_f_int("outage_ms", lasted), rc_f_int("wait_ms", source->hold_mono_ms - answer->answered_mono_ms));
     }
-    return asker->answered_mono_ms >= asker->hold_mono_ms;
+    return answer->answered_mono_ms >= source->hold_mono_ms;
 }
 
 static void take_answer(struct rc_kafka_source *source) {
-    struct asker *asker = &source->asker;
-    pthread_mutex_lock(&asker->lock);
-    rd_kafka_topic_partition_list_t *list = asker->answer;
-    asker->answer = NULL;
-    int64_t at_ms = asker->at_ms, at_mono_ms = asker->at_mono_ms;
-    pthread_mutex_unlock(&asker->lock);
-    if (!list)
+    struct rc_ends_answer answer;
+    if (!rc_ends_take(source->ends, &answer))
         return;
-    asker->busy = false;
     bool failed = false;
-    for (int i = 0; i < list->cnt; i++)
-        failed |= list->elems[i].err == RD_KAFKA_RESP_ERR__TIMED_OUT || list->elems[i].err == RD_KAFKA_RESP_ERR__TRANSPORT ||
-                  list->elems[i].err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
-    bool present = asker->generation == source->generation;
-    bool counts = present && outage_over(source, failed);
-    for (int i = 0; present && i < list->cnt; i++) {
-        const rd_kafka_topic_partition_t *told = &list->elems[i];
+    for (int i = 0; i < answer.list->cnt; i++)
+        failed |= answer.list->elems[i].err == RD_KAFKA_RESP_ERR__TIMED_OUT || answer.list->elems[i].err == RD_KAFKA_RESP_ERR__TRANSPORT ||
+                  answer.list->elems[i].err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+    bool present = answer.tag == source->generation;
+    bool counts = present && outage_over(source, &answer, failed);
+    for (int i = 0; present && i < answer.list->cnt; i++) {
+        const rd_kafka_topic_partition_t *told = &answer.list->elems[i];
         struct entry *entry = find(source, told->topic, told->partition);
         if (told->err) {
             rc_log_limited(RC_LOG_WARN, "the end of a partition cannot be asked for", rc_f_str("source", source->name),
@@ -422,8 +353,8 @@ static void take_answer(struct rc_kafka_source *source) {
         } else if (entry && told->offset >= 0) {
             if (counts) {
                 entry->known_end = told->offset;
-                entry->known_at_ms = at_ms;
-                entry->known_at_mono_ms = at_mono_ms;
+                entry->known_at_ms = answer.asked_ms;
+                entry->known_at_mono_ms = answer.asked_mono_ms;
             }
             if (told->offset > entry->heard_end)
                 entry->heard_end = told->offset;
@@ -432,7 +363,7 @@ static void take_answer(struct rc_kafka_source *source) {
                 entry->position = 0;
         }
     }
-    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_topic_partition_list_destroy(answer.list);
 }
 
 /* ---- life ---- */
@@ -459,15 +390,6 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
     if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET)
         rc_log_limited(RC_LOG_WARN, "offsets not committed; the next commit covers them", rc_f_str("source", source->name),
                        rc_f_str("err", rd_kafka_err2str(code)));
-}
-
-static rc_status open_asker(const struct rc_config *config, struct rc_kafka_source *source, struct rc_error *err) {
-    char name[128];
-    snprintf(name, sizeof name, "%s-ends", source->name);
-    rd_kafka_conf_t *conf;
-    if (rc_client_conf(config, RC_CLIENT_ADMIN, name, &conf, err) != RC_OK)
-        return RC_FAIL;
-    return rc_client_new(RD_KAFKA_CONSUMER, conf, &source->asker.rk, err);
 }
 
 rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options, struct rc_kafka_source **out,
@@ -515,9 +437,7 @@ rc_status rc_source_open(const struct rc_config *config, const struct rc_source_
         static const uint64_t one = 1;
         rd_kafka_queue_io_event_enable(source->queue, options->wake_fd, &one, sizeof one);
     }
-    pthread_mutex_init(&source->asker.lock, NULL);
-    pthread_cond_init(&source->asker.changed, NULL);
-    if (open_asker(config, source, err) != RC_OK) {
+    if (rc_ends_open(config, options->name, options->wake_fd, &source->ends, err) != RC_OK) {
         rc_source_close(source);
         return RC_FAIL;
     }
@@ -546,21 +466,6 @@ void rc_source_close(struct rc_kafka_source *source) {
     if (!source)
         return;
     source->closing = true;
-    if (source->asker.started) {
-        pthread_mutex_lock(&source->asker.lock);
-        source->asker.stop = true;
-        pthread_cond_signal(&source->asker.changed);
-        pthread_mutex_unlock(&source->asker.lock);
-        pthread_join(source->asker.thread, NULL);
-    }
-    if (source->asker.question)
-        rd_kafka_topic_partition_list_destroy(source->asker.question);
-    if (source->asker.answer)
-        rd_kafka_topic_partition_list_destroy(source->asker.answer);
-    pthread_mutex_destroy(&source->asker.lock);
-    pthread_cond_destroy(&source->asker.changed);
-    if (source->asker.rk)
-        rd_kafka_destroy(source->asker.rk);
     if (source->alone)
         give_all_back(source);
     else if (source->grouped)
@@ -570,6 +475,7 @@ void rc_source_close(struct rc_kafka_source *source) {
     rd_kafka_queue_destroy(source->queue);
     rd_kafka_consumer_close(source->rk);
     rd_kafka_destroy(source->rk);
+    rc_ends_close(source->ends);
     forget_all(source);
     for (size_t i = 0; i < source->n_topics; i++)
         free(source->topics[i]);
@@ -672,8 +578,7 @@ static enum rc_polled take_error(struct rc_kafka_source *source, rd_kafka_messag
 }
 
 enum rc_polled rc_source_poll(struct rc_kafka_source *source, int timeout_ms, struct rc_message *out, struct rc_error *err) {
-    if (source->asker.busy)
-        take_answer(source);
+    take_answer(source);
     if (source->alone && !source->settled)
         take_all(source);
     if (source->failed) {
@@ -773,7 +678,7 @@ rc_status rc_source_resume(struct rc_kafka_source *source, const char *topic, in
 rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t offset, struct rc_error *err) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = rd_offset(offset);
-    rd_kafka_error_t *error = rd_kafka_seek_partitions(source->rk, list, ASK_TIMEOUT_MS);
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(source->rk, list, RC_ENDS_TIMEOUT_MS);
     rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : list->elems[0].err;
     if (error)
         rd_kafka_error_destroy(error);
