@@ -177,9 +177,11 @@ static inline void test_add_values(struct rc_buf *out, const struct rc_field *fi
 
 /* `ecid:p1 @1000 #e1 type="view" qty=1,2 items{sku="A"|sku="B"}`; fields without values are left out. */
 static inline void test_add_event(struct rc_buf *out, const struct rc_dataset *d, const struct rc_event *event) {
-    rc_buf_printf(out, "%.*s:%.*s @%" PRId64 " #%.*s", (int)event->namespace.len, event->namespace.data,
-                  (int)event->person_id.len, event->person_id.data, event->timestamp_ms, (int)event->event_id.len,
-                  event->event_id.data);
+    rc_buf_add_span(out, event->namespace);
+    rc_buf_add_byte(out, ':');
+    rc_buf_add_span(out, event->person_id);
+    rc_buf_printf(out, " @%" PRId64 " #", event->timestamp_ms);
+    rc_buf_add_span(out, event->event_id);
     for (size_t f = 0; f < d->n_fields; f++) {
         const struct rc_field *field = &d->fields[f];
         if (event->fields[f].n == 0)

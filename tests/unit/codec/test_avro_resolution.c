@@ -19,7 +19,7 @@ static const char *resolve(const char *writer, const char *reader, const char *d
     static char line[4096];
     struct rc_error err;
     struct rc_encoder *encoder;
-    struct rc_avro_schema *w, *r = NULL;
+    struct rc_avro_schema *w = NULL, *r = NULL;
     struct rc_buf datum;
     char text[4096];
     snprintf(text, sizeof text, "{" PERSON ", %s}", dataset);

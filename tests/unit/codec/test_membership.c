@@ -63,7 +63,7 @@ static void set_long(avro_value_t *record, const char *name, int64_t number) {
 }
 
 static avro_value_t branch(avro_value_t *record, const char *name, int which) {
-    avro_value_t field, value;
+    avro_value_t field, value = {0};
     assert_int_equal(avro_value_get_by_name(record, name, &field, NULL), 0);
     assert_int_equal(avro_value_set_branch(&field, which, &value), 0);
     return value;
