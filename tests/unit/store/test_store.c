@@ -1,0 +1,281 @@
+/* The store: atomic batches, ranges by partition, what is said of damage, other builds and other owners. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store/store.h"
+
+static char folder[64];
+
+static struct rc_store *open_as(const char *kind, int format, bool read_only, int *found, struct rc_error *err) {
+    struct rc_store_options options = {.path = folder, .kind = kind, .format = format, .read_only = read_only, .cache_bytes = 8 << 20};
+    struct rc_store *store = NULL;
+    return rc_store_open(&options, &store, found, err) == RC_OK ? store : NULL;
+}
+
+static struct rc_store *open_store(void) {
+    struct rc_error err;
+    struct rc_store *store = open_as("test", 1, false, NULL, &err);
+    if (!store)
+        fail_msg("%s", err.message);
+    return store;
+}
+
+static void commit(struct rc_store_batch *batch) {
+    struct rc_error err;
+    if (rc_store_commit(batch, false, &err) != RC_OK)
+        fail_msg("%s", err.message);
+}
+
+static bool get(struct rc_store *store, enum rc_store_space space, int32_t partition, const char *key, char *out, size_t bytes) {
+    struct rc_buf value;
+    struct rc_error err;
+    bool found;
+    rc_buf_init(&value, 1000);
+    assert_int_equal(rc_store_get(store, space, partition, rc_span_str(key), &value, &found, &err), RC_OK);
+    if (found)
+        snprintf(out, bytes, "%.*s", (int)value.len, value.data);
+    rc_buf_deinit(&value);
+    return found;
+}
+
+static void batches_are_whole_or_not_at_all(void **state) {
+    (void)state;
+    struct rc_store *store = open_store();
+    struct rc_store_batch *batch = rc_store_begin(store);
+    rc_store_put(batch, RC_STORE_PERSON, 3, rc_span_str("a"), rc_span_str("1"));
+    rc_store_put(batch, RC_STORE_META, 3, rc_span_str("offset"), rc_span_str(""));
+    assert_true(rc_store_batch_bytes(batch) > 0);
+    char text[32];
+    assert_false(get(store, RC_STORE_PERSON, 3, "a", text, sizeof text));
+    commit(batch);
+    assert_true(get(store, RC_STORE_PERSON, 3, "a", text, sizeof text));
+    assert_string_equal(text, "1");
+    assert_true(get(store, RC_STORE_META, 3, "offset", text, sizeof text));
+    assert_string_equal(text, "");
+    assert_false(get(store, RC_STORE_PERSON, 2, "a", text, sizeof text));
+    assert_false(get(store, RC_STORE_META, 3, "a", text, sizeof text));
+    batch = rc_store_begin(store);
+    rc_store_put(batch, RC_STORE_PERSON, 3, rc_span_str("a"), rc_span_str("2"));
+    rc_store_abort(batch);
+    assert_true(get(store, RC_STORE_PERSON, 3, "a", text, sizeof text));
+    assert_string_equal(text, "1");
+    rc_store_close(store);
+    store = open_store();
+    assert_true(get(store, RC_STORE_PERSON, 3, "a", text, sizeof text));
+    batch = rc_store_begin(store);
+    rc_store_delete(batch, RC_STORE_PERSON, 3, rc_span_str("a"));
+    commit(batch);
+    assert_false(get(store, RC_STORE_PERSON, 3, "a", text, sizeof text));
+    rc_store_close(store);
+}
+
+struct seen {
+    char text[256];
+    int stop_after;
+};
+
+static bool see(void *ctx, struct rc_span key, struct rc_span value) {
+    struct seen *seen = ctx;
+    size_t len = strlen(seen->text);
+    snprintf(seen->text + len, sizeof seen->text - len, "%.*s=%.*s ", (int)key.len, key.data, (int)value.len, value.data);
+    return --seen->stop_after != 0;
+}
+
+static const char *all(struct rc_store *store, int32_t partition, const char *prefix, struct seen *seen) {
+    struct rc_error err;
+    seen->text[0] = '\0';
+    assert_int_equal(rc_store_each(store, RC_STORE_PERSON, partition, rc_span_str(prefix), see, seen, &err), RC_OK);
+    return seen->text;
+}
+
+static void partitions_are_ranges(void **state) {
+    (void)state;
+    struct rc_store *store = open_store();
+    struct rc_store_batch *batch = rc_store_begin(store);
+    static const int32_t partitions[] = {0, 1, 255, 256, -1, INT32_MAX};
+    for (size_t i = 0; i < sizeof partitions / sizeof partitions[0]; i++) {
+        char value[16];
+        snprintf(value, sizeof value, "%zu", i);
+        rc_store_put(batch, RC_STORE_PERSON, partitions[i], rc_span_str("n:b"), rc_span_str(value));
+        rc_store_put(batch, RC_STORE_PERSON, partitions[i], rc_span_str("n:a"), rc_span_str(value));
+        rc_store_put(batch, RC_STORE_PERSON, partitions[i], rc_span_str("m:a"), rc_span_str(value));
+    }
+    commit(batch);
+    struct seen seen = {.stop_after = -1};
+    assert_string_equal(all(store, 255, "", &seen), "m:a=2 n:a=2 n:b=2 ");
+    assert_string_equal(all(store, 256, "n:", &seen), "n:a=3 n:b=3 ");
+    assert_string_equal(all(store, -1, "n:", &seen), "n:a=4 n:b=4 ");
+    assert_string_equal(all(store, 2, "", &seen), "");
+    seen.stop_after = 1;
+    assert_string_equal(all(store, 0, "", &seen), "m:a=0 ");
+    batch = rc_store_begin(store);
+    rc_store_delete_partition(batch, RC_STORE_PERSON, 255);
+    rc_store_delete_partition(batch, RC_STORE_PERSON, -1);
+    commit(batch);
+    seen.stop_after = -1;
+    assert_string_equal(all(store, 255, "", &seen), "");
+    assert_string_equal(all(store, -1, "", &seen), "");
+    assert_string_equal(all(store, 256, "n:a", &seen), "n:a=3 ");
+    assert_string_equal(all(store, INT32_MAX, "n:a", &seen), "n:a=5 ");
+    assert_true(rc_store_bytes(store) > 0);
+    rc_store_close(store);
+}
+
+static void kind_and_format_are_checked(void **state) {
+    (void)state;
+    struct rc_error err;
+    int found = -1;
+    struct rc_store *store = open_as("test", 2, false, &found, &err);
+    assert_non_null(store);
+    assert_int_equal(found, 0);
+    rc_store_close(store);
+    assert_null(open_as("test", 1, false, NULL, &err));
+    assert_int_equal(err.class, RC_CLASS_FATAL);
+    assert_int_equal(err.exit_code, RC_EXIT_CONFIG);
+    assert_non_null(strstr(err.message, "saved by a later build"));
+    assert_non_null(strstr(err.message, folder));
+    assert_null(open_as("profiles", 2, false, NULL, &err));
+    assert_non_null(strstr(err.message, "store of test, not of profiles"));
+    store = open_as("test", 3, false, &found, &err);
+    assert_int_equal(found, 2);
+    rc_store_close(store);
+}
+
+static void one_process_writes_others_may_read(void **state) {
+    (void)state;
+    struct rc_error err;
+    assert_null(open_as("test", 1, true, NULL, &err)); /* nothing there to be read */
+    struct rc_store *store = open_store();
+    struct rc_store_batch *batch = rc_store_begin(store);
+    rc_store_put(batch, RC_STORE_PERSON, 0, rc_span_str("k"), rc_span_str("v"));
+    commit(batch);
+    assert_null(open_as("test", 1, false, NULL, &err));
+    assert_int_equal(err.exit_code, RC_EXIT_TEMPORARY);
+    assert_non_null(strstr(err.message, "another process"));
+    struct rc_store *reader = open_as("test", 1, true, NULL, &err);
+    assert_non_null(reader);
+    char text[8];
+    assert_true(get(reader, RC_STORE_PERSON, 0, "k", text, sizeof text));
+    rc_store_close(reader);
+    rc_store_close(store);
+}
+
+/* A committed batch survives the death of the process. */
+static void a_killed_process_loses_nothing_that_was_committed(void **state) {
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        struct rc_error err;
+        struct rc_store *store = open_as("test", 1, false, NULL, &err);
+        for (int i = 0; store && i < 100; i++) {
+            char key[16];
+            struct rc_store_batch *batch = rc_store_begin(store);
+            snprintf(key, sizeof key, "%03d", i);
+            rc_store_put(batch, RC_STORE_PERSON, 0, rc_span_str(key), rc_span_str("v"));
+            rc_store_put(batch, RC_STORE_META, 0, rc_span_str("last"), rc_span_str(key));
+            if (rc_store_commit(batch, false, &err) != RC_OK)
+                _exit(2);
+        }
+        kill(getpid(), 9);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    struct rc_store *store = open_store();
+    char text[8];
+    assert_true(get(store, RC_STORE_META, 0, "last", text, sizeof text));
+    assert_string_equal(text, "099");
+    assert_true(get(store, RC_STORE_PERSON, 0, "000", text, sizeof text));
+    rc_store_close(store);
+}
+
+/* Overwrites bytes in the middle of every table file. */
+static int damage_tables(void) {
+    DIR *dir = opendir(folder);
+    int n = 0;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        char path[512];
+        if (!strstr(entry->d_name, ".sst"))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        int fd = open(path, O_WRONLY);
+        n += pwrite(fd, "damaged damaged damaged", 23, 2000) == 23;
+        close(fd);
+    }
+    closedir(dir);
+    return n;
+}
+
+static void damage_is_named(void **state) {
+    (void)state;
+    struct rc_store *store = open_store();
+    struct rc_store_batch *batch = rc_store_begin(store);
+    unsigned seed = 7;
+    for (int i = 0; i < 20000; i++) {
+        char key[32], value[64];
+        snprintf(key, sizeof key, "%08d", i);
+        for (size_t k = 0; k < sizeof value; k++)
+            value[k] = (char)rand_r(&seed);
+        rc_store_put(batch, RC_STORE_PERSON, 0, rc_span_str(key), rc_span_of(value, sizeof value));
+    }
+    commit(batch);
+    rc_store_close(store);
+    store = open_store(); /* the log becomes a table */
+    rc_store_close(store);
+    assert_true(damage_tables() > 0);
+    struct rc_error err;
+    store = open_as("test", 1, false, NULL, &err);
+    rc_status status = RC_FAIL;
+    if (store) {
+        struct seen seen = {.stop_after = -1};
+        status = rc_store_each(store, RC_STORE_PERSON, 0, rc_span_str(""), see, &seen, &err);
+        rc_store_close(store);
+    }
+    assert_int_equal(status, RC_FAIL);
+    assert_int_equal(err.class, RC_CLASS_FATAL);
+    assert_non_null(strstr(err.message, "damaged"));
+    assert_non_null(strstr(err.message, folder));
+    assert_non_null(strstr(err.message, "remove the folder"));
+}
+
+static int fresh_folder(void **state) {
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/rollcall-test-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    strcat(folder, "/a/b");
+    return 0;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    char command[128];
+    folder[strlen(folder) - strlen("/a/b")] = '\0';
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_folder, remove_folder)
+    const struct CMUnitTest tests[] = {
+        TEST(batches_are_whole_or_not_at_all),
+        TEST(partitions_are_ranges),
+        TEST(kind_and_format_are_checked),
+        TEST(one_process_writes_others_may_read),
+        TEST(a_killed_process_loses_nothing_that_was_committed),
+        TEST(damage_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
