@@ -86,7 +86,8 @@ static int compare_rows(const void *a, const void *b, void *ctx) {
 static void print_rows(struct evaluation *e) {
     struct rc_buf line;
     rc_buf_init(&line, 1 << 20);
-    qsort_r(e->rows, e->n_rows, sizeof *e->rows, compare_rows, e);
+    if (e->n_rows > 1)
+        qsort_r(e->rows, e->n_rows, sizeof *e->rows, compare_rows, e);
     for (size_t i = 0; i < e->n_rows; i++) {
         const struct row *row = &e->rows[i];
         rc_buf_reset(&line);
@@ -285,7 +286,7 @@ static rc_status run_at(struct evaluation *e, const struct rc_cli *cli, struct r
     }
     if (status == RC_OK)
         status = read_events(e, cli, err);
-    if (status == RC_OK)
+    if (status == RC_OK && n > 1)
         qsort(instants, n, sizeof *instants, compare_instants);
     if (status == RC_OK && instants[0] < e->greatest_ms)
         status = rc_cli_usage(cli, err, "--at %lld: before the greatest timestamp of the events, %lld",

@@ -644,9 +644,12 @@ static void decide_before(struct rc_population *p, struct rc_person *person, con
         if (!p->plan->domains[d].datasets[event->dataset] || event->timestamp_ms > p->domain_clocks[d])
             continue;
         struct rc_person_domain *place = &person->domains[d];
-        if (place->due_ms == RC_NEVER || event->timestamp_ms <= place->decided_ms)
+        int64_t before = event->timestamp_ms - 1;
+        if (before <= place->decided_ms)
             continue;
-        decide(p, d, person, event->timestamp_ms - 1);
+        if (place->redefined || place->first_ms <= before)
+            decide(p, d, person, before);
+        place->decided_ms = before; /* nothing is left to decide there, and pruning may go so far */
     }
 }
 

@@ -1,0 +1,434 @@
+/* Populations under a clock that the test holds: who is told what, when, and what is kept. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "codec/decode.h"
+#include "segment/explain.h"
+#include "segment/population.h"
+
+#define DATASET                                                                                                                         \
+    "{'kind':'dataset','id':'web','topic':'t','format':'json','person':{'namespace':'n','id':{'path':'p'}},'timestamp':{'path':'t'},"   \
+    "'event_id':{'path':'e'},'grace':'%s','fields':{'type':{'path':'type','type':'string'},'price':{'path':'price','type':'decimal',"   \
+    "'min':0},'sku':{'path':'sku','type':'string'}}}"
+
+/* A catalog with its plan, and a population that writes what it emits into `log`: "+s1@100t " realized since 100 by time, "-s1@100e&" exited by
+ * an event with more to follow, "exists@100 " known since 100. */
+struct world {
+    struct rc_catalog *catalog;
+    struct rc_plan *plan;
+    struct rc_population *population;
+    struct rc_decoder *decoder;
+    struct rc_arena arena;
+    struct rc_buf log;
+};
+
+static void on_change(void *ctx, const struct rc_change *change) {
+    struct world *w = ctx;
+    if (change->existence) {
+        rc_buf_printf(&w->log, "exists@%lld%s", (long long)change->since_ms, change->more ? "&" : " ");
+        return;
+    }
+    static const char causes[] = "etbsdcr";
+    rc_buf_printf(&w->log, "%c%s@%lld%c%s", change->realized ? '+' : '-', w->catalog->segments[change->index].id, (long long)change->since_ms,
+                  causes[change->cause], change->more ? "&" : " ");
+}
+
+static char *quoted(const char *text) {
+    char *copy = rc_strdup(text);
+    for (char *c = copy; *c; c++)
+        if (*c == '\'')
+            *c = '"';
+    return copy;
+}
+
+static struct rc_catalog *catalog_of(const char *grace, const char *segments) {
+    struct rc_catalog_builder builder;
+    struct rc_catalog *catalog;
+    struct rc_error err;
+    char text[16384], *json;
+    int n = snprintf(text, sizeof text, "[" DATASET "%s%s]", grace, *segments ? "," : "", segments);
+    assert_in_range(n, 1, sizeof text - 1);
+    json = quoted(text);
+    rc_catalog_builder_init(&builder);
+    if (rc_catalog_builder_add(&builder, "test", rc_span_str(json), NULL, NULL, &err) != RC_OK ||
+        rc_catalog_build(&builder, &catalog, &err) != RC_OK)
+        fail_msg("%s", err.message);
+    rc_catalog_builder_deinit(&builder);
+    free(json);
+    return catalog;
+}
+
+static struct world *open_world(const char *grace, const char *segments) {
+    struct world *w = rc_calloc(1, sizeof *w);
+    struct rc_error err;
+    w->catalog = catalog_of(grace, segments);
+    assert_int_equal(rc_plan_compile(w->catalog, &w->plan, &err), RC_OK);
+    w->population = rc_population_new(w->plan, on_change, w);
+    assert_int_equal(rc_decoder_new(&w->catalog->datasets[0], &(struct rc_decoder_options){.max_ahead_ms = -1}, &w->decoder, &err), RC_OK);
+    rc_arena_init(&w->arena, 4096);
+    rc_buf_init(&w->log, 1 << 20);
+    return w;
+}
+
+static void close_world(struct world *w) {
+    rc_decoder_free(w->decoder);
+    rc_population_free(w->population);
+    rc_plan_free(w->plan);
+    rc_catalog_free(w->catalog);
+    rc_arena_deinit(&w->arena);
+    rc_buf_deinit(&w->log);
+    free(w);
+}
+
+static void advance(struct world *w, int64_t clock_ms) {
+    rc_population_set_clock(w->population, 0, clock_ms);
+    assert_false(rc_population_advance(w->population, 0));
+}
+
+/* An event of person "p", id made of type and time. */
+static bool happen(struct world *w, int64_t at_ms, const char *type, const char *more) {
+    char json[256];
+    int n = snprintf(json, sizeof json, "{\"p\":\"p\",\"t\":%lld,\"e\":\"%s%lld\",\"type\":\"%s\"%s}", (long long)at_ms, type, (long long)at_ms, type,
+                     more);
+    struct rc_record record = {.value = rc_span_of(json, (size_t)n), .timestamp_ms = RC_NO_TIMESTAMP};
+    struct rc_event event;
+    struct rc_error err;
+    rc_arena_reset(&w->arena);
+    if (rc_decode(w->decoder, &record, &w->arena, &event, &err) != RC_DECODED)
+        fail_msg("%s", err.message);
+    return rc_population_apply(w->population, &event);
+}
+
+/* What was emitted since the last call. */
+static void said(struct world *w, const char *expected) {
+    assert_string_equal(w->log.data ? w->log.data : "", expected);
+    rc_buf_reset(&w->log);
+}
+
+#define COUNT(id, type, k, window) "{'kind':'segment','id':'" id "','dataset':'web','where':{'event':{'field':'type','eq':'" type "'},'count':{'ge':" #k "},'window':'" window "'}}"
+
+/* ---- time ------------------------------------------------------------------------------------------------------------- */
+
+static void leaves_at_the_millisecond(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", COUNT("s", "view", 2, "100ms"));
+    advance(w, 1000);
+    happen(w, 1000, "view", "");
+    happen(w, 1010, "view", ""); /* ahead of the clock: it counts nowhere yet */
+    advance(w, 1010);
+    said(w, "exists@1000 ");
+    advance(w, 1011);
+    said(w, "+s@1010e ");
+    assert_int_equal(rc_population_next_due(w->population), 1101);
+    advance(w, 1100);
+    said(w, "");
+    advance(w, 1101);
+    said(w, "-s@1100t ");
+    assert_int_equal(rc_population_next_due(w->population), INT64_MAX);
+    close_world(w);
+}
+
+static void a_millisecond_is_seen_whole(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", "{'kind':'segment','id':'s','dataset':'web','where':{'and':[{'event':{'field':'type','eq':'cart'},'window':'1s'},"
+                                       "{'not':{'event':{'field':'type','eq':'buy'},'window':'1s'}}]}}");
+    advance(w, 5000);
+    happen(w, 5000, "cart", "");
+    advance(w, 5000);
+    happen(w, 5000, "buy", "");
+    advance(w, 5001);
+    said(w, "exists@5000 ");
+    advance(w, 7000);
+    said(w, "");
+    close_world(w);
+}
+
+static void grace_holds_back_time_and_not_events(void **state) {
+    (void)state;
+    struct world *w = open_world("50ms", COUNT("s", "view", 1, "100ms"));
+    advance(w, 1001);
+    happen(w, 1000, "view", "");
+    advance(w, 1001);
+    said(w, "+s@1000e&exists@1000 ");
+    advance(w, 1150);
+    said(w, "");
+    happen(w, 1099, "view", ""); /* late by the clock, in time for the grace: no exit at 1100 */
+    advance(w, 1249);
+    said(w, "");
+    advance(w, 1250);
+    said(w, "-s@1199t ");
+    close_world(w);
+}
+
+static void own_events_prove_time(void **state) {
+    (void)state;
+    struct world *w = open_world("1h", COUNT("s", "view", 1, "100ms"));
+    advance(w, 10000);
+    happen(w, 1000, "view", "");
+    advance(w, 10000);
+    said(w, "+s@1000e&exists@1000 ");
+    happen(w, 2000, "other", ""); /* a person's later event says that 1100 is over for them */
+    advance(w, 10000);
+    said(w, "-s@1100t ");
+    close_world(w);
+}
+
+static void catching_up_tells_every_flip_in_order(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", COUNT("s", "view", 1, "100ms"));
+    for (int64_t t = 1000; t <= 1600; t += 300) {
+        rc_population_set_clock(w->population, 0, t);
+        happen(w, t, "view", "");
+    }
+    advance(w, 5000);
+    said(w, "+s@1000e&exists@1000 -s@1100t +s@1300e -s@1400t +s@1600e -s@1700t ");
+    close_world(w);
+}
+
+static void changes_of_one_instant_are_one_group(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", COUNT("a", "view", 1, "100ms") "," COUNT("b", "view", 1, "200ms") "," COUNT("c", "view", 1, "100ms"));
+    advance(w, 1001);
+    happen(w, 1000, "view", "");
+    advance(w, 1001);
+    said(w, "+a@1000e&+c@1000e&+b@1000e&exists@1000 ");
+    advance(w, 9000);
+    said(w, "-a@1100t&-c@1100t -b@1200t ");
+    close_world(w);
+}
+
+/* ---- late events and duplicates ---------------------------------------------------------------------------------------- */
+
+static void late_events_tell_the_net_difference(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", COUNT("s", "view", 2, "1000ms"));
+    advance(w, 2001);
+    happen(w, 2000, "view", "");
+    advance(w, 2500);
+    said(w, "exists@2000 ");
+    happen(w, 1500, "view", "");
+    advance(w, 2500);
+    said(w, "+s@2000e&exists@1500 "); /* since the later of the two, and known for longer than was thought */
+    happen(w, 1500, "view", "");
+    advance(w, 2501);
+    said(w, "-s@2500t "); /* the duplicate has changed nothing */
+    close_world(w);
+}
+
+static void duplicates_change_nothing(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", COUNT("s", "view", 2, "1000ms"));
+    advance(w, 3000);
+    assert_true(happen(w, 2000, "view", ""));
+    assert_false(happen(w, 2000, "view", ""));
+    advance(w, 3000);
+    said(w, "exists@2000 ");
+    close_world(w);
+}
+
+/* ---- saving ------------------------------------------------------------------------------------------------------------ */
+
+struct kept {
+    char *key, *record;
+    size_t key_len, len;
+    int n;
+};
+
+static void keep(void *ctx, struct rc_span key, struct rc_span record) {
+    struct kept *kept = ctx;
+    free(kept->key);
+    free(kept->record);
+    *kept = (struct kept){rc_span_dup(key), rc_span_dup(record), key.len, record.len, kept->n + 1};
+}
+
+static void saved_state_goes_on(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", COUNT("s", "view", 2, "100ms"));
+    struct kept kept = {0};
+    struct rc_error err;
+    advance(w, 1000);
+    happen(w, 1000, "view", "");
+    happen(w, 1005, "view", ""); /* undecided when it is saved */
+    rc_population_save(w->population, keep, &kept);
+    assert_int_equal(kept.n, 1);
+    rc_population_save(w->population, keep, &kept);
+    assert_int_equal(kept.n, 1); /* clean */
+    rc_population_free(w->population);
+    w->population = rc_population_new(w->plan, on_change, w);
+    assert_int_equal(rc_population_load(w->population, rc_span_of(kept.key, kept.key_len), rc_span_of(kept.record, kept.len), &err), RC_OK);
+    assert_false(happen(w, 1000, "view", "")); /* told again after the restart */
+    advance(w, 2000);
+    said(w, "exists@1000 +s@1005t -s@1100t ");
+    free(kept.key);
+    free(kept.record);
+    close_world(w);
+}
+
+static void damage_is_noticed(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", COUNT("s", "view", 2, "100ms"));
+    struct kept kept = {0};
+    struct rc_error err;
+    advance(w, 1000);
+    happen(w, 1000, "view", "");
+    rc_population_save(w->population, keep, &kept);
+    struct rc_population *other = rc_population_new(w->plan, on_change, w);
+    for (size_t i = 0; i < kept.len; i++) {
+        kept.record[i] ^= 0x20;
+        assert_int_equal(rc_population_load(other, rc_span_str("n:p"), rc_span_of(kept.record, kept.len), &err), RC_FAIL);
+        assert_int_equal(rc_population_load(other, rc_span_str("n:p"), rc_span_of(kept.record, i), &err), RC_FAIL);
+        kept.record[i] ^= 0x20;
+    }
+    assert_int_equal(rc_population_persons(other), 0);
+    assert_int_equal(rc_population_load(other, rc_span_str("n:p"), rc_span_of(kept.record, kept.len), &err), RC_OK);
+    rc_population_free(other);
+    free(kept.key);
+    free(kept.record);
+    close_world(w);
+}
+
+/* ---- definitions that change -------------------------------------------------------------------------------------------- */
+
+static void replan_tells_only_the_difference(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", COUNT("same", "view", 1, "10s") "," COUNT("edited", "view", 2, "10s") "," COUNT("gone", "view", 1, "10s"));
+    advance(w, 1001);
+    happen(w, 1000, "view", "");
+    advance(w, 1100);
+    said(w, "+same@1000e&+gone@1000e&exists@1000 ");
+    struct rc_catalog *catalog = catalog_of("0s", COUNT("new", "view", 1, "10s") "," COUNT("edited", "view", 1, "10s") "," COUNT("same", "view", 1, "10s"));
+    struct rc_plan *plan;
+    struct rc_error err;
+    assert_int_equal(rc_plan_compile(catalog, &plan, &err), RC_OK);
+    rc_population_replan(w->population, plan);
+    rc_plan_free(w->plan);
+    rc_catalog_free(w->catalog);
+    w->plan = plan;
+    w->catalog = catalog;
+    advance(w, 1100);
+    said(w, "+new@1000d&+edited@1000d ");
+    assert_int_equal(rc_population_members(w->population, 0), 1);
+    assert_int_equal(rc_population_members(w->population, 2), 1);
+    advance(w, 20000);
+    said(w, "-new@11000t&-edited@11000t&-same@11000t ");
+    close_world(w);
+}
+
+/* ---- what is kept -------------------------------------------------------------------------------------------------------- */
+
+static size_t record_bytes(struct world *w) {
+    struct kept kept = {0};
+    rc_population_save(w->population, keep, &kept);
+    assert_int_equal(kept.n, 1);
+    free(kept.key);
+    free(kept.record);
+    return kept.len;
+}
+
+/* Each condition that is said to be bounded keeps no more after 10,000 events than after 100. */
+static void bounded_is_bounded(void **state) {
+    (void)state;
+    static const char *const conditions[] = {
+        "{'event':{},'count':{'ge':3},'window':'7d'}",
+        "{'event':{},'count':{'eq':3}}",
+        "{'distinct':'sku','is':{'ge':4},'window':'7d'}",
+        "{'latest':'sku','is':{'eq':'sku7'}}",
+        "{'first':'sku','is':{'eq':'sku7'}}",
+        "{'sum':'price','is':{'ge':50},'window':'7d'}",
+        "{'max':'price','is':{'ge':5}}",
+    };
+    for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
+        char segment[512], more[64];
+        snprintf(segment, sizeof segment, "{'kind':'segment','id':'s','dataset':'web','where':%s}", conditions[i]);
+        struct world *w = open_world("0s", segment);
+        size_t few = 0;
+        for (int n = 0; n < 10000; n++) {
+            snprintf(more, sizeof more, ",\"sku\":\"sku%d\",\"price\":%d.5", n % 10, 10 + n % 7);
+            advance(w, 1000 + n);
+            happen(w, 1000 + n, "view", more);
+            if (n == 99) {
+                advance(w, 1001 + n);
+                few = record_bytes(w);
+            }
+        }
+        size_t many = record_bytes(w);
+        assert_in_range(few, 1, 1000);
+        if (many > few + 64) /* one event that is not decided yet, and its timer */
+            fail_msg("%s keeps more and more: %zu bytes, then %zu", conditions[i], few, many);
+        close_world(w);
+    }
+}
+
+static void class_is_told(void **state) {
+    (void)state;
+    static const struct {
+        const char *condition;
+        enum rc_state_class class;
+    } cases[] = {
+        {"{'event':{},'count':{'ge':3},'window':'7d'}", RC_STATE_BOUNDED},
+        {"{'event':{},'count':{'ge':3}}", RC_STATE_BOUNDED},
+        {"{'avg':'price','is':{'ge':3},'window':'7d'}", RC_STATE_PER_WINDOW},
+        {"{'avg':'price','is':{'ge':3}}", RC_STATE_ALL_HISTORY},
+        {"{'sequence':[{'event':{}},{'none':{},'within':'1h'}],'window':'1d'}", RC_STATE_PER_WINDOW},
+        {"{'session':{'event':{}},'count':{'ge':2}}", RC_STATE_ALL_HISTORY},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char segment[512];
+        const char *reason;
+        snprintf(segment, sizeof segment, "{'kind':'segment','id':'s','dataset':'web','where':%s}", cases[i].condition);
+        struct world *w = open_world("0s", segment);
+        assert_int_equal(rc_plan_state_class(w->plan, 0, &reason), cases[i].class);
+        assert_true(strlen(reason) > 5);
+        close_world(w);
+    }
+}
+
+/* ---- explaining ----------------------------------------------------------------------------------------------------------- */
+
+static void explains(void **state) {
+    (void)state;
+    struct world *w = open_world("0s", COUNT("s", "view", 2, "100ms"));
+    struct rc_buf out;
+    struct rc_explain_sources none = {0};
+    rc_buf_init(&out, 1 << 20);
+    advance(w, 1000);
+    happen(w, 1000, "view", "");
+    happen(w, 1005, "view", "");
+    advance(w, 1006);
+    assert_int_equal(rc_population_explain(w->population, rc_span_str("n:p"), 0, 1005, &none, &out), RC_OK);
+    assert_non_null(strstr(out.data, "\"member\": true, \"since\": 1005, \"next\": 1100"));
+    assert_non_null(strstr(out.data, "\"timestamp\": 1000"));
+    rc_buf_reset(&out);
+    assert_int_equal(rc_population_explain(w->population, rc_span_str("n:nobody"), 0, 1005, &none, &out), RC_OK);
+    assert_non_null(strstr(out.data, "\"member\": false, \"next\": null"));
+    assert_non_null(strstr(out.data, "\"exists\": false"));
+    rc_buf_deinit(&out);
+    close_world(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leaves_at_the_millisecond),
+        cmocka_unit_test(a_millisecond_is_seen_whole),
+        cmocka_unit_test(grace_holds_back_time_and_not_events),
+        cmocka_unit_test(own_events_prove_time),
+        cmocka_unit_test(catching_up_tells_every_flip_in_order),
+        cmocka_unit_test(changes_of_one_instant_are_one_group),
+        cmocka_unit_test(late_events_tell_the_net_difference),
+        cmocka_unit_test(duplicates_change_nothing),
+        cmocka_unit_test(saved_state_goes_on),
+        cmocka_unit_test(damage_is_noticed),
+        cmocka_unit_test(replan_tells_only_the_difference),
+        cmocka_unit_test(bounded_is_bounded),
+        cmocka_unit_test(class_is_told),
+        cmocka_unit_test(explains),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
