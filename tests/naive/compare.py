@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares `rollcall eval` with the naive evaluator on random cases.
 
-usage: compare.py ROLLCALL [--seed N] [--count N | --seconds N] [--jobs N] [--keep DIR] [--restart-every N]
+usage: compare.py ROLLCALL [--seed N] [--count N | --seconds N] [--jobs N] [--keep DIR] [--persons N] [--restart-every N]
 
 Each seed gives a case (see generate.py). ROLLCALL runs on its files once with --timeline and once with --at (with
 --restart-every once more, its state saved and loaded after every N events), and prints what naive.py says, or the case has failed: then it is made small (segments, records and parts of the conditions are
@@ -188,8 +188,8 @@ def first_difference(found):
 def run_seed(arguments):
     """The Result of a seed. report: what to print of a failure, empty where there is none."""
     global RESTART_EVERY
-    rollcall, seed, keep, RESTART_EVERY = arguments
-    case = generate.case(seed)
+    rollcall, seed, keep, RESTART_EVERY, persons = arguments
+    case = generate.case(seed, persons=persons)
     persons, found = differences(rollcall, case)
     checks = persons * sum(d["kind"] == "segment" for d in case.definitions)
     if not found:
@@ -218,7 +218,7 @@ def seeds(first, count, seconds):
 
 
 def results(options, keep):
-    todo = ((options.rollcall, seed, keep, options.restart_every) for seed in seeds(options.seed, options.count, options.seconds))
+    todo = ((options.rollcall, seed, keep, options.restart_every, options.persons) for seed in seeds(options.seed, options.count, options.seconds))
     if options.jobs == 1:
         yield from map(run_seed, todo)
         return
@@ -240,6 +240,7 @@ def main():
     parser.add_argument("--seconds", type=float, help="go on for so long instead")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--keep", metavar="DIR", help="where failing cases are kept (default: a new folder for temporary files)")
+    parser.add_argument("--persons", type=int, default=None, metavar="N", help="N persons in each case instead of a few")
     parser.add_argument("--restart-every", type=int, default=0, metavar="N", help="also with state saved and loaded after every N events")
     parser.add_argument("--max-failures", type=int, default=5, help="stop after so many failing seeds (default: 5)")
     options = parser.parse_args()

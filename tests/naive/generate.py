@@ -163,7 +163,7 @@ def put(record, path, value):
 class Generator:
     """The choices of one seed."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, persons=None):
         self.seed, self.r = seed, random.Random(seed)
         self.almanac = self.chance(0.15)  # calendar windows at every turn, where the local clock changes
         scale = self.r.choice(["min", "hour", "hour", "day"] if self.almanac else list(SCALES))
@@ -185,7 +185,7 @@ class Generator:
             self.durations = [f"{n * self.step}ms" for n in (1, 2, 3, 4, 5, 8)]
         self.told = []  # (person, ms, event id) of the events so far
         self.persons = [(self.r.choice(["ecid", "email"]), self.r.choice(["p", "p", "å", "x:y\\"]) + str(i))
-                        for i in range(self.r.randint(1, 5))]
+                        for i in range(persons or self.r.randint(1, 5))]
         if self.chance(0.3):
             self.persons.append(("ecid", "42"))
 
@@ -626,6 +626,7 @@ class Generator:
         for name, lines in events.items():
             evaluator.accept(name, naive.parse_records(line.encode() for line in lines))
         greatest = evaluator.greatest_timestamp()
+        evaluator.events = dict(list(evaluator.events.items())[:6])  # enough to see whether a segment tells anything
         greatest = self.start if greatest is None else greatest
         later = [greatest + duration_ms(self.duration()) + r.choice([0, 0, 1, -1]) for _ in range(3)]
         until = max(later) + r.choice([0, 1, 2 * max(map(duration_ms, self.durations))])
@@ -664,9 +665,13 @@ class Generator:
         return {"kind": "audience", "id": name, "where": where(2)}
 
 
-def case(seed, audiences=False):
-    """The case of a seed. audiences: with some of them after the other definitions, which stay as they are."""
-    return Generator(seed).case(audiences)
+def case(seed, audiences=False, persons=None):
+    """The case of a seed.
+
+    audiences: with some of them after the other definitions, which stay as they are
+    persons:   so many persons instead of a few: more checks for the time that a case takes to draw and to run
+    """
+    return Generator(seed, persons).case(audiences)
 
 
 def write(case, folder):
