@@ -34,6 +34,6 @@ struct rc_timing {
 int64_t rc_timing_map(const struct rc_timing *timing, int64_t at_ms);
 
 /* Appends the time as the dataset writes it: integer in ms, s or us, or RFC 3339 text (without quotes). */
-rc_status rc_timing_write(struct rc_buf *out, enum rc_time_unit unit, int64_t at_ms);
+rc_status rc_timing_write(struct rc_buf *out, enum rc_time_unit unit, int64_t at_ms) RC_MUST_USE;
 
 #endif

@@ -357,7 +357,7 @@ static void test_rekey(void **state) {
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, run_rekey, &runner), 0);
     for (int i = 0; i < 3000 && rc_counter_get(copied) + runner.dead < RECORDS; i++)
-        usleep(10000);
+        (void)rc_stop_wait(&f->stop, 10);
     rc_stop_request(&f->stop);
     pthread_join(thread, NULL);
     check(runner.status, &runner.err);
