@@ -277,7 +277,7 @@ static bool run_exists(const struct run *run, int64_t *next_ms) {
         so_far = unit;
         if (so_far.n == 0 && node->sessions == RC_NONE)
             return false;
-        if (so_far.n)
+        if (so_far.n > 1 && step->kind == RC_STEP_EACH) /* events and sessions come in the order of their ends */
             qsort(so_far.items, so_far.n, sizeof *so_far.items, compare_ends);
     }
     for (size_t i = 0; i < so_far.n; i++) {
