@@ -21,6 +21,8 @@
 
 /* definitions.md §6. */
 #define RECORD_MAX ((size_t)1 << 20)
+#define KEY_MAX ((size_t)64 << 10)
+#define ARENA_BYTES ((size_t)64 << 10)
 #define AHEAD_MAX_MS INT64_C(86400000)
 /* Index of 24 bytes each: 4.8 GB of it is where somebody should split the file. */
 #define SPOOL_MAX_RECORDS UINT64_C(200000000)
@@ -402,11 +404,11 @@ rc_status rc_produce_run(const struct rc_produce_options *options, struct rc_pro
                          struct rc_error *err) {
     *result = (struct rc_produce_result){0};
     struct run run = {.options = options, .result = result};
-    rc_arena_init(&run.arena, 64 * 1024);
-    rc_buf_init(&run.key, 64 * 1024);
+    rc_arena_init(&run.arena, ARENA_BYTES);
+    rc_buf_init(&run.key, KEY_MAX);
     rc_buf_init(&run.value, RC_FILE_RECORD_MAX);
     rc_buf_init(&run.scratch, 2 * RC_FILE_RECORD_MAX);
-    rc_buf_init(&run.last_key, 64 * 1024);
+    rc_buf_init(&run.last_key, KEY_MAX);
     rc_status status = set_up(&run, err);
     rc_progress_init(&run.progress, options->quiet, size_of_files(options));
     for (size_t i = 0; status == RC_OK && i < options->n_files && !stopped(&run); i++)

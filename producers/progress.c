@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -53,12 +54,14 @@ void rc_progress_show(struct rc_progress *progress, const char *what, uint64_t c
 }
 
 void rc_progress_tell(struct rc_progress *progress, const char *fmt, ...) {
-    char text[2200];
+    struct rc_buf text;
+    rc_buf_init(&text, 8192);
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    rc_buf_vprintf(&text, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "%srollcall: %s\n", progress->open ? "\n" : "", text);
+    fprintf(stderr, "%srollcall: %s\n", progress->open ? "\n" : "", text.data ? text.data : "");
+    rc_buf_deinit(&text);
     progress->open = false;
 }
 

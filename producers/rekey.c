@@ -17,6 +17,8 @@
 #include "segment/population.h"
 
 #define HEADERS_MAX 256
+#define KEY_MAX ((size_t)64 << 10)
+#define ARENA_BYTES ((size_t)64 << 10)
 #define AGAIN_MS 500
 #define DRAIN_MS 10000
 
@@ -441,8 +443,8 @@ rc_status rc_rekey_run(const struct rc_rekey_options *options, struct rc_error *
     struct rc_metrics *metrics = options->process->metrics;
     struct rekey_metrics *m = &rekey.metrics;
     REKEY_METRICS(RC_METRIC_REGISTER)
-    rc_arena_init(&rekey.arena, 64 * 1024);
-    rc_buf_init(&rekey.key, 64 * 1024);
+    rc_arena_init(&rekey.arena, ARENA_BYTES);
+    rc_buf_init(&rekey.key, KEY_MAX);
     rc_status status = rc_rekey_ensure_topics(options->process->config, options->catalog, options->n_partitions, err);
     if (status == RC_OK)
         status = open_targets(&rekey, err);

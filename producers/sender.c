@@ -12,13 +12,13 @@
 #include "kafka/topics.h"
 
 #define CHUNK_RECORDS 5000
-#define CHUNK_BYTES (512 * 1024)
+#define CHUNK_BYTES ((size_t)512 << 10)
 #define BROKER_TIMEOUT_MS 10000
 #define STOP_GRACE_MS 10000
 
 /* Embedded: a partition holds at most this much that its reader has not committed; the broker trims at RC_EMBEDDED_TRIM_BYTES. The
  * changes that these events will cause need room as well, in partitions of their own, hence the wide margin. */
-#define UNREAD_BYTES (RC_EMBEDDED_TRIM_BYTES / 4)
+#define UNREAD_BYTES ((uint64_t)RC_EMBEDDED_TRIM_BYTES / 4)
 /* A change's record and its share of a batch's head, rather too much than too little. */
 #define CHANGE_BYTES 400
 /* What the log format adds to a record of ours. */
