@@ -47,7 +47,8 @@ static void make_load(struct load *load, size_t n, uint64_t persons) {
     rc_synthetic_free(synthetic);
 }
 
-static rc_status read_schema(void *ctx, const char *file, const char *schema_path, char **out_text, struct rc_error *err) {
+static rc_status read_schema(void *ctx, const char *file, const char *schema_path, char **out_text,
+                             struct rc_error *err) {
     (void)ctx;
     char path[4096];
     const char *slash = strrchr(file, '/');
@@ -91,7 +92,8 @@ static double run(const struct load *load, struct rc_decoder *decoder, struct rc
     double began = cpu_seconds();
     size_t from = 0, bad = 0;
     for (size_t i = 0; i < load->n; i++) {
-        struct rc_record record = {.value = rc_span_of(load->bytes.data + from, load->ends[i] - from), .timestamp_ms = load->first_ms + (int64_t)i};
+        struct rc_record record = {.value = rc_span_of(load->bytes.data + from, load->ends[i] - from),
+                                   .timestamp_ms = load->first_ms + (int64_t)i};
         from = load->ends[i];
         rc_arena_reset(&arena);
         if (rc_decode(decoder, &record, &arena, &event, &err) != RC_DECODED) {
@@ -124,7 +126,8 @@ int main(int argc, char **argv) {
     struct rc_plan *plan;
     struct rc_decoder *decoder;
     if (load_catalog(argv[1], &catalog, &err) != RC_OK || rc_plan_compile(catalog, &plan, &err) != RC_OK ||
-        rc_decoder_new(&catalog->datasets[0], &(struct rc_decoder_options){.max_ahead_ms = -1}, &decoder, &err) != RC_OK) {
+        rc_decoder_new(&catalog->datasets[0], &(struct rc_decoder_options){.max_ahead_ms = -1}, &decoder, &err) !=
+            RC_OK) {
         fprintf(stderr, "%s\n", err.message);
         return err.exit_code;
     }
@@ -133,10 +136,12 @@ int main(int argc, char **argv) {
     make_load(&load, events, persons);
     struct rc_population *population = rc_population_new(plan, count_change, &changes);
     double decode = run(&load, decoder, NULL), both = run(&load, decoder, population), n = (double)events;
-    printf("{\"segments\": %zu, \"events\": %zu, \"persons\": %zu, \"decode_ns\": %.0f, \"decode_and_apply_ns\": %.0f, \"apply_ns\": %.0f, "
+    printf("{\"segments\": %zu, \"events\": %zu, \"persons\": %zu, \"decode_ns\": %.0f, \"decode_and_apply_ns\": %.0f, "
+           "\"apply_ns\": %.0f, "
            "\"changes_per_event\": %.3f, \"bytes_per_person\": %.0f}\n",
-           catalog->n_segments, events, rc_population_persons(population), decode / n * 1e9, both / n * 1e9, (both - decode) / n * 1e9,
-           (double)changes / n, (double)rc_population_bytes(population) / (double)rc_population_persons(population));
+           catalog->n_segments, events, rc_population_persons(population), decode / n * 1e9, both / n * 1e9,
+           (both - decode) / n * 1e9, (double)changes / n,
+           (double)rc_population_bytes(population) / (double)rc_population_persons(population));
     rc_population_free(population);
     rc_decoder_free(decoder);
     rc_plan_free(plan);

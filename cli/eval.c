@@ -135,7 +135,8 @@ static rc_status restart(struct evaluation *e, struct rc_error *err) {
     e->population = rc_population_new(e->plan, on_change, e);
     for (size_t i = 0; i < e->n_saved; i++) {
         const struct saved *s = &e->saved[i];
-        if (rc_population_load(e->population, rc_span_of(s->key, s->key_len), rc_span_of(s->record, s->record_len), err) != RC_OK)
+        if (rc_population_load(e->population, rc_span_of(s->key, s->key_len), rc_span_of(s->record, s->record_len),
+                               err) != RC_OK)
             return RC_FAIL;
     }
     set_clocks(e, e->greatest_ms);
@@ -236,7 +237,8 @@ static rc_status read_events(struct evaluation *e, const struct rc_cli *cli, str
 
 /* ---- the two ways ------------------------------------------------------------------------------------------------------ */
 
-static rc_status parse_instant(const struct rc_cli *cli, const char *option, const char *text, int64_t *out, struct rc_error *err) {
+static rc_status parse_instant(const struct rc_cli *cli, const char *option, const char *text, int64_t *out,
+                               struct rc_error *err) {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
@@ -255,7 +257,8 @@ static rc_status run_timeline(struct evaluation *e, const struct rc_cli *cli, st
     if (read_events(e, cli, err) != RC_OK)
         return RC_FAIL;
     e->until_ms = e->greatest_ms;
-    if (rc_cli_value(cli, "until") && parse_instant(cli, "until", rc_cli_value(cli, "until"), &e->until_ms, err) != RC_OK)
+    if (rc_cli_value(cli, "until") &&
+        parse_instant(cli, "until", rc_cli_value(cli, "until"), &e->until_ms, err) != RC_OK)
         return RC_FAIL;
     if (e->n_events == 0)
         return RC_OK;
@@ -480,7 +483,8 @@ static const struct rc_cli_option options[] = {
      "it rests on, and when "
      "it next changes by time alone."},
     {"restart-every", 0, CLI_ONE, "N",
-     "With --at: saves all state after every N events and goes on from what was saved alone, as a restart does. The answer is the same; "
+     "With --at: saves all state after every N events and goes on from what was saved alone, as a restart does. The "
+     "answer is the same; "
      "this shows it."},
     {"strict", 0, CLI_FLAG, NULL, "Ends with exit code 65 at the first bad event, instead of naming it and going on."},
     {0},

@@ -76,7 +76,8 @@ static int64_t next_aged(const struct rc_series *series, int64_t t, int64_t dela
     return series && at < series->n ? later(series->ts[at], delay) : RC_NEVER;
 }
 
-int64_t rc_series_next(const struct rc_eval *eval, const struct rc_series *series, uint32_t chain_index, int64_t delay_ms) {
+int64_t rc_series_next(const struct rc_eval *eval, const struct rc_series *series, uint32_t chain_index,
+                       int64_t delay_ms) {
     if (!series || series->n == 0)
         return RC_NEVER;
     const struct rc_chain *chain = &eval->plan->chains[chain_index];
@@ -100,18 +101,12 @@ int64_t rc_series_next(const struct rc_eval *eval, const struct rc_series *serie
 
 static bool term_holds(const struct rc_cmp *cmp, size_t i, __int128 value, __int128 bound) {
     switch (cmp->terms[i].op) {
-    case RC_CMP_EQ:
-        return value == bound;
-    case RC_CMP_NE:
-        return value != bound;
-    case RC_CMP_LT:
-        return value < bound;
-    case RC_CMP_LE:
-        return value <= bound;
-    case RC_CMP_GT:
-        return value > bound;
-    case RC_CMP_GE:
-        return value >= bound;
+    case RC_CMP_EQ: return value == bound;
+    case RC_CMP_NE: return value != bound;
+    case RC_CMP_LT: return value < bound;
+    case RC_CMP_LE: return value <= bound;
+    case RC_CMP_GT: return value > bound;
+    case RC_CMP_GE: return value >= bound;
     }
     return false;
 }
@@ -121,6 +116,14 @@ bool rc_cmp_holds(const struct rc_cmp *cmp, __int128 fixed) {
         if (!term_holds(cmp, i, fixed, cmp->terms[i].value))
             return false;
     return true;
+}
+
+__int128 rc_cmp_greatest_bound(const struct rc_cmp *cmp) {
+    __int128 most = 0;
+    for (size_t i = 0; i < cmp->n; i++)
+        if (cmp->terms[i].value > most)
+            most = cmp->terms[i].value;
+    return most;
 }
 
 static bool average_holds(const struct rc_cmp *cmp, __int128 sum, int64_t count) {
@@ -154,14 +157,14 @@ static int64_t *sorted_values(struct rc_eval *eval, const struct rc_series *seri
     return values;
 }
 
-static bool same_count(struct rc_eval *eval, const struct rc_cmp *cmp, const struct rc_series *series, uint32_t first, uint32_t end) {
+static bool same_count(struct rc_eval *eval, const struct rc_cmp *cmp, const struct rc_series *series, uint32_t first,
+                       uint32_t end) {
     if (first >= end)
         return false;
     int64_t *values = sorted_values(eval, series, first, end);
     size_t n = end - first;
     for (size_t i = 0, k; i < n; i = k) {
-        for (k = i + 1; k < n && values[k] == values[i]; k++) {
-        }
+        for (k = i + 1; k < n && values[k] == values[i]; k++) {}
         if (count_holds(cmp, k - i))
             return true;
     }
@@ -183,7 +186,8 @@ static size_t distinct_count(struct rc_eval *eval, const struct rc_series *serie
 static bool comes_after(const struct rc_eval *eval, const struct rc_series *series, uint32_t a, uint32_t b) {
     if (series->ts[a] != series->ts[b])
         return series->ts[a] > series->ts[b];
-    int c = rc_span_compare(rc_strings_get(eval->strings, (uint32_t)series->tie[a]), rc_strings_get(eval->strings, (uint32_t)series->tie[b]));
+    int c = rc_span_compare(rc_strings_get(eval->strings, (uint32_t)series->tie[a]),
+                            rc_strings_get(eval->strings, (uint32_t)series->tie[b]));
     if (c != 0)
         return c > 0;
     const struct rc_dataset *datasets = eval->plan->catalog->datasets;
@@ -191,7 +195,8 @@ static bool comes_after(const struct rc_eval *eval, const struct rc_series *seri
 }
 
 /* The operators on the values of the last (or first) event among entries first … end − 1. */
-static bool ordered_holds(struct rc_eval *eval, const struct rc_node *node, const struct rc_series *series, uint32_t first, uint32_t end) {
+static bool ordered_holds(struct rc_eval *eval, const struct rc_node *node, const struct rc_series *series,
+                          uint32_t first, uint32_t end) {
     if (first >= end)
         return false;
     bool last = node->head == RC_HEAD_LATEST;
@@ -213,8 +218,8 @@ static bool ordered_holds(struct rc_eval *eval, const struct rc_node *node, cons
     return rc_clauses_hold(&node->cond->is, type, (struct rc_values){values, n});
 }
 
-static bool aggregate_holds(const struct rc_eval *eval, const struct rc_node *node, const struct rc_series *series, uint32_t first,
-                            uint32_t end) {
+static bool aggregate_holds(const struct rc_eval *eval, const struct rc_node *node, const struct rc_series *series,
+                            uint32_t first, uint32_t end) {
     const struct rc_series_plan *plan = &eval->plan->series[node->series];
     const struct rc_cmp *cmp = &node->cond->cmp;
     __int128 sum = 0, least_value = 0, most_value = 0;
@@ -242,7 +247,8 @@ bool rc_cmp_only_lower(const struct rc_cmp *cmp) {
 
 /* When may a leaf change? Where entries only leave as time goes by and the comparison wants many, it cannot become true by time alone
  * but for entries of the future, and a plain count falls exactly when the entry leaves that makes it enough. */
-static int64_t leaf_next(const struct rc_eval *eval, const struct rc_node *node, const struct rc_series *series, uint32_t end, bool value) {
+static int64_t leaf_next(const struct rc_eval *eval, const struct rc_node *node, const struct rc_series *series,
+                         uint32_t end, bool value) {
     const struct rc_chain *chain = &eval->plan->chains[node->chain];
     if (!series || series->n == 0)
         return RC_NEVER;
@@ -252,7 +258,8 @@ static int64_t leaf_next(const struct rc_eval *eval, const struct rc_node *node,
         int64_t future = next_aged(series, eval->t, 0);
         if (!value || chain->sliding_ms == RC_NEVER)
             return future;
-        if (node->head == RC_HEAD_EVENT && !node->cond->has_field && eval->plan->series[node->series].keep == RC_KEEP_LATEST_K) {
+        if (node->head == RC_HEAD_EVENT && !node->cond->has_field &&
+            eval->plan->series[node->series].keep == RC_KEEP_LATEST_K) {
             uint32_t enough = 0;
             while (enough <= end && !count_holds(&node->cond->cmp, enough))
                 enough++;
@@ -271,25 +278,21 @@ static struct rc_truth eval_leaf(struct rc_eval *eval, const struct rc_node *nod
     bool value;
     switch (node->head) {
     case RC_HEAD_EVENT:
-        value = node->cond->has_field ? same_count(eval, &node->cond->cmp, series, first, end) : count_holds(&node->cond->cmp, end - first);
+        value = node->cond->has_field ? same_count(eval, &node->cond->cmp, series, first, end)
+                                      : count_holds(&node->cond->cmp, end - first);
         break;
-    case RC_HEAD_DISTINCT:
-        value = count_holds(&node->cond->cmp, distinct_count(eval, series, first, end));
-        break;
+    case RC_HEAD_DISTINCT: value = count_holds(&node->cond->cmp, distinct_count(eval, series, first, end)); break;
     case RC_HEAD_LATEST:
-    case RC_HEAD_FIRST:
-        value = ordered_holds(eval, node, series, first, end);
-        break;
-    default:
-        value = aggregate_holds(eval, node, series, first, end);
-        break;
+    case RC_HEAD_FIRST: value = ordered_holds(eval, node, series, first, end); break;
+    default: value = aggregate_holds(eval, node, series, first, end); break;
     }
     return (struct rc_truth){value, leaf_next(eval, node, series, end, value)};
 }
 
 /* ---- sessions --------------------------------------------------------------------------------------------------------- */
 
-struct rc_session *rc_eval_sessions(struct rc_eval *eval, const struct rc_series *series, int64_t timeout_ms, struct rc_range range, size_t *n) {
+struct rc_session *rc_eval_sessions(struct rc_eval *eval, const struct rc_series *series, int64_t timeout_ms,
+                                    struct rc_range range, size_t *n) {
     *n = 0;
     if (!series || series->n == 0)
         return NULL;
@@ -313,7 +316,8 @@ struct rc_session *rc_eval_sessions(struct rc_eval *eval, const struct rc_series
 }
 
 /* When may the set of sessions in scope, or which of them are over, change? */
-static int64_t sessions_next(const struct rc_eval *eval, const struct rc_series *series, uint32_t chain, int64_t timeout_ms) {
+static int64_t sessions_next(const struct rc_eval *eval, const struct rc_series *series, uint32_t chain,
+                             int64_t timeout_ms) {
     if (!series || series->n == 0)
         return RC_NEVER;
     int64_t next = rc_series_next(eval, series, chain, RC_NEVER), over = later(timeout_ms, 1);
@@ -328,7 +332,8 @@ static int64_t sessions_next(const struct rc_eval *eval, const struct rc_series 
 static struct rc_truth eval_session(struct rc_eval *eval, const struct rc_node *node, struct rc_scope scope) {
     const struct rc_series *series = rc_person_series(eval->person, node->sessions);
     size_t n, count = 0;
-    struct rc_session *sessions = rc_eval_sessions(eval, series, node->timeout_ms, rc_eval_range(eval, node->chain, scope), &n);
+    struct rc_session *sessions =
+        rc_eval_sessions(eval, series, node->timeout_ms, rc_eval_range(eval, node->chain, scope), &n);
     int64_t next = sessions_next(eval, series, node->chain, node->timeout_ms);
     for (size_t i = 0; i < n; i++) {
         struct rc_scope inside = {.from = sessions[i].from, .to = sessions[i].to, .session = true};
@@ -375,21 +380,16 @@ static struct rc_truth eval_segment(struct rc_eval *eval, const struct rc_node *
 static struct rc_truth eval_any(struct rc_eval *eval, const struct rc_node *node, struct rc_scope scope) {
     switch (node->head) {
     case RC_HEAD_AND:
-    case RC_HEAD_OR:
-        return eval_junction(eval, node, scope);
+    case RC_HEAD_OR: return eval_junction(eval, node, scope);
     case RC_HEAD_NOT: {
         struct rc_truth truth = rc_eval_scoped(eval, node->children[0], scope);
         truth.value = !truth.value;
         return truth;
     }
-    case RC_HEAD_SEGMENT:
-        return eval_segment(eval, node, scope);
-    case RC_HEAD_SEQUENCE:
-        return rc_eval_sequence(eval, node, scope);
-    case RC_HEAD_SESSION:
-        return eval_session(eval, node, scope);
-    default:
-        return eval_leaf(eval, node, scope);
+    case RC_HEAD_SEGMENT: return eval_segment(eval, node, scope);
+    case RC_HEAD_SEQUENCE: return rc_eval_sequence(eval, node, scope);
+    case RC_HEAD_SESSION: return eval_session(eval, node, scope);
+    default: return eval_leaf(eval, node, scope);
     }
 }
 
@@ -398,7 +398,8 @@ struct rc_truth rc_eval_scoped(struct rc_eval *eval, uint32_t node_index, struct
     struct rc_memo *memo = &eval->memos[node_index];
     if (scope.session && node->head != RC_HEAD_SEGMENT)
         return eval_any(eval, node, scope);
-    scope = (struct rc_scope){.from = INT64_MIN, .to = eval->t}; /* a segment is about all events, wherever it is named */
+    scope =
+        (struct rc_scope){.from = INT64_MIN, .to = eval->t}; /* a segment is about all events, wherever it is named */
     if (memo->stamp != eval->stamp) {
         struct rc_truth truth = eval_any(eval, node, scope);
         *memo = (struct rc_memo){eval->stamp, truth};

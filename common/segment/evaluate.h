@@ -28,9 +28,9 @@ struct rc_eval {
     const struct rc_strings *strings;
     const struct rc_person *person;
     int64_t t;
-    uint32_t stamp; /* of (person, t); memos with another stamp are stale */
-    struct rc_memo *memos;              /* by node; owned */
-    struct rc_chain_memo *chain_memos;  /* by chain; owned */
+    uint32_t stamp;                    /* of (person, t); memos with another stamp are stale */
+    struct rc_memo *memos;             /* by node; owned */
+    struct rc_chain_memo *chain_memos; /* by chain; owned */
     struct rc_arena arena;
 };
 
@@ -67,12 +67,14 @@ int64_t rc_series_next(const struct rc_eval *eval, const struct rc_series *serie
 struct rc_session {
     int64_t from, to; /* first and last timestamp */
 };
-struct rc_session *rc_eval_sessions(struct rc_eval *eval, const struct rc_series *series, int64_t timeout_ms, struct rc_range range,
-                                    size_t *n);
+struct rc_session *rc_eval_sessions(struct rc_eval *eval, const struct rc_series *series, int64_t timeout_ms,
+                                    struct rc_range range, size_t *n);
 
 bool rc_cmp_holds(const struct rc_cmp *cmp, __int128 fixed);
 /* True only of enough: every term is a lower bound. */
 bool rc_cmp_only_lower(const struct rc_cmp *cmp);
+/* The greatest value that it compares with; 0 when all are negative. */
+__int128 rc_cmp_greatest_bound(const struct rc_cmp *cmp);
 
 struct rc_explain_sources;
 rc_status rc_explain_person(struct rc_eval *eval, const struct rc_person *person, uint32_t segment, int64_t at_ms,

@@ -20,7 +20,7 @@ uint64_t rc_event_hash(const struct rc_plan *plan, uint32_t dataset, struct rc_s
 }
 
 static const char *head_name(enum rc_head head) {
-    static const char *const names[] = {"and", "or",  "not",      "event",  "sum",   "min",      "max",
+    static const char *const names[] = {"and", "or",       "not",    "event", "sum",      "min",     "max",
                                         "avg", "distinct", "latest", "first", "sequence", "session", "segment"};
     return names[head];
 }
@@ -120,7 +120,8 @@ static void add_cmp(struct rc_buf *out, const struct rc_cmp *cmp) {
 
 /* The number that the condition compares, where it is one number. What is kept may be less than what there is (the K latest, a sum up to
  * its threshold): then it is told as a lower bound. */
-static void add_value(struct explanation *x, const struct rc_node *node, const struct rc_series *series, uint32_t first, uint32_t end) {
+static void add_value(struct explanation *x, const struct rc_node *node, const struct rc_series *series, uint32_t first,
+                      uint32_t end) {
     const struct rc_series_plan *plan = &x->eval->plan->series[node->series];
     __int128 sum = 0, least = 0, most = 0;
     uint32_t distinct = 0;
@@ -135,7 +136,8 @@ static void add_value(struct explanation *x, const struct rc_node *node, const s
         distinct += !seen;
     }
     uint32_t n = end - first;
-    bool pruned = (plan->keep == RC_KEEP_LATEST_K && n >= plan->k) || (plan->keep == RC_KEEP_DISTINCT_K && distinct >= plan->k) ||
+    bool pruned = (plan->keep == RC_KEEP_LATEST_K && n >= plan->k) ||
+                  (plan->keep == RC_KEEP_DISTINCT_K && distinct >= plan->k) ||
                   (plan->keep == RC_KEEP_SUM && sum > plan->limit);
     __int128 value;
     switch (node->head) {
@@ -144,23 +146,12 @@ static void add_value(struct explanation *x, const struct rc_node *node, const s
             return;
         value = (__int128)n * RC_FIXED_SCALE;
         break;
-    case RC_HEAD_DISTINCT:
-        value = (__int128)distinct * RC_FIXED_SCALE;
-        break;
-    case RC_HEAD_SUM:
-        value = sum;
-        break;
-    case RC_HEAD_AVG:
-        value = n ? sum / n : 0;
-        break;
-    case RC_HEAD_MIN:
-        value = least;
-        break;
-    case RC_HEAD_MAX:
-        value = most;
-        break;
-    default:
-        return;
+    case RC_HEAD_DISTINCT: value = (__int128)distinct * RC_FIXED_SCALE; break;
+    case RC_HEAD_SUM: value = sum; break;
+    case RC_HEAD_AVG: value = n ? sum / n : 0; break;
+    case RC_HEAD_MIN: value = least; break;
+    case RC_HEAD_MAX: value = most; break;
+    default: return;
     }
     bool none = n == 0 && (node->head == RC_HEAD_AVG || node->head == RC_HEAD_MIN || node->head == RC_HEAD_MAX);
     rc_buf_printf(x->out, ", \"%s\": ", pruned ? "valueAtLeast" : "value");
@@ -190,17 +181,19 @@ static void explain_leaf(struct explanation *x, const struct rc_node *node, stru
 }
 
 /* Where sessions are cut rests on every event of the datasets, so those of the sessions in scope are named all. */
-static void explain_sessions(struct explanation *x, const struct rc_node *node, struct rc_scope scope, uint32_t inner, bool closed) {
+static void explain_sessions(struct explanation *x, const struct rc_node *node, struct rc_scope scope, uint32_t inner,
+                             bool closed) {
     const struct rc_series *series = rc_person_series(x->eval->person, node->sessions);
     const bool *datasets = x->eval->plan->series[node->sessions].in_dataset;
     size_t n;
-    struct rc_session *sessions = rc_eval_sessions(x->eval, series, node->timeout_ms, rc_eval_range(x->eval, node->chain, scope), &n);
+    struct rc_session *sessions =
+        rc_eval_sessions(x->eval, series, node->timeout_ms, rc_eval_range(x->eval, node->chain, scope), &n);
     rc_buf_add_str(x->out, ", \"sessions\": [");
     for (size_t i = 0; i < n; i++) {
         struct rc_scope inside = {.from = sessions[i].from, .to = sessions[i].to, .session = true};
         bool over = x->eval->t > sessions[i].to + node->timeout_ms, any = false;
-        rc_buf_printf(x->out, "%s{\"first\": %lld, \"last\": %lld, \"over\": %s, \"counts\": %s, \"condition\": ", i ? ", " : "",
-                      (long long)sessions[i].from, (long long)sessions[i].to, over ? "true" : "false",
+        rc_buf_printf(x->out, "%s{\"first\": %lld, \"last\": %lld, \"over\": %s, \"counts\": %s, \"condition\": ",
+                      i ? ", " : "", (long long)sessions[i].from, (long long)sessions[i].to, over ? "true" : "false",
                       rc_eval_scoped(x->eval, inner, inside).value && (over || !closed) ? "true" : "false");
         explain_node(x, inner, inside);
         rc_buf_add_str(x->out, ", \"events\": [");
@@ -262,19 +255,13 @@ static void explain_node(struct explanation *x, uint32_t index, struct rc_scope 
         break;
     case RC_HEAD_AND:
     case RC_HEAD_OR:
-    case RC_HEAD_NOT:
-        explain_children(x, node, scope);
-        break;
-    case RC_HEAD_SEQUENCE:
-        explain_sequence(x, node, scope);
-        break;
+    case RC_HEAD_NOT: explain_children(x, node, scope); break;
+    case RC_HEAD_SEQUENCE: explain_sequence(x, node, scope); break;
     case RC_HEAD_SESSION:
         add_cmp(x->out, &node->cond->cmp);
         explain_sessions(x, node, scope, node->children[0], node->cond->closed);
         break;
-    default:
-        explain_leaf(x, node, scope);
-        break;
+    default: explain_leaf(x, node, scope); break;
     }
     rc_buf_add_byte(x->out, '}');
 }
@@ -298,7 +285,8 @@ rc_status rc_explain_person(struct rc_eval *eval, const struct rc_person *person
     const struct rc_plan *plan = eval->plan;
     uint32_t node = plan->segments[segment].node;
     const struct rc_realized *realized = rc_person_realized(person, plan->segments[segment].leader);
-    struct explanation x = {.eval = eval, .sources = sources, .out = out, .key = rc_span_of(person->key, person->key_len)};
+    struct explanation x = {
+        .eval = eval, .sources = sources, .out = out, .key = rc_span_of(person->key, person->key_len)};
     int64_t next = next_change(eval, person, node, at_ms);
     rc_eval_at(eval, person, at_ms);
     bool member = rc_eval_node(eval, node).value;

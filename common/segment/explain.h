@@ -19,7 +19,8 @@ typedef bool (*rc_evidence_fn)(void *ctx, struct rc_span person_key, struct rc_e
 
 /* Appends every event of the person with from <= timestamp <= to in the given datasets (flags by index) to `out` as a comma-separated list;
  * what decides sessions and existence. */
-typedef void (*rc_events_fn)(void *ctx, struct rc_span person_key, const bool *datasets, int64_t from_ms, int64_t to_ms, struct rc_buf *out);
+typedef void (*rc_events_fn)(void *ctx, struct rc_span person_key, const bool *datasets, int64_t from_ms, int64_t to_ms,
+                             struct rc_buf *out);
 
 struct rc_explain_sources {
     rc_evidence_fn name; /* NULL: timestamps and hashes alone */
@@ -32,7 +33,8 @@ uint64_t rc_event_hash(const struct rc_plan *plan, uint32_t dataset, struct rc_s
 
 /* Appends the explanation of `segment` for the person at `at_ms` (not before what is decided) as one line of JSON. A person who is not
  * known is explained as one without events. RC_FAIL when it does not fit into `out`. */
-rc_status rc_population_explain(struct rc_population *population, struct rc_span person_key, uint32_t segment, int64_t at_ms,
-                                const struct rc_explain_sources *sources, struct rc_buf *out) RC_MUST_USE;
+rc_status rc_population_explain(struct rc_population *population, struct rc_span person_key, uint32_t segment,
+                                int64_t at_ms, const struct rc_explain_sources *sources, struct rc_buf *out)
+    RC_MUST_USE;
 
 #endif

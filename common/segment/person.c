@@ -17,14 +17,17 @@ struct rc_person *rc_person_new(const struct rc_plan *plan, struct rc_span key) 
     for (size_t d = 0; d < n_datasets; d++)
         person->first_ms[d] = INT64_MAX;
     for (size_t d = 0; d < plan->n_domains; d++)
-        person->domains[d] =
-            (struct rc_person_domain){.first_ms = RC_NEVER, .decided_ms = INT64_MIN, .latest_ms = INT64_MIN, .due_ms = RC_NEVER, .event_ms = RC_NO_EVENT_TIME};
+        person->domains[d] = (struct rc_person_domain){.first_ms = RC_NEVER,
+                                                       .decided_ms = INT64_MIN,
+                                                       .latest_ms = INT64_MIN,
+                                                       .due_ms = RC_NEVER,
+                                                       .event_ms = RC_NO_EVENT_TIME};
     return person;
 }
 
 /* Releases what the strings of entries first … end − 1 hold. */
-static void release_entries(const struct rc_series *series, const struct rc_series_plan *plan, struct rc_strings *strings, uint32_t first,
-                            uint32_t end) {
+static void release_entries(const struct rc_series *series, const struct rc_series_plan *plan,
+                            struct rc_strings *strings, uint32_t first, uint32_t end) {
     for (uint32_t i = first; i < end; i++) {
         if (plan->value_slot != RC_NONE && plan->value_type == RC_STRING)
             rc_strings_release(strings, (uint32_t)series->value[i]);
@@ -149,7 +152,8 @@ static void move_entries(struct rc_series *series, uint32_t to, uint32_t from, u
         memmove(series->tie + to, series->tie + from, n * sizeof *series->tie);
 }
 
-struct rc_series *rc_person_restore_series(struct rc_person *person, const struct rc_plan *plan, uint32_t series_index, uint32_t n) {
+struct rc_series *rc_person_restore_series(struct rc_person *person, const struct rc_plan *plan, uint32_t series_index,
+                                           uint32_t n) {
     struct rc_series *series = series_for(person, series_index);
     reserve(series, &plan->series[series_index], n);
     return series;
@@ -158,7 +162,8 @@ struct rc_series *rc_person_restore_series(struct rc_person *person, const struc
 /* ---- pruning ---------------------------------------------------------------------------------------------------------- */
 
 /* Drops the entries that `drop` marks; only those below `end` are looked at. */
-static void drop_marked(struct rc_series *series, const struct rc_series_plan *plan, struct rc_strings *strings, const bool *drop, uint32_t end) {
+static void drop_marked(struct rc_series *series, const struct rc_series_plan *plan, struct rc_strings *strings,
+                        const bool *drop, uint32_t end) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < series->n; i++) {
         if (i < end && drop[i])
@@ -169,7 +174,8 @@ static void drop_marked(struct rc_series *series, const struct rc_series_plan *p
     series->n = kept;
 }
 
-static void drop_front(struct rc_series *series, const struct rc_series_plan *plan, struct rc_strings *strings, uint32_t n) {
+static void drop_front(struct rc_series *series, const struct rc_series_plan *plan, struct rc_strings *strings,
+                       uint32_t n) {
     if (n == 0)
         return;
     release_entries(series, plan, strings, 0, n);
@@ -237,8 +243,8 @@ static void join_sessions(struct rc_series *series, int64_t timeout_ms, int64_t 
     uint32_t kept = 0;
     for (uint32_t i = 0; i < series->n; i++) {
         int64_t reach;
-        bool joins = kept > 0 && series->ts[i] <= decided_ms && !__builtin_add_overflow(series->value[kept - 1], timeout_ms, &reach) &&
-                     series->ts[i] <= reach;
+        bool joins = kept > 0 && series->ts[i] <= decided_ms &&
+                     !__builtin_add_overflow(series->value[kept - 1], timeout_ms, &reach) && series->ts[i] <= reach;
         if (!joins) {
             move_entries(series, kept++, i, 1);
         } else if (series->value[i] > series->value[kept - 1]) {
@@ -262,7 +268,8 @@ static struct rc_range reach_of(const struct rc_plan *plan, const struct rc_seri
     return reach;
 }
 
-static void prune_series(struct rc_series *series, const struct rc_plan *plan, struct rc_strings *strings, int64_t decided_ms) {
+static void prune_series(struct rc_series *series, const struct rc_plan *plan, struct rc_strings *strings,
+                         int64_t decided_ms) {
     const struct rc_series_plan *p = &plan->series[series->plan];
     if (series->n == 0 || decided_ms == INT64_MIN)
         return;
@@ -307,8 +314,9 @@ void rc_person_prune(struct rc_person *person, const struct rc_plan *plan, struc
 
 /* ---- insertion -------------------------------------------------------------------------------------------------------- */
 
-bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings, uint32_t series_index, int64_t ts,
-                      uint64_t id, uint64_t tie, const int64_t *values, size_t n_values) {
+bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings,
+                      uint32_t series_index, int64_t ts, uint64_t id, uint64_t tie, const int64_t *values,
+                      size_t n_values) {
     const struct rc_series_plan *p = &plan->series[series_index];
     struct rc_series *series = series_for(person, series_index);
     bool sessions = p->keep == RC_KEEP_SESSIONS;
@@ -371,7 +379,8 @@ void rc_person_set_realized(struct rc_person *person, uint32_t segment, bool rea
     bool there = at < person->n_members && person->members[at].segment == segment;
     if (!realized) {
         if (there) {
-            memmove(person->members + at, person->members + at + 1, (person->n_members - at - 1) * sizeof *person->members);
+            memmove(person->members + at, person->members + at + 1,
+                    (person->n_members - at - 1) * sizeof *person->members);
             person->n_members--;
         }
         return;

@@ -43,14 +43,14 @@ struct rc_person_domain {
     struct rc_timer *timers; /* ordered by segment; owned */
     uint32_t n_timers, cap_timers;
     struct rc_touched *touched; /* NULL: none; owned */
-    int64_t first_ms;   /* earliest of timers and touched; RC_NEVER. May be too early, never too late */
-    int64_t decided_ms; /* every instant up to here has been decided; INT64_MIN: none */
-    int64_t latest_ms;  /* greatest timestamp of their events */
-    int64_t due_ms;     /* clock value at which something can be decided; RC_NEVER */
-    uint32_t heap_at;   /* position in the domain's heap + 1; 0: not in it */
-    uint32_t event_id;  /* interned id of the event applied last, + 1; 0: none */
-    int64_t event_ms;   /* its timestamp */
-    bool redefined;     /* loaded from another plan: every segment must be looked at, cause DEFINITION */
+    int64_t first_ms;           /* earliest of timers and touched; RC_NEVER. May be too early, never too late */
+    int64_t decided_ms;         /* every instant up to here has been decided; INT64_MIN: none */
+    int64_t latest_ms;          /* greatest timestamp of their events */
+    int64_t due_ms;             /* clock value at which something can be decided; RC_NEVER */
+    uint32_t heap_at;           /* position in the domain's heap + 1; 0: not in it */
+    uint32_t event_id;          /* interned id of the event applied last, + 1; 0: none */
+    int64_t event_ms;           /* its timestamp */
+    bool redefined;             /* loaded from another plan: every segment must be looked at, cause DEFINITION */
 };
 
 struct rc_person {
@@ -61,7 +61,7 @@ struct rc_person {
     bool dirty;      /* changed since it was saved */
     uint32_t number; /* position in the population */
     uint32_t key_len;
-    char *key;        /* owned */
+    char *key;         /* owned */
     int64_t *first_ms; /* by dataset; INT64_MAX: never seen; owned block that also holds `domains` */
     struct rc_person_domain *domains;
 };
@@ -75,8 +75,8 @@ const struct rc_series *rc_person_series(const struct rc_person *person, uint32_
 
 /* Adds one event's entries: `values` (n of them; for a series of timestamps alone n is ignored). Values of strings are taken over (held). Returns
  * false, and lets go of the values, when the event is there already or can never matter. Prunes by what is decided. */
-bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings, uint32_t series, int64_t ts,
-                      uint64_t id, uint64_t tie, const int64_t *values, size_t n_values);
+bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings, uint32_t series,
+                      int64_t ts, uint64_t id, uint64_t tie, const int64_t *values, size_t n_values);
 
 /* Forgets what no instant after decided_ms can need. */
 void rc_person_prune(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings);
@@ -92,12 +92,14 @@ void rc_timer_lower(struct rc_person_domain *place, uint32_t segment, int64_t at
 struct rc_touched *rc_touched_to_timers(struct rc_person_domain *place);
 
 /* An empty series with room for `n` entries, to be filled in order by the reader of a record. Borrowed until the next change. */
-struct rc_series *rc_person_restore_series(struct rc_person *person, const struct rc_plan *plan, uint32_t series, uint32_t n);
+struct rc_series *rc_person_restore_series(struct rc_person *person, const struct rc_plan *plan, uint32_t series,
+                                           uint32_t n);
 
 /* Saved form, versioned and checksummed. */
-void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings, struct rc_buf *out);
+void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings,
+                      struct rc_buf *out);
 /* Fills a new person. POISON, and the person freed, on damaged bytes. */
-rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key, struct rc_span record,
-                           struct rc_person **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key,
+                           struct rc_span record, struct rc_person **out, struct rc_error *err) RC_MUST_USE;
 
 #endif

@@ -23,7 +23,8 @@ enum form { FORM_TIMES = 0, FORM_NUMBERS = 1, FORM_STRINGS = 2, FORM_ORDERED = 4
 /* ---- writing ---------------------------------------------------------------------------------------------------------- */
 
 static void add_hash(struct rc_buf *out, uint64_t hash) {
-    rc_buf_add(out, &hash, sizeof hash); /* little-endian machines only, as RocksDB's own numbers are not ours to read */
+    rc_buf_add(out, &hash,
+               sizeof hash); /* little-endian machines only, as RocksDB's own numbers are not ours to read */
 }
 
 static void add_text(struct rc_buf *out, struct rc_span text) {
@@ -31,7 +32,8 @@ static void add_text(struct rc_buf *out, struct rc_span text) {
     rc_buf_add_span(out, text);
 }
 
-static void encode_series(const struct rc_series *series, const struct rc_plan *plan, const struct rc_strings *strings, struct rc_buf *out) {
+static void encode_series(const struct rc_series *series, const struct rc_plan *plan, const struct rc_strings *strings,
+                          struct rc_buf *out) {
     const struct rc_series_plan *p = &plan->series[series->plan];
     bool text = p->value_slot != RC_NONE && p->value_type == RC_STRING;
     int form = text ? FORM_STRINGS : series->value ? FORM_NUMBERS : FORM_TIMES;
@@ -56,11 +58,13 @@ static void encode_series(const struct rc_series *series, const struct rc_plan *
 
 /* Twins are written one by one: under another plan they may be twins no more. Of a person who is to be looked at anew each segment stands
  * for itself already. */
-static void encode_members(const struct rc_person *person, const struct rc_plan *plan, bool redefined, struct rc_buf *out) {
+static void encode_members(const struct rc_person *person, const struct rc_plan *plan, bool redefined,
+                           struct rc_buf *out) {
     size_t n = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t i = 0; i < person->n_members; i++) {
-            for (uint32_t s = person->members[i].segment; s != RC_NONE; s = redefined ? RC_NONE : plan->segments[s].next_twin) {
+            for (uint32_t s = person->members[i].segment; s != RC_NONE;
+                 s = redefined ? RC_NONE : plan->segments[s].next_twin) {
                 n += pass == 0;
                 if (pass == 0)
                     continue;
@@ -73,7 +77,8 @@ static void encode_members(const struct rc_person *person, const struct rc_plan 
     }
 }
 
-void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings, struct rc_buf *out) {
+void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings,
+                      struct rc_buf *out) {
     size_t start = out->len, n = 0;
     bool redefined = false; /* then the next reader has to look at every segment as well */
     for (size_t d = 0; d < plan->n_domains; d++)
@@ -160,18 +165,20 @@ static rc_status take_entry(const struct rc_plan *plan, struct rc_span *in, int 
 }
 
 /* Reads one series; what this plan does not keep is read over. */
-static rc_status decode_series(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span *in, struct rc_person *person) {
+static rc_status decode_series(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span *in,
+                               struct rc_person *person) {
     uint64_t hash, n;
     struct rc_span form_byte;
-    if (take_hash(in, &hash) != RC_OK || rc_take_bytes(in, 1, &form_byte) != RC_OK || rc_take_varint(in, &n) != RC_OK || n > in->len)
+    if (take_hash(in, &hash) != RC_OK || rc_take_bytes(in, 1, &form_byte) != RC_OK || rc_take_varint(in, &n) != RC_OK ||
+        n > in->len)
         return RC_FAIL;
     int form = (unsigned char)form_byte.data[0];
     uint32_t index = rc_plan_find(plan, RC_NAMED_SERIES, hash);
     if (index != RC_NONE) {
         const struct rc_series_plan *p = &plan->series[index];
-        int want = p->value_slot != RC_NONE && p->value_type == RC_STRING           ? FORM_STRINGS
+        int want = p->value_slot != RC_NONE && p->value_type == RC_STRING    ? FORM_STRINGS
                    : p->value_slot != RC_NONE || p->keep == RC_KEEP_SESSIONS ? FORM_NUMBERS
-                                                                                    : FORM_TIMES;
+                                                                             : FORM_TIMES;
         if (form != (want | (p->keeps_order ? FORM_ORDERED : 0)))
             return RC_FAIL;
     }
@@ -210,7 +217,8 @@ static rc_status decode_datasets(const struct rc_plan *plan, struct rc_span *in,
 }
 
 /* A domain that the record does not know starts where the furthest one stands. */
-static rc_status decode_domains(const struct rc_plan *plan, bool redefined, struct rc_span *in, struct rc_person *person) {
+static rc_status decode_domains(const struct rc_plan *plan, bool redefined, struct rc_span *in,
+                                struct rc_person *person) {
     uint64_t n, hash;
     int64_t decided, latest, furthest = INT64_MIN;
     if (rc_take_varint(in, &n) != RC_OK)
@@ -233,7 +241,8 @@ static rc_status decode_domains(const struct rc_plan *plan, bool redefined, stru
     return RC_OK;
 }
 
-static rc_status decode_members(const struct rc_plan *plan, bool redefined, struct rc_span *in, struct rc_person *person) {
+static rc_status decode_members(const struct rc_plan *plan, bool redefined, struct rc_span *in,
+                                struct rc_person *person) {
     uint64_t n, hash;
     int64_t since;
     if (rc_take_varint(in, &n) != RC_OK)
@@ -263,13 +272,15 @@ static rc_status decode_timers(const struct rc_plan *plan, struct rc_span *in, s
     return RC_OK;
 }
 
-static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span in, struct rc_person *person) {
+static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span in,
+                            struct rc_person *person) {
     uint64_t plan_hash, n;
     if (take_hash(&in, &plan_hash) != RC_OK)
         return RC_FAIL;
     bool redefined = plan_hash != plan->hash;
     if (decode_datasets(plan, &in, person) != RC_OK || decode_domains(plan, redefined, &in, person) != RC_OK ||
-        decode_members(plan, redefined, &in, person) != RC_OK || decode_timers(plan, &in, person) != RC_OK || rc_take_varint(&in, &n) != RC_OK)
+        decode_members(plan, redefined, &in, person) != RC_OK || decode_timers(plan, &in, person) != RC_OK ||
+        rc_take_varint(&in, &n) != RC_OK)
         return RC_FAIL;
     for (uint64_t i = 0; i < n; i++)
         if (decode_series(plan, strings, &in, person) != RC_OK)
@@ -277,21 +288,25 @@ static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strin
     return in.len == 0 ? RC_OK : RC_FAIL;
 }
 
-rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key, struct rc_span record,
-                           struct rc_person **out, struct rc_error *err) {
+rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key,
+                           struct rc_span record, struct rc_person **out, struct rc_error *err) {
     const size_t head = 3, tail = sizeof(uint64_t);
     if (record.len < head + tail || memcmp(record.data, "RP", 2) != 0)
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: not a record of a person (%zu bytes)", record.len);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: not a record of a person (%zu bytes)",
+                            record.len);
     if (record.data[2] != VERSION)
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: format %d, this build reads format %d", record.data[2], VERSION);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: format %d, this build reads format %d",
+                            record.data[2], VERSION);
     uint64_t checksum;
     memcpy(&checksum, record.data + record.len - tail, tail);
     if (checksum != XXH3_64bits(record.data, record.len - tail))
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: checksum does not match its %zu bytes", record.len);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: checksum does not match its %zu bytes",
+                            record.len);
     struct rc_person *person = rc_person_new(plan, key);
     if (decode_all(plan, strings, rc_span_of(record.data + head, record.len - head - tail), person) != RC_OK) {
         rc_person_free(person, plan, strings);
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: its %zu bytes do not read as a record", record.len);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: its %zu bytes do not read as a record",
+                            record.len);
     }
     *out = person;
     return RC_OK;

@@ -19,7 +19,8 @@
 struct place {
     const struct rc_segment *segment; /* whose condition it is */
     uint32_t domain;
-    const struct rc_window *windows[40]; /* around the condition; a CONDITION nests 32 deep at most, and the segment has a window */
+    const struct rc_window
+        *windows[40]; /* around the condition; a CONDITION nests 32 deep at most, and the segment has a window */
     size_t n_windows;
     uint32_t session_chain; /* RC_NONE: not inside a session; else the windows that a session must start in */
 };
@@ -29,8 +30,9 @@ static uint32_t compile_cond(struct rc_plan *plan, const struct rc_cond *cond, s
 /* ---- describing ------------------------------------------------------------------------------------------------------- */
 
 static void describe_window(struct rc_buf *out, const struct rc_window *w) {
-    rc_buf_printf(out, "w%d,%lld,%lld,%d,%lld,%d,%lld,%lld;", (int)w->form, (long long)w->last_ms, (long long)w->except_last_ms, (int)w->unit,
-                  (long long)w->count, w->complete, (long long)w->from_ms, (long long)w->to_ms);
+    rc_buf_printf(out, "w%d,%lld,%lld,%d,%lld,%d,%lld,%lld;", (int)w->form, (long long)w->last_ms,
+                  (long long)w->except_last_ms, (int)w->unit, (long long)w->count, w->complete, (long long)w->from_ms,
+                  (long long)w->to_ms);
 }
 
 static void describe_cmp(struct rc_buf *out, const struct rc_cmp *cmp) {
@@ -99,7 +101,8 @@ static uint32_t put_chain(struct rc_plan *plan, const struct place *place) {
     rc_buf_deinit(&text);
     if (at < plan->n_chains)
         return at;
-    struct rc_chain chain = {.n = place->n_windows, .timezone = place->segment->timezone, .plain = true, .sliding_ms = RC_NEVER};
+    struct rc_chain chain = {
+        .n = place->n_windows, .timezone = place->segment->timezone, .plain = true, .sliding_ms = RC_NEVER};
     chain.windows = rc_calloc(chain.n, sizeof *chain.windows);
     chain.only_sliding = true;
     for (size_t i = 0; i < chain.n; i++) {
@@ -107,7 +110,8 @@ static uint32_t put_chain(struct rc_plan *plan, const struct place *place) {
         chain.windows[i] = *w;
         if (w->form == RC_WINDOW_SLIDING && w->last_ms < chain.sliding_ms)
             chain.sliding_ms = w->last_ms;
-        chain.plain &= !(w->form == RC_WINDOW_SLIDING && w->except_last_ms > 0) && !(w->form == RC_WINDOW_CALENDAR && w->complete) &&
+        chain.plain &= !(w->form == RC_WINDOW_SLIDING && w->except_last_ms > 0) &&
+                       !(w->form == RC_WINDOW_CALENDAR && w->complete) &&
                        !(w->form == RC_WINDOW_FIXED && w->to_ms != INT64_MAX);
         chain.only_sliding &= w->form == RC_WINDOW_SLIDING || w->form == RC_WINDOW_ALL;
     }
@@ -148,8 +152,9 @@ static void add_reach(struct rc_series_plan *series, uint32_t chain, int64_t ext
 }
 
 /* The series that is like `want` (predicate, value, keep … filled), made when it is new; what its users need is joined. */
-static uint32_t put_series(struct rc_plan *plan, const struct place *place, const struct rc_pred *pred, const struct rc_field_ref *value,
-                           struct rc_series_plan want, uint32_t chain, int64_t extra_ms) {
+static uint32_t put_series(struct rc_plan *plan, const struct place *place, const struct rc_pred *pred,
+                           const struct rc_field_ref *value, struct rc_series_plan want, uint32_t chain,
+                           int64_t extra_ms) {
     want.domain = place->domain;
     want.predicate = put_predicate(plan, pred);
     want.value_slot = value ? rc_slots_field(&plan->slots, value) : RC_NONE;
@@ -162,8 +167,8 @@ static uint32_t put_series(struct rc_plan *plan, const struct place *place, cons
     describe_datasets(&text, plan, want.in_dataset);
     rc_buf_add_byte(&text, '|');
     rc_predicate_describe(&text, &plan->slots, plan->predicates[want.predicate]);
-    rc_buf_printf(&text, "|%s,%d,%d,%d,%d,%d,%lld|", value ? value->name : "", (int)want.value_type, want.by_element, want.unique_values,
-                  want.keeps_order, (int)want.keep, (long long)want.timeout_ms);
+    rc_buf_printf(&text, "|%s,%d,%d,%d,%d,%d,%lld|", value ? value->name : "", (int)want.value_type, want.by_element,
+                  want.unique_values, want.keeps_order, (int)want.keep, (long long)want.timeout_ms);
     if (want.keep == RC_KEEP_LATEST_K && !plan->chains[chain].plain)
         describe_chain(&text, place);
     uint32_t at = rc_plan_names_put(plan->names, 'S', rc_buf_span(&text), (uint32_t)plan->n_series);
@@ -200,26 +205,21 @@ static uint32_t entries_needed(const struct rc_cmp *cmp) {
     return most > K_LIMIT ? K_LIMIT + 1 : (uint32_t)most;
 }
 
-static bool never_negative(const struct rc_plan *plan, const struct rc_segment *segment, const struct rc_field_ref *field) {
+static bool never_negative(const struct rc_plan *plan, const struct rc_segment *segment,
+                           const struct rc_field_ref *field) {
     for (size_t i = 0; i < segment->n_datasets; i++) {
         const struct rc_dataset *dataset = &plan->catalog->datasets[segment->datasets[i]];
         for (size_t f = 0; f < dataset->n_fields; f++)
-            if (strcmp(dataset->fields[f].name, field->name) == 0 && !(dataset->fields[f].has_min && dataset->fields[f].min >= 0))
+            if (strcmp(dataset->fields[f].name, field->name) == 0 &&
+                !(dataset->fields[f].has_min && dataset->fields[f].min >= 0))
                 return false;
     }
     return true;
 }
 
-static __int128 greatest_bound(const struct rc_cmp *cmp) {
-    __int128 most = 0;
-    for (size_t i = 0; i < cmp->n; i++)
-        if (cmp->terms[i].value > most)
-            most = cmp->terms[i].value;
-    return most;
-}
-
 /* What a count or an aggregate needs to keep. */
-static uint32_t put_leaf_series(struct rc_plan *plan, const struct rc_cond *cond, const struct place *place, uint32_t chain) {
+static uint32_t put_leaf_series(struct rc_plan *plan, const struct rc_cond *cond, const struct place *place,
+                                uint32_t chain) {
     bool plain = plan->chains[chain].plain && place->session_chain == RC_NONE;
     struct rc_series_plan want = {.keep = RC_KEEP_ALL};
     uint32_t k = entries_needed(&cond->cmp);
@@ -240,15 +240,11 @@ static uint32_t put_leaf_series(struct rc_plan *plan, const struct rc_cond *cond
     case RC_HEAD_SUM:
         if (plain && never_negative(plan, place->segment, &cond->field)) {
             want.keep = RC_KEEP_SUM;
-            want.limit = greatest_bound(&cond->cmp);
+            want.limit = rc_cmp_greatest_bound(&cond->cmp);
         }
         break;
-    case RC_HEAD_MAX:
-        want.keep = plain ? RC_KEEP_MAX : RC_KEEP_ALL;
-        break;
-    case RC_HEAD_MIN:
-        want.keep = plain ? RC_KEEP_MIN : RC_KEEP_ALL;
-        break;
+    case RC_HEAD_MAX: want.keep = plain ? RC_KEEP_MAX : RC_KEEP_ALL; break;
+    case RC_HEAD_MIN: want.keep = plain ? RC_KEEP_MIN : RC_KEEP_ALL; break;
     case RC_HEAD_LATEST:
         want.keeps_order = true;
         want.keep = plain ? RC_KEEP_LATEST : RC_KEEP_ALL;
@@ -257,8 +253,7 @@ static uint32_t put_leaf_series(struct rc_plan *plan, const struct rc_cond *cond
         want.keeps_order = true;
         want.keep = plain && plan->chains[chain].n == 0 ? RC_KEEP_FIRST : RC_KEEP_ALL;
         break;
-    default:
-        break;
+    default: break;
     }
     if (want.keep == RC_KEEP_LATEST_K || want.keep == RC_KEEP_SAME_K || want.keep == RC_KEEP_DISTINCT_K)
         want.k = k;
@@ -292,8 +287,8 @@ static uint32_t put_node(struct rc_plan *plan, struct rc_node node) {
         rc_buf_printf(&text, "n%u", node.children[i]);
     for (size_t i = 0; i < node.n_steps; i++) {
         const struct rc_step_plan *step = &node.steps[i];
-        rc_buf_printf(&text, "/%d,%u,%d,%lld,%lld", (int)step->kind, step->session, step->closed, (long long)step->within_ms,
-                      (long long)step->after_ms);
+        rc_buf_printf(&text, "/%d,%u,%d,%lld,%lld", (int)step->kind, step->session, step->closed,
+                      (long long)step->within_ms, (long long)step->after_ms);
         for (size_t k = 0; k < step->n_series; k++)
             rc_buf_printf(&text, "s%u", step->series[k]);
     }
@@ -324,7 +319,8 @@ static uint32_t compile_segment(struct rc_plan *plan, const struct rc_segment *s
     if (segment->window.form != RC_WINDOW_ALL)
         place.windows[place.n_windows++] = &segment->window;
     uint32_t child = compile_cond(plan, segment->where, place);
-    struct rc_node node = {.head = RC_HEAD_SEGMENT, .domain = domain, .series = RC_NONE, .sessions = RC_NONE, .n_children = 1};
+    struct rc_node node = {
+        .head = RC_HEAD_SEGMENT, .domain = domain, .series = RC_NONE, .sessions = RC_NONE, .n_children = 1};
     node.chain = put_chain(plan, &place);
     node.children = rc_calloc(1, sizeof *node.children);
     node.children[0] = child;
@@ -332,15 +328,19 @@ static uint32_t compile_segment(struct rc_plan *plan, const struct rc_segment *s
     return put_node(plan, node);
 }
 
-static void compile_steps(struct rc_plan *plan, const struct rc_cond *cond, const struct place *place, struct rc_node *node) {
+static void compile_steps(struct rc_plan *plan, const struct rc_cond *cond, const struct place *place,
+                          struct rc_node *node) {
     const struct rc_field_ref *same = cond->has_field ? &cond->field : NULL;
     node->n_steps = cond->n_steps;
     node->steps = rc_calloc(cond->n_steps, sizeof *node->steps);
     for (size_t i = 0; i < cond->n_steps; i++) {
         const struct rc_step *step = &cond->steps[i];
         struct rc_step_plan *out = &node->steps[i];
-        *out = (struct rc_step_plan){
-            .kind = step->kind, .closed = step->closed, .within_ms = step->within_ms, .after_ms = step->after_ms, .session = RC_NONE};
+        *out = (struct rc_step_plan){.kind = step->kind,
+                                     .closed = step->closed,
+                                     .within_ms = step->within_ms,
+                                     .after_ms = step->after_ms,
+                                     .session = RC_NONE};
         if (step->kind == RC_STEP_SESSION) {
             struct place inside = *place;
             inside.n_windows = 0;
@@ -365,7 +365,8 @@ static uint32_t compile_cond(struct rc_plan *plan, const struct rc_cond *cond, s
         return compile_segment(plan, &plan->catalog->segments[cond->segment], place.domain);
     if (cond->window.form != RC_WINDOW_ALL)
         place.windows[place.n_windows++] = &cond->window;
-    struct rc_node node = {.head = cond->head, .cond = cond, .domain = place.domain, .series = RC_NONE, .sessions = RC_NONE};
+    struct rc_node node = {
+        .head = cond->head, .cond = cond, .domain = place.domain, .series = RC_NONE, .sessions = RC_NONE};
     node.chain = put_chain(plan, &place);
     node.in_session = place.session_chain != RC_NONE;
     node.timeout_ms = place.segment->session_timeout_ms;
@@ -384,360 +385,13 @@ static uint32_t compile_cond(struct rc_plan *plan, const struct rc_cond *cond, s
         for (size_t i = 0; i < cond->n_children; i++)
             node.children[i] = compile_cond(plan, cond->children[i], inside);
         break;
-    case RC_HEAD_SEQUENCE:
-        compile_steps(plan, cond, &place, &node);
-        break;
-    default:
-        node.series = put_leaf_series(plan, cond, &place, node.chain);
-        break;
+    case RC_HEAD_SEQUENCE: compile_steps(plan, cond, &place, &node); break;
+    default: node.series = put_leaf_series(plan, cond, &place, node.chain); break;
     }
     return put_node(plan, node);
 }
 
-/* ---- what a segment rests on ------------------------------------------------------------------------------------------ */
-
-static int64_t unit_ms(enum rc_calendar_unit unit) {
-    const int64_t hour = 3600000;
-    switch (unit) {
-    case RC_HOUR:
-        return hour;
-    case RC_DAY:
-        return 25 * hour;
-    case RC_WEEK:
-        return 7 * 24 * hour + hour;
-    case RC_MONTH:
-        return 31 * 24 * hour + hour;
-    case RC_QUARTER:
-        return 92 * 24 * hour + hour;
-    case RC_YEAR:
-        return 366 * 24 * hour + hour;
-    }
-    return RC_NEVER;
-}
-
-/* How far back of T the chain can reach, at most; -1: without bound. */
-static int64_t chain_lookback(const struct rc_chain *chain) {
-    int64_t least = RC_NEVER;
-    for (size_t i = 0; i < chain->n; i++) {
-        const struct rc_window *w = &chain->windows[i];
-        int64_t one = RC_NEVER;
-        if (w->form == RC_WINDOW_SLIDING)
-            one = w->last_ms;
-        else if (w->form == RC_WINDOW_CALENDAR && w->count < INT32_MAX)
-            one = unit_ms(w->unit) * (w->count + (w->complete ? 1 : 0));
-        if (one < least)
-            least = one;
-    }
-    return least == RC_NEVER ? -1 : least;
-}
-
-static bool keeps_few(const struct rc_series_plan *series) {
-    return series->keep == RC_KEEP_LATEST_K || series->keep == RC_KEEP_DISTINCT_K || series->keep == RC_KEEP_LATEST ||
-           series->keep == RC_KEEP_FIRST;
-}
-
-static const char *keep_reason(const struct rc_series_plan *series) {
-    switch (series->keep) {
-    case RC_KEEP_LATEST_K:
-        return "the latest matches that the count needs";
-    case RC_KEEP_DISTINCT_K:
-        return "the latest match of each of the values seen last";
-    case RC_KEEP_SAME_K:
-        return "the latest matches of each value";
-    case RC_KEEP_SUM:
-        return "the latest matches until their sum passes the threshold";
-    case RC_KEEP_MAX:
-    case RC_KEEP_MIN:
-        return "matches that no later one surpasses";
-    case RC_KEEP_LATEST:
-        return "the last match";
-    case RC_KEEP_FIRST:
-        return "the first match";
-    case RC_KEEP_SESSIONS:
-        return "first and last timestamp of each session";
-    case RC_KEEP_ALL:
-        break;
-    }
-    return "every match";
-}
-
-/* Notes `segment` on the series below `node`, and the worst of what they keep. */
-static void visit_series(struct rc_plan *plan, uint32_t node_index, uint32_t segment, struct rc_segment_plan *out, struct rc_buf *why) {
-    const struct rc_node *node = &plan->nodes[node_index];
-    for (size_t i = 0; i < node->n_children; i++)
-        visit_series(plan, node->children[i], segment, out, why);
-    uint32_t direct[2] = {node->series, node->sessions};
-    const uint32_t *lists[2] = {direct, NULL};
-    size_t counts[2] = {2, 0};
-    for (size_t s = 0; s <= node->n_steps; s++) {
-        if (s > 0) {
-            const struct rc_step_plan *step = &node->steps[s - 1];
-            if (step->kind == RC_STEP_SESSION)
-                visit_series(plan, step->session, segment, out, why);
-            lists[1] = step->series;
-            counts[1] = step->n_series;
-        }
-        const uint32_t *list = s == 0 ? lists[0] : lists[1];
-        for (size_t i = 0; i < (s == 0 ? counts[0] : counts[1]); i++) {
-            if (list[i] == RC_NONE)
-                continue;
-            struct rc_series_plan *series = &plan->series[list[i]];
-            if (out->leader == segment &&
-                (series->n_dependents == 0 || series->dependents[series->n_dependents - 1].segment != segment)) {
-                rc_grow(&series->dependents, &series->cap_dependents, series->n_dependents + 1, sizeof *series->dependents);
-                series->dependents[series->n_dependents++] = (struct rc_dependent){.segment = segment};
-            }
-            int64_t lookback = -1;
-            for (size_t r = 0; r < series->n_reaches; r++) {
-                int64_t one = chain_lookback(&plan->chains[series->reaches[r].chain]);
-                if (one < 0) {
-                    lookback = -1;
-                    break;
-                }
-                if (one + series->reaches[r].extra_ms > lookback)
-                    lookback = one + series->reaches[r].extra_ms;
-            }
-            enum rc_state_class class = keeps_few(series) ? RC_STATE_BOUNDED : lookback < 0 ? RC_STATE_ALL_HISTORY : RC_STATE_PER_WINDOW;
-            if (class > out->state_class || why->len == 0) {
-                out->state_class = class > out->state_class ? class : out->state_class;
-                rc_buf_reset(why);
-                rc_buf_printf(why, "keeps %s%s", keep_reason(series),
-                              class == RC_STATE_PER_WINDOW    ? " in the window"
-                              : class == RC_STATE_ALL_HISTORY ? ", and no window lets any of it go"
-                                                              : "");
-                if (series->k)
-                    rc_buf_printf(why, " (%u)", series->k);
-            }
-            if (lookback < 0 || out->lookback_ms < 0)
-                out->lookback_ms = -1;
-            else if (lookback > out->lookback_ms)
-                out->lookback_ms = lookback;
-        }
-    }
-}
-
-/* ---- when a new entry cannot matter ------------------------------------------------------------------------------------- */
-
-/* Can more events make the node true, and never false? */
-static bool is_rising(const struct rc_plan *plan, uint32_t node_index) {
-    const struct rc_node *node = &plan->nodes[node_index];
-    switch (node->head) {
-    case RC_HEAD_AND:
-    case RC_HEAD_OR:
-    case RC_HEAD_SEGMENT:
-        for (size_t i = 0; i < node->n_children; i++)
-            if (!is_rising(plan, node->children[i]))
-                return false;
-        return true;
-    case RC_HEAD_EVENT:
-    case RC_HEAD_DISTINCT:
-        return rc_cmp_only_lower(&node->cond->cmp);
-    case RC_HEAD_SUM:
-        return plan->series[node->series].keep == RC_KEEP_SUM && rc_cmp_only_lower(&node->cond->cmp);
-    default:
-        return false;
-    }
-}
-
-/* The least level of `series` at which some condition below the node that looks at it can hold; -1 when one of them knows no such level,
- * INT128's largest when none looks at it. */
-static __int128 least_need(const struct rc_plan *plan, uint32_t node_index, uint32_t series) {
-    const __int128 none = (__int128)(~(unsigned __int128)0 >> 1);
-    const struct rc_node *node = &plan->nodes[node_index];
-    __int128 least = none;
-    if (node->sessions == series)
-        return -1;
-    if (node->series == series) {
-        bool counted = node->head == RC_HEAD_EVENT || node->head == RC_HEAD_DISTINCT;
-        if (!(counted || (node->head == RC_HEAD_SUM && plan->series[series].keep == RC_KEEP_SUM)) || !rc_cmp_only_lower(&node->cond->cmp))
-            return -1;
-        return greatest_bound(&node->cond->cmp);
-    }
-    for (size_t i = 0; i < node->n_children; i++) {
-        __int128 need = least_need(plan, node->children[i], series);
-        least = need < least ? need : least;
-    }
-    for (size_t s = 0; s < node->n_steps; s++) {
-        const struct rc_step_plan *step = &node->steps[s];
-        if (step->kind == RC_STEP_SESSION && least_need(plan, step->session, series) != none)
-            return -1;
-        for (size_t i = 0; i < step->n_series; i++)
-            if (step->series[i] == series)
-                return -1;
-    }
-    return least;
-}
-
-static int compare_needs(const void *a, const void *b) {
-    const struct rc_dependent *x = a, *y = b;
-    if (x->need != y->need)
-        return x->need < y->need ? -1 : 1;
-    return (x->segment > y->segment) - (x->segment < y->segment);
-}
-
-static void order_dependents(struct rc_plan *plan, uint32_t series_index) {
-    struct rc_series_plan *series = &plan->series[series_index];
-    for (size_t i = 0; i < series->n_dependents; i++) {
-        struct rc_dependent *d = &series->dependents[i];
-        d->rising = is_rising(plan, plan->segments[d->segment].node);
-        d->need = least_need(plan, plan->segments[d->segment].node, series_index);
-    }
-    if (series->n_dependents)
-        qsort(series->dependents, series->n_dependents, sizeof *series->dependents, compare_needs);
-}
-
-/* Segments that read alike share a node; the first of them stands for all. */
-static void find_twins(struct rc_plan *plan) {
-    uint32_t *last = rc_alloc((plan->n_nodes + 1) * sizeof *last);
-    memset(last, 0xff, (plan->n_nodes + 1) * sizeof *last);
-    for (uint32_t s = 0; s < plan->n_segments; s++) {
-        struct rc_segment_plan *segment = &plan->segments[s];
-        segment->leader = s;
-        segment->next_twin = RC_NONE;
-        if (segment->node == RC_NONE)
-            continue;
-        if (last[segment->node] != RC_NONE) {
-            segment->leader = plan->segments[last[segment->node]].leader;
-            plan->segments[last[segment->node]].next_twin = s;
-        }
-        last[segment->node] = s;
-    }
-    free(last);
-}
-
-/* ---- dispatch --------------------------------------------------------------------------------------------------------- */
-
-static int compare_guards(const void *a, const void *b) {
-    const struct rc_guard *x = a, *y = b;
-    if (x->slot != y->slot)
-        return x->slot < y->slot ? -1 : 1;
-    return (x->hash > y->hash) - (x->hash < y->hash);
-}
-
-static void add_guards(struct rc_plan *plan, struct rc_dispatch *dispatch, uint32_t dataset, uint32_t trigger) {
-    uint32_t slot = 0;
-    const struct rc_predicate *predicate = plan->predicates[dispatch->triggers[trigger].predicate];
-    const struct rc_clause *guard = rc_predicate_guard(&plan->slots, predicate, &slot);
-    if (!guard) {
-        rc_grow(&dispatch->always, &dispatch->cap_always, dispatch->n_always + 1, sizeof *dispatch->always);
-        dispatch->always[dispatch->n_always++] = trigger;
-        return;
-    }
-    if (plan->slots.items[slot].field[dataset] < 0)
-        return; /* the dataset has no such field: the predicate cannot hold here */
-    for (size_t i = 0; i < guard->n_operands; i++) {
-        struct rc_span value = guard->operands[i].string;
-        rc_grow(&dispatch->guards, &dispatch->cap_guards, dispatch->n_guards + 1, sizeof *dispatch->guards);
-        dispatch->guards[dispatch->n_guards++] =
-            (struct rc_guard){.slot = slot, .hash = XXH3_64bits(value.data, value.len), .value = value, .trigger = trigger};
-    }
-    for (size_t i = 0; i < dispatch->n_guard_slots; i++)
-        if (dispatch->guard_slots[i] == slot)
-            return;
-    rc_grow(&dispatch->guard_slots, &dispatch->cap_guard_slots, dispatch->n_guard_slots + 1, sizeof *dispatch->guard_slots);
-    dispatch->guard_slots[dispatch->n_guard_slots++] = slot;
-}
-
-static void build_dispatch(struct rc_plan *plan, uint32_t dataset) {
-    struct rc_dispatch *dispatch = &plan->dispatch[dataset];
-    uint32_t *trigger_of = rc_alloc(plan->n_predicates * sizeof *trigger_of);
-    memset(trigger_of, 0xff, plan->n_predicates * sizeof *trigger_of);
-    for (uint32_t s = 0; s < plan->n_series; s++) {
-        const struct rc_series_plan *series = &plan->series[s];
-        if (!series->in_dataset[dataset])
-            continue;
-        if (trigger_of[series->predicate] == RC_NONE) {
-            rc_grow(&dispatch->triggers, &dispatch->cap_triggers, dispatch->n_triggers + 1, sizeof *dispatch->triggers);
-            dispatch->triggers[dispatch->n_triggers] = (struct rc_trigger){.predicate = series->predicate};
-            trigger_of[series->predicate] = (uint32_t)dispatch->n_triggers++;
-        }
-        struct rc_trigger *trigger = &dispatch->triggers[trigger_of[series->predicate]];
-        rc_grow(&trigger->series, &trigger->cap_series, trigger->n_series + 1, sizeof *trigger->series);
-        trigger->series[trigger->n_series++] = s;
-    }
-    free(trigger_of);
-    for (uint32_t t = 0; t < dispatch->n_triggers; t++)
-        add_guards(plan, dispatch, dataset, t);
-    if (dispatch->n_guards)
-        qsort(dispatch->guards, dispatch->n_guards, sizeof *dispatch->guards, compare_guards);
-    for (uint32_t s = 0; s < plan->n_segments; s++) {
-        uint32_t existence;
-        if (plan->segments[s].leader != s)
-            continue;
-        bool born = rc_plan_is_existence(plan, s, &existence)
-                        ? existence == dataset
-                        : plan->segments[s].born_changing && plan->domains[plan->segments[s].domain].datasets[dataset];
-        if (!born)
-            continue;
-        rc_grow(&dispatch->born, &dispatch->cap_born, dispatch->n_born + 1, sizeof *dispatch->born);
-        dispatch->born[dispatch->n_born++] = s;
-    }
-}
-
-static void found_once(uint8_t *seen, const struct rc_dispatch *dispatch, uint32_t trigger, rc_trigger_fn found, void *ctx) {
-    if (seen[trigger])
-        return;
-    seen[trigger] = 1;
-    found(ctx, &dispatch->triggers[trigger]);
-}
-
-void rc_plan_dispatch(const struct rc_plan *plan, const struct rc_event *event, uint8_t *seen, rc_trigger_fn found, void *ctx) {
-    const struct rc_dispatch *dispatch = &plan->dispatch[event->dataset];
-    for (size_t i = 0; i < dispatch->n_always; i++)
-        found(ctx, &dispatch->triggers[dispatch->always[i]]);
-    if (dispatch->n_guards == 0)
-        return;
-    memset(seen, 0, dispatch->n_triggers);
-    for (size_t i = 0; i < dispatch->n_guard_slots; i++) {
-        uint32_t slot = dispatch->guard_slots[i];
-        struct rc_values values = rc_slot_values(&plan->slots, slot, event, NULL, NULL);
-        for (uint32_t v = 0; v < values.n; v++) {
-            struct rc_span text = values.values[v].string;
-            struct rc_guard key = {.slot = slot, .hash = XXH3_64bits(text.data, text.len)};
-            size_t lo = 0, hi = dispatch->n_guards;
-            while (lo < hi) {
-                size_t mid = lo + (hi - lo) / 2;
-                if (compare_guards(&dispatch->guards[mid], &key) < 0)
-                    lo = mid + 1;
-                else
-                    hi = mid;
-            }
-            for (; lo < dispatch->n_guards && compare_guards(&dispatch->guards[lo], &key) == 0; lo++)
-                if (rc_span_equal(dispatch->guards[lo].value, text))
-                    found_once(seen, dispatch, dispatch->guards[lo].trigger, found, ctx);
-        }
-    }
-}
-
 /* ---- the plan --------------------------------------------------------------------------------------------------------- */
-
-/* `some` on an array looks at its elements even where it names none of their fields: then all of them stand for the array. */
-static void name_array(const struct rc_plan *plan, uint32_t dataset, int array, bool *named) {
-    const struct rc_dataset *d = &plan->catalog->datasets[dataset];
-    for (size_t f = 0; f < d->n_fields; f++)
-        if (array >= 0 && d->fields[f].element == array && named[f])
-            return;
-    for (size_t f = 0; f < d->n_fields; f++)
-        named[f] |= array >= 0 && d->fields[f].element == array;
-}
-
-static void name_fields(const struct rc_plan *plan, uint32_t dataset, const struct rc_predicate *predicate, bool *named) {
-    for (size_t i = 0; i < predicate->n_children; i++)
-        name_fields(plan, dataset, predicate->children[i], named);
-    if (predicate->kind == RC_PRED_SOME)
-        name_array(plan, dataset, plan->slots.items[predicate->slot].element[dataset], named);
-    if (predicate->kind != RC_PRED_TEST)
-        return;
-    const struct rc_slot *slot = &plan->slots.items[predicate->slot];
-    if (slot->field && slot->field[dataset] >= 0)
-        named[slot->field[dataset]] = true;
-    for (size_t i = 0; i < predicate->clauses->n; i++) {
-        enum rc_op op = predicate->clauses->items[i].op;
-        const struct rc_slot *other = &plan->slots.items[predicate->others[i]];
-        if ((op == RC_OP_EQ_FIELD || op == RC_OP_NE_FIELD) && other->field && other->field[dataset] >= 0)
-            named[other->field[dataset]] = true;
-    }
-}
 
 static uint64_t definitions_hash(const struct rc_catalog *catalog) {
     uint64_t sum = 0; /* of hashes: the order of definitions does not matter */
@@ -751,8 +405,6 @@ static uint64_t definitions_hash(const struct rc_catalog *catalog) {
 
 static void compile_segments(struct rc_plan *plan) {
     const struct rc_catalog *catalog = plan->catalog;
-    struct rc_buf why;
-    rc_buf_init(&why, TEXT_LIMIT);
     for (uint32_t s = 0; s < catalog->n_segments; s++) {
         const struct rc_segment *segment = &catalog->segments[s];
         bool *datasets = segment_datasets(plan, segment);
@@ -764,15 +416,8 @@ static void compile_segments(struct rc_plan *plan) {
     }
     for (uint32_t d = 0; d < catalog->n_datasets; d++)
         plan->segments[catalog->n_segments + d].node = RC_NONE;
-    find_twins(plan);
-    for (uint32_t s = 0; s < catalog->n_segments; s++) {
-        rc_buf_reset(&why);
-        visit_series(plan, plan->segments[s].node, s, &plan->segments[s], &why);
-        plan->segments[s].reason = rc_strdup(why.len ? why.data : "keeps nothing but that the person exists");
-    }
-    rc_buf_deinit(&why);
-    for (uint32_t i = 0; i < plan->n_series; i++)
-        order_dependents(plan, i);
+    rc_plan_find_twins(plan);
+    rc_plan_find_dependents(plan);
     for (uint32_t d = 0; d < catalog->n_datasets; d++) {
         const char *id = catalog->datasets[d].id;
         bool *alone = rc_calloc(catalog->n_datasets, sizeof *alone);
@@ -782,20 +427,6 @@ static void compile_segments(struct rc_plan *plan) {
         out->id_hash = XXH3_64bits_withSeed(id, strlen(id), 'e');
         plan->dataset_hashes[d] = XXH3_64bits(id, strlen(id));
     }
-}
-
-/* Is there a segment at or below the node with other datasets than `exists_in`? Then the whole may wait for a person to exist in one of them. */
-static bool refers_elsewhere(const struct rc_plan *plan, uint32_t node_index, const bool *exists_in) {
-    const struct rc_node *node = &plan->nodes[node_index];
-    if (node->head == RC_HEAD_SEGMENT && memcmp(exists_in, node->exists_in, plan->catalog->n_datasets * sizeof(bool)) != 0)
-        return true;
-    for (size_t i = 0; i < node->n_children; i++)
-        if (refers_elsewhere(plan, node->children[i], exists_in))
-            return true;
-    for (size_t i = 0; i < node->n_steps; i++)
-        if (node->steps[i].kind == RC_STEP_SESSION && refers_elsewhere(plan, node->steps[i].session, exists_in))
-            return true;
-    return false;
 }
 
 rc_status rc_plan_compile(const struct rc_catalog *catalog, struct rc_plan **out, struct rc_error *err) {
@@ -810,23 +441,17 @@ rc_status rc_plan_compile(const struct rc_catalog *catalog, struct rc_plan **out
     plan->dispatch = rc_calloc(catalog->n_datasets, sizeof *plan->dispatch);
     plan->dataset_hashes = rc_calloc(catalog->n_datasets, sizeof *plan->dataset_hashes);
     compile_segments(plan);
-    for (uint32_t s = 0; s < catalog->n_segments; s++)
-        plan->segments[s].born_changing = rc_eval_empty(plan, plan->segments[s].node) ||
-                                          refers_elsewhere(plan, plan->segments[s].node, plan->nodes[plan->segments[s].node].exists_in);
-    for (uint32_t d = 0; d < catalog->n_datasets; d++) {
-        build_dispatch(plan, d);
-        if (!catalog->datasets[d].where)
-            continue;
-        plan->dispatch[d].where = rc_predicate_new(&plan->slots, catalog->datasets[d].where);
-        plan->dispatch[d].where_fields = rc_calloc(catalog->datasets[d].n_fields, sizeof(bool));
-        name_fields(plan, d, plan->dispatch[d].where, plan->dispatch[d].where_fields);
-    }
+    rc_plan_find_births(plan);
+    for (uint32_t d = 0; d < catalog->n_datasets; d++)
+        rc_dispatch_build(plan, d);
     for (uint32_t i = 0; i < plan->n_series; i++)
         rc_plan_names_put(plan->names, (char)RC_NAMED_SERIES, rc_span_of(&plan->series[i].hash, sizeof(uint64_t)), i);
     for (uint32_t i = 0; i < plan->n_segments; i++)
-        rc_plan_names_put(plan->names, (char)RC_NAMED_SEGMENT, rc_span_of(&plan->segments[i].id_hash, sizeof(uint64_t)), i);
+        rc_plan_names_put(plan->names, (char)RC_NAMED_SEGMENT, rc_span_of(&plan->segments[i].id_hash, sizeof(uint64_t)),
+                          i);
     for (uint32_t i = 0; i < catalog->n_datasets; i++)
-        rc_plan_names_put(plan->names, (char)RC_NAMED_DATASET, rc_span_of(&plan->dataset_hashes[i], sizeof(uint64_t)), i);
+        rc_plan_names_put(plan->names, (char)RC_NAMED_DATASET, rc_span_of(&plan->dataset_hashes[i], sizeof(uint64_t)),
+                          i);
     for (uint32_t i = 0; i < plan->n_domains; i++)
         rc_plan_names_put(plan->names, (char)RC_NAMED_DOMAIN, rc_span_of(&plan->domains[i].hash, sizeof(uint64_t)), i);
     *out = plan;
@@ -855,18 +480,8 @@ void rc_plan_free(struct rc_plan *plan) {
         free(plan->domains[i].datasets);
     for (size_t i = 0; i < plan->n_segments; i++)
         free(plan->segments[i].reason);
-    for (size_t d = 0; d < plan->catalog->n_datasets; d++) {
-        struct rc_dispatch *dispatch = &plan->dispatch[d];
-        for (size_t t = 0; t < dispatch->n_triggers; t++)
-            free(dispatch->triggers[t].series);
-        free(dispatch->triggers);
-        free(dispatch->guards);
-        free(dispatch->guard_slots);
-        free(dispatch->always);
-        free(dispatch->born);
-        rc_predicate_free(dispatch->where);
-        free(dispatch->where_fields);
-    }
+    for (size_t d = 0; d < plan->catalog->n_datasets; d++)
+        rc_dispatch_deinit(&plan->dispatch[d]);
     rc_slots_deinit(&plan->slots);
     rc_plan_names_free(plan->names);
     free(plan->predicates);
@@ -887,13 +502,4 @@ enum rc_state_class rc_plan_state_class(const struct rc_plan *plan, uint32_t seg
 
 int64_t rc_plan_lookback_ms(const struct rc_plan *plan, uint32_t segment) {
     return plan->segments[segment].lookback_ms;
-}
-
-bool rc_plan_dataset_where(const struct rc_plan *plan, const struct rc_event *event) {
-    const struct rc_predicate *where = plan->dispatch[event->dataset].where;
-    return !where || rc_predicate_matches(&plan->slots, where, event, NULL);
-}
-
-const bool *rc_plan_dataset_where_fields(const struct rc_plan *plan, uint32_t dataset) {
-    return plan->dispatch[dataset].where_fields;
 }

@@ -22,7 +22,7 @@ struct rc_chain {
     struct rc_window *windows; /* outermost first; owned */
     size_t n;
     const struct rc_timezone *timezone;
-    bool plain; /* the upper edge is T itself: no except_last, complete or to anywhere */
+    bool plain;         /* the upper edge is T itself: no except_last, complete or to anywhere */
     int64_t sliding_ms; /* the shortest sliding length; RC_NEVER when there is none */
     bool only_sliding;  /* plain, and nothing but sliding windows */
 };
@@ -60,14 +60,15 @@ struct rc_reach {
 /* A segment that rests on a series, and when a new entry cannot matter to it. */
 struct rc_dependent {
     uint32_t segment;
-    bool rising;   /* more events can make it true, never false: a member need not be looked at again */
-    __int128 need; /* no condition on the series can hold below this level of it (entries, or their sum, in fixed point); -1: always look */
+    bool rising; /* more events can make it true, never false: a member need not be looked at again */
+    __int128
+        need; /* no condition on the series can hold below this level of it (entries, or their sum, in fixed point); -1: always look */
 };
 
 struct rc_series_plan {
-    uint64_t hash;      /* stable identity: the same in every plan that keeps the same thing */
+    uint64_t hash; /* stable identity: the same in every plan that keeps the same thing */
     uint32_t domain;
-    uint32_t predicate; /* index into rc_plan.predicates */
+    uint32_t predicate;  /* index into rc_plan.predicates */
     uint32_t value_slot; /* RC_NONE: timestamps alone */
     enum rc_type value_type;
     bool by_element;    /* predicate and value are judged element by element */
@@ -75,9 +76,9 @@ struct rc_series_plan {
     bool keeps_order;   /* event ids are kept, to order events of equal timestamps */
     enum rc_keep keep;
     uint32_t k;
-    __int128 limit;        /* KEEP_SUM, in fixed point */
-    int64_t timeout_ms;    /* KEEP_SESSIONS */
-    bool *in_dataset;      /* by dataset; owned */
+    __int128 limit;           /* KEEP_SUM, in fixed point */
+    int64_t timeout_ms;       /* KEEP_SESSIONS */
+    bool *in_dataset;         /* by dataset; owned */
     struct rc_reach *reaches; /* owned */
     size_t n_reaches, cap_reaches;
     struct rc_dependent *dependents; /* whose truth rests on it, the least `need` first; owned */
@@ -96,7 +97,7 @@ struct rc_step_plan {
 };
 
 struct rc_node {
-    enum rc_head head; /* SEGMENT: a whole segment: existence, then its condition */
+    enum rc_head head;          /* SEGMENT: a whole segment: existence, then its condition */
     const struct rc_cond *cond; /* borrowed from the catalog; SEGMENT: NULL */
     uint32_t domain;
     uint32_t chain;
@@ -116,11 +117,11 @@ struct rc_segment_plan {
     uint32_t leader;    /* the first segment with the same node: it is kept and decided for all of them */
     uint32_t next_twin; /* the next segment with the same node; RC_NONE */
     uint32_t domain;
-    uint64_t id_hash;      /* of its id */
-    bool born_changing;    /* may be true, or become true by time alone, for a person without a match */
+    uint64_t id_hash;   /* of its id */
+    bool born_changing; /* may be true, or become true by time alone, for a person without a match */
     enum rc_state_class state_class;
-    char *reason;          /* owned */
-    int64_t lookback_ms;   /* -1: all of history */
+    char *reason;        /* owned */
+    int64_t lookback_ms; /* -1: all of history */
 };
 
 struct rc_domain {
@@ -175,11 +176,12 @@ struct rc_plan {
     size_t n_nodes, cap_nodes;
     struct rc_domain *domains;
     size_t n_domains, cap_domains;
-    struct rc_segment_plan *segments; /* n = catalog->n_segments + n_datasets: behind the segments stand the datasets' existences */
+    struct rc_segment_plan
+        *segments; /* n = catalog->n_segments + n_datasets: behind the segments stand the datasets' existences */
     size_t n_segments;
     struct rc_dispatch *dispatch; /* by dataset */
     uint64_t *dataset_hashes;     /* of the ids */
-    struct rc_plan_names *names;       /* texts of what stands once, to their positions */
+    struct rc_plan_names *names;  /* texts of what stands once, to their positions */
 };
 
 /* Position of the series, segment (or existence), dataset or domain with that stable hash; RC_NONE when this plan has none. Saved
@@ -195,8 +197,21 @@ static inline bool rc_plan_is_existence(const struct rc_plan *plan, uint32_t seg
     return true;
 }
 
+/* ---- steps of rc_plan_compile, each in the file that its name tells ---------------------------------------------------------- */
+
+/* dependents.c: leader and next_twin of every segment; dependents of every series, state class, reason and look-back of every segment;
+ * born_changing of every segment. In this order, once nodes and series stand. */
+void rc_plan_find_twins(struct rc_plan *plan);
+void rc_plan_find_dependents(struct rc_plan *plan);
+void rc_plan_find_births(struct rc_plan *plan);
+
+/* dispatch.c: fills plan->dispatch[dataset]. */
+void rc_dispatch_build(struct rc_plan *plan, uint32_t dataset);
+void rc_dispatch_deinit(struct rc_dispatch *dispatch);
+
 /* Calls `found` for every trigger whose guard the event passes (and those without one), each once. */
 typedef void (*rc_trigger_fn)(void *ctx, const struct rc_trigger *trigger);
-void rc_plan_dispatch(const struct rc_plan *plan, const struct rc_event *event, uint8_t *seen, rc_trigger_fn found, void *ctx);
+void rc_plan_dispatch(const struct rc_plan *plan, const struct rc_event *event, uint8_t *seen, rc_trigger_fn found,
+                      void *ctx);
 
 #endif

@@ -1,9 +1,5 @@
-/* The persons of one partition and the instants at which each must be looked at again.
- *
- * A person is decided instant by instant, in order: the instants at which one of their events happened or a timer is due. What decides
- * how far is written in one place, `allowed`: an instant is settled when its millisecond is over by the clock, and either time alone
- * has passed it (less grace) or the person has an event at or after it. Deciding sooner would emit states that never were: the second
- * event of one millisecond may still be on its way. */
+/* The persons of one partition: who they are, whose turn is next, what events bring them, how they are saved. When and how each is
+ * decided is in decide.c. */
 #include "segment/population.h"
 
 #include <stdlib.h>
@@ -13,51 +9,10 @@
 
 #include "base/alloc.h"
 #include "codec/person_key.h"
-#include "segment/evaluate.h"
 #include "segment/explain.h"
+#include "segment/population_state.h"
 
-#define SINCE_STEPS 10000       /* instants looked at to find since when a late event has made a change */
 #define RECORD_LIMIT (256u << 20)
-
-struct heap {
-    struct rc_person **items; /* least due first */
-    size_t n, capacity;
-};
-
-/* A change of the instant under decision. */
-struct pending_change {
-    uint32_t segment;
-    bool realized;
-    int64_t since_ms;
-    enum rc_cause cause;
-};
-
-struct rc_population {
-    const struct rc_plan *plan;
-    rc_change_fn emit;
-    void *emit_ctx;
-    struct rc_strings strings;
-    struct rc_eval eval;
-    struct rc_person **persons; /* by number; owned */
-    size_t n_persons, cap_persons;
-    uint32_t *slots; /* open addressing over keys: number + 1 */
-    size_t n_slots;
-    uint32_t *dirty; /* numbers of persons to save */
-    size_t n_dirty, cap_dirty;
-    struct heap *heaps;     /* by domain */
-    int64_t *clocks;        /* by dataset */
-    int64_t *domain_clocks; /* by domain: the least of its datasets' */
-    size_t *members;        /* by segment */
-    struct pending_change *changes;
-    size_t n_changes, cap_changes;
-    struct rc_touched *spare; /* lists to use again */
-    struct rc_timer *look;    /* what the instant under decision looks at */
-    size_t cap_look;
-    uint8_t *seen; /* working memory of the dispatch */
-    int64_t *values;
-    size_t cap_values;
-    struct rc_buf key; /* working memory */
-};
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
@@ -180,7 +135,8 @@ static void heap_settle(struct heap *heap, uint32_t domain, size_t at, struct rc
         size_t child = 2 * at + 1;
         if (child >= heap->n)
             break;
-        if (child + 1 < heap->n && heap->items[child + 1]->domains[domain].due_ms < heap->items[child]->domains[domain].due_ms)
+        if (child + 1 < heap->n &&
+            heap->items[child + 1]->domains[domain].due_ms < heap->items[child]->domains[domain].due_ms)
             child++;
         if (heap->items[child]->domains[domain].due_ms >= due)
             break;
@@ -210,265 +166,8 @@ static void heap_set(struct rc_population *p, uint32_t domain, struct rc_person 
     }
 }
 
-/* ---- deciding --------------------------------------------------------------------------------------------------------- */
-
-static int64_t less(int64_t a, int64_t b) {
-    int64_t r;
-    return __builtin_sub_overflow(a, b, &r) ? INT64_MIN : r;
-}
-
-static int64_t plus(int64_t a, int64_t b) {
-    int64_t r;
-    return __builtin_add_overflow(a, b, &r) ? RC_NEVER : r;
-}
-
-/* The greatest instant that is settled for the person at the domain's clock. */
-static int64_t allowed(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
-    int64_t over = less(p->domain_clocks[domain], 1);
-    int64_t by_time = less(over, p->plan->domains[domain].grace_ms), by_event = person->domains[domain].latest_ms;
-    if (by_event > over)
-        by_event = over;
-    return by_time > by_event ? by_time : by_event;
-}
-
-/* The clock at which the earliest instant can be decided. */
-static int64_t due_clock(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
-    const struct rc_person_domain *place = &person->domains[domain];
-    if (place->redefined || (place->first_ms <= place->decided_ms && place->first_ms != RC_NEVER))
-        return INT64_MIN;
-    if (place->first_ms == RC_NEVER)
-        return RC_NEVER;
-    int64_t over = plus(place->first_ms, 1);
-    return place->first_ms <= place->latest_ms ? over : plus(over, p->plan->domains[domain].grace_ms);
-}
-
-/* ---- what is touched, and what is to be looked at again ----------------------------------------------------------------- */
-
-static void recycle(struct rc_population *p, struct rc_touched *touched) {
-    if (!touched)
-        return;
-    touched->n = 0;
-    touched->next = p->spare;
-    p->spare = touched;
-}
-
-/* An event at `at_ms` may change the segment. Events mostly come in order, so what one instant touches waits in a list of its own;
- * what an event out of order touches goes among the timers. */
-static void touch(struct rc_population *p, struct rc_person_domain *place, uint32_t segment, int64_t at_ms) {
-    struct rc_touched *touched = place->touched;
-    if (touched && touched->at_ms != at_ms) {
-        rc_timer_lower(place, segment, at_ms);
-        return;
-    }
-    if (!touched) {
-        touched = p->spare ? p->spare : rc_calloc(1, sizeof *touched);
-        p->spare = p->spare ? touched->next : NULL;
-        touched->at_ms = at_ms;
-        place->touched = touched;
-        if (at_ms < place->first_ms)
-            place->first_ms = at_ms;
-    }
-    if (touched->n == touched->capacity) {
-        touched->capacity = touched->capacity ? touched->capacity * 2 : 16;
-        touched->segments = rc_realloc(touched->segments, touched->capacity * sizeof *touched->segments);
-    }
-    touched->segments[touched->n++] = segment;
-}
-
-static void find_first(struct rc_person_domain *place) {
-    place->first_ms = place->touched ? place->touched->at_ms : RC_NEVER;
-    for (uint32_t i = 0; i < place->n_timers; i++)
-        if (place->timers[i].at_ms < place->first_ms)
-            place->first_ms = place->timers[i].at_ms;
-}
-
-static int compare_looks(const void *a, const void *b) {
-    const struct rc_timer *x = a, *y = b;
-    if (x->segment != y->segment)
-        return x->segment < y->segment ? -1 : 1;
-    return (x->at_ms > y->at_ms) - (x->at_ms < y->at_ms);
-}
-
-/* Collects in p->look the segments to look at by instant t, each once with its earliest reason, ordered. */
-static size_t collect_looks(struct rc_population *p, struct rc_person_domain *place, int64_t t) {
-    size_t n = 0, kept = 0;
-    struct rc_touched *touched = place->touched && place->touched->at_ms <= t ? place->touched : NULL;
-    rc_grow(&p->look, &p->cap_look, place->n_timers + (touched ? touched->n : 0), sizeof *p->look);
-    for (uint32_t i = 0; i < place->n_timers; i++)
-        if (place->timers[i].at_ms <= t)
-            p->look[n++] = place->timers[i];
-    if (touched) {
-        for (uint32_t i = 0; i < touched->n; i++)
-            p->look[n++] = (struct rc_timer){touched->segments[i], touched->at_ms};
-        recycle(p, touched);
-        place->touched = NULL;
-        qsort(p->look, n, sizeof *p->look, compare_looks);
-    }
-    for (size_t i = 0; i < n; i++)
-        if (kept == 0 || p->look[i].segment != p->look[kept - 1].segment)
-            p->look[kept++] = p->look[i];
-    return kept;
-}
-
-/* ---- deciding, continued ------------------------------------------------------------------------------------------------ */
-
-static struct rc_truth truth_at(struct rc_population *p, const struct rc_person *person, uint32_t segment, int64_t t) {
-    uint32_t dataset;
-    if (rc_plan_is_existence(p->plan, segment, &dataset)) {
-        int64_t first = person->first_ms[dataset];
-        return (struct rc_truth){first <= t, first <= t || first == INT64_MAX ? RC_NEVER : first};
-    }
-    if (p->eval.person != person || p->eval.t != t)
-        rc_eval_at(&p->eval, person, t);
-    return rc_eval_node(&p->eval, p->plan->segments[segment].node);
-}
-
-static void add_change(struct rc_population *p, uint32_t segment, bool realized, int64_t since_ms, enum rc_cause cause) {
-    rc_grow(&p->changes, &p->cap_changes, p->n_changes + 1, sizeof *p->changes);
-    p->changes[p->n_changes++] = (struct pending_change){segment, realized, since_ms, cause};
-}
-
-static void keep_realized(struct rc_population *p, struct rc_person *person, uint32_t leader, bool realized, int64_t since_ms) {
-    bool was = rc_person_realized(person, leader) != NULL;
-    p->members[leader] += (size_t)(realized && !was) - (size_t)(!realized && was);
-    rc_person_set_realized(person, leader, realized, since_ms);
-}
-
-/* A change of a segment is one of all its twins. */
-static void note_change(struct rc_population *p, struct rc_person *person, uint32_t leader, bool realized, int64_t since_ms, enum rc_cause cause) {
-    keep_realized(p, person, leader, realized, since_ms);
-    for (uint32_t s = leader; s != RC_NONE; s = p->plan->segments[s].next_twin)
-        add_change(p, s, realized, since_ms, cause);
-}
-
-/* Emits what the instant has brought, all as one decision. */
-static void emit_changes(struct rc_population *p, uint32_t domain, const struct rc_person *person) {
-    const struct rc_person_domain *place = &person->domains[domain];
-    for (size_t i = 0; i < p->n_changes; i++) {
-        const struct pending_change *c = &p->changes[i];
-        struct rc_change change = {
-            .person_key = rc_span_of(person->key, person->key_len),
-            .index = c->segment,
-            .realized = c->realized,
-            .since_ms = c->since_ms,
-            .cause = c->cause,
-            .event_time_ms = RC_NO_EVENT_TIME,
-            .more = i + 1 < p->n_changes,
-        };
-        change.existence = rc_plan_is_existence(p->plan, c->segment, &change.index);
-        if (c->cause == RC_CAUSE_EVENT && place->event_id) {
-            change.event_id = rc_strings_get(&p->strings, place->event_id - 1);
-            change.event_time_ms = place->event_ms;
-        }
-        p->emit(p->emit_ctx, &change);
-    }
-    p->n_changes = 0;
-}
-
-/* Since when the segment has the value it has at `to`, as far as what is kept shows it, looking from `from` on. */
-static int64_t since_when(struct rc_population *p, const struct rc_person *person, uint32_t segment, int64_t from, int64_t to, bool value) {
-    int64_t since = to;
-    bool before = !value;
-    int64_t t = from;
-    for (int step = 0; step < SINCE_STEPS && t <= to; step++) {
-        struct rc_truth truth = truth_at(p, person, segment, t);
-        if (truth.value == value && before != value)
-            since = t;
-        before = truth.value;
-        if (truth.next_ms > to)
-            return before == value ? since : to;
-        t = truth.next_ms;
-    }
-    return since;
-}
-
-/* Looks at a segment at the instant `to`, its past included since `from`: only the net difference counts. */
-static void decide_net(struct rc_population *p, struct rc_person *person, uint32_t segment, int64_t from, int64_t to, enum rc_cause cause) {
-    uint32_t dataset;
-    const struct rc_realized *now = rc_person_realized(person, segment);
-    struct rc_truth truth = truth_at(p, person, segment, to);
-    if (rc_plan_is_existence(p->plan, segment, &dataset)) {
-        int64_t first = person->first_ms[dataset];
-        if (truth.value && (!now || now->since_ms != first))
-            note_change(p, person, segment, true, first, cause);
-    } else if (truth.value != (now != NULL)) {
-        note_change(p, person, segment, truth.value, since_when(p, person, segment, from, to, truth.value), cause);
-    }
-    rc_timer_set(&person->domains[p->plan->segments[segment].domain], segment, truth.next_ms);
-}
-
-/* Definitions have changed: every segment is looked at. Until here each stood for itself among the person's memberships; from now on
- * twins are kept as one. */
-static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t to) {
-    struct rc_person_domain *place = &person->domains[domain];
-    int64_t from = place->decided_ms == INT64_MIN || place->decided_ms > to ? to : place->decided_ms;
-    for (uint32_t leader = 0; leader < p->plan->n_segments; leader++) {
-        if (p->plan->segments[leader].domain != domain || p->plan->segments[leader].leader != leader)
-            continue;
-        uint32_t dataset;
-        struct rc_truth truth = truth_at(p, person, leader, to);
-        int64_t since = RC_NEVER;
-        if (truth.value && rc_plan_is_existence(p->plan, leader, &dataset))
-            since = person->first_ms[dataset];
-        for (uint32_t s = leader; s != RC_NONE; s = p->plan->segments[s].next_twin) {
-            const struct rc_realized *was = rc_person_realized(person, s);
-            if (truth.value == (was != NULL)) {
-                since = was && since == RC_NEVER ? was->since_ms : since;
-                continue;
-            }
-            int64_t changed = since_when(p, person, leader, from, to, truth.value);
-            add_change(p, s, truth.value, changed, RC_CAUSE_DEFINITION);
-            since = since == RC_NEVER ? changed : since;
-        }
-        for (uint32_t s = p->plan->segments[leader].next_twin; s != RC_NONE; s = p->plan->segments[s].next_twin)
-            rc_person_set_realized(person, s, false, 0);
-        keep_realized(p, person, leader, truth.value, since);
-        rc_timer_set(place, leader, truth.next_ms);
-    }
-}
-
-/* Looks at every segment that `t` or an earlier instant asks for. */
-static void decide_instant(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t t) {
-    struct rc_person_domain *place = &person->domains[domain];
-    size_t n = collect_looks(p, place, t);
-    for (size_t i = 0; i < n; i++) {
-        struct rc_timer look = p->look[i];
-        bool late = look.at_ms <= place->decided_ms;
-        enum rc_cause cause = late || place->event_ms == t ? RC_CAUSE_EVENT : RC_CAUSE_TIME;
-        if (late) {
-            decide_net(p, person, look.segment, look.at_ms, t, cause);
-            continue;
-        }
-        struct rc_truth truth = truth_at(p, person, look.segment, t);
-        if (truth.value != (rc_person_realized(person, look.segment) != NULL))
-            note_change(p, person, look.segment, truth.value, t, cause);
-        rc_timer_set(place, look.segment, truth.next_ms);
-    }
-    find_first(place);
-    emit_changes(p, domain, person);
-}
-
-/* Decides every instant up to `to`, in order. */
-static void decide(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t to) {
-    struct rc_person_domain *place = &person->domains[domain];
-    p->eval.person = NULL; /* state may have changed since the last turn */
-    if (place->redefined && to != INT64_MIN) {
-        place->redefined = false;
-        int64_t at = to > place->decided_ms ? to : place->decided_ms;
-        decide_redefined(p, domain, person, at);
-        place->decided_ms = at;
-        find_first(place);
-        emit_changes(p, domain, person);
-    }
-    while (place->first_ms != RC_NEVER && (place->first_ms <= to || place->first_ms <= place->decided_ms)) {
-        int64_t t = place->first_ms > place->decided_ms ? place->first_ms : place->decided_ms;
-        decide_instant(p, domain, person, t);
-        place->decided_ms = t;
-    }
-}
-
 static void redue(struct rc_population *p, uint32_t domain, struct rc_person *person) {
-    heap_set(p, domain, person, due_clock(p, domain, person));
+    heap_set(p, domain, person, rc_decide_due(p, domain, person));
 }
 
 /* ---- clocks ----------------------------------------------------------------------------------------------------------- */
@@ -493,11 +192,12 @@ bool rc_population_advance(struct rc_population *p, size_t max_persons) {
     size_t done = 0;
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
         struct heap *heap = &p->heaps[d];
-        while (heap->n > 0 && heap->items[0]->domains[d].due_ms <= p->domain_clocks[d] && p->domain_clocks[d] != INT64_MIN) {
+        while (heap->n > 0 && heap->items[0]->domains[d].due_ms <= p->domain_clocks[d] &&
+               p->domain_clocks[d] != INT64_MIN) {
             if (max_persons && done++ == max_persons)
                 return true;
             struct rc_person *person = heap->items[0];
-            decide(p, d, person, allowed(p, d, person));
+            rc_decide(p, d, person, rc_decide_allowed(p, d, person));
             mark_dirty(p, person);
             redue(p, d, person);
         }
@@ -542,8 +242,9 @@ static int compare_numbers(const void *a, const void *b) {
 static size_t collect(struct rc_population *p, const struct rc_series_plan *series, struct rc_values values, size_t n) {
     rc_grow(&p->values, &p->cap_values, n + values.n, sizeof *p->values);
     for (uint32_t i = 0; i < values.n; i++)
-        p->values[n + i] =
-            series->value_type == RC_STRING ? (int64_t)rc_strings_hold(&p->strings, values.values[i].string) : values.values[i].number;
+        p->values[n + i] = series->value_type == RC_STRING
+                               ? (int64_t)rc_strings_hold(&p->strings, values.values[i].string)
+                               : values.values[i].number;
     return n + values.n;
 }
 
@@ -563,7 +264,8 @@ static size_t drop_equal(struct rc_population *p, const struct rc_series_plan *s
 }
 
 /* The values that the event adds to the series: of the event, or of those of its elements that satisfy the predicate by themselves. */
-static size_t event_values(struct application *a, const struct rc_series_plan *series, const struct rc_predicate *predicate) {
+static size_t event_values(struct application *a, const struct rc_series_plan *series,
+                           const struct rc_predicate *predicate) {
     struct rc_population *p = a->population;
     const struct rc_slots *slots = &p->plan->slots;
     union rc_value scratch;
@@ -598,7 +300,7 @@ static void touch_dependents(struct application *a, uint32_t index) {
         const struct rc_dependent *d = &series->dependents[i];
         if (d->rising && rc_person_realized(a->person, d->segment))
             continue;
-        touch(a->population, place, d->segment, a->event->timestamp_ms);
+        rc_decide_touch(a->population, place, d->segment, a->event->timestamp_ms);
         a->touching = true;
     }
 }
@@ -648,7 +350,7 @@ static void decide_before(struct rc_population *p, struct rc_person *person, con
         if (before <= place->decided_ms)
             continue;
         if (place->redefined || place->first_ms <= before)
-            decide(p, d, person, before);
+            rc_decide(p, d, person, before);
         place->decided_ms = before; /* nothing is left to decide there, and pruning may go so far */
     }
 }
@@ -690,7 +392,8 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     if (event->timestamp_ms < person->first_ms[event->dataset]) {
         person->first_ms[event->dataset] = event->timestamp_ms;
         for (size_t i = 0; i < dispatch->n_born; i++)
-            touch(p, &person->domains[p->plan->segments[dispatch->born[i]].domain], dispatch->born[i], event->timestamp_ms);
+            rc_decide_touch(p, &person->domains[p->plan->segments[dispatch->born[i]].domain], dispatch->born[i],
+                            event->timestamp_ms);
         a.changed = a.touching = true;
     }
     note_event(p, person, &a);
@@ -706,17 +409,12 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
 
 /* ---- saving and loading ------------------------------------------------------------------------------------------------ */
 
-static void settle_touched(struct rc_population *p, struct rc_person *person) {
-    for (size_t d = 0; d < p->plan->n_domains; d++)
-        recycle(p, rc_touched_to_timers(&person->domains[d]));
-}
-
 void rc_population_save(struct rc_population *p, rc_record_fn write, void *ctx) {
     struct rc_buf record;
     rc_buf_init(&record, RECORD_LIMIT);
     for (size_t i = 0; i < p->n_dirty; i++) {
         struct rc_person *person = p->persons[p->dirty[i]];
-        settle_touched(p, person);
+        rc_decide_settle(p, person);
         rc_person_prune(person, p->plan, &p->strings);
         rc_buf_reset(&record);
         rc_person_encode(person, p->plan, &p->strings, &record);
@@ -727,7 +425,8 @@ void rc_population_save(struct rc_population *p, rc_record_fn write, void *ctx) 
     rc_buf_deinit(&record);
 }
 
-rc_status rc_population_load(struct rc_population *p, struct rc_span person_key, struct rc_span record, struct rc_error *err) {
+rc_status rc_population_load(struct rc_population *p, struct rc_span person_key, struct rc_span record,
+                             struct rc_error *err) {
     struct rc_person *person;
     if (find_person(p, person_key))
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: the same person twice");
@@ -758,9 +457,10 @@ void rc_population_replan(struct rc_population *p, const struct rc_plan *plan) {
     for (size_t i = 0; i < n; i++) {
         struct rc_error err;
         rc_buf_reset(&record);
-        settle_touched(p, persons[i]);
+        rc_decide_settle(p, persons[i]);
         rc_person_encode(persons[i], old, &p->strings, &record);
-        if (rc_population_load(next, rc_span_of(persons[i]->key, persons[i]->key_len), rc_buf_span(&record), &err) != RC_OK)
+        if (rc_population_load(next, rc_span_of(persons[i]->key, persons[i]->key_len), rc_buf_span(&record), &err) !=
+            RC_OK)
             abort(); /* our own bytes of a moment ago */
         if (persons[i]->dirty)
             mark_dirty(next, next->persons[next->n_persons - 1]);
@@ -784,7 +484,8 @@ size_t rc_population_persons(const struct rc_population *p) {
 }
 
 size_t rc_population_bytes(const struct rc_population *p) {
-    size_t bytes = p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes + p->strings.n * 40;
+    size_t bytes =
+        p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes + p->strings.n * 40;
     for (size_t i = 0; i < p->n_persons; i++)
         bytes += rc_person_bytes(p->persons[i], p->plan);
     return bytes;
@@ -794,11 +495,14 @@ size_t rc_population_members(const struct rc_population *p, uint32_t segment) {
     return p->members[p->plan->segments[segment].leader];
 }
 
-static void visit_members(const struct rc_population *p, const struct rc_person *person, rc_member_fn visit, void *ctx) {
+static void visit_members(const struct rc_population *p, const struct rc_person *person, rc_member_fn visit,
+                          void *ctx) {
     for (uint32_t i = 0; i < person->n_members; i++) {
         const struct rc_realized *member = &person->members[i];
-        bool alone = person->domains[p->plan->segments[member->segment].domain].redefined; /* then twins stand for themselves */
-        for (uint32_t s = member->segment; s < p->plan->catalog->n_segments; s = alone ? RC_NONE : p->plan->segments[s].next_twin)
+        bool alone =
+            person->domains[p->plan->segments[member->segment].domain].redefined; /* then twins stand for themselves */
+        for (uint32_t s = member->segment; s < p->plan->catalog->n_segments;
+             s = alone ? RC_NONE : p->plan->segments[s].next_twin)
             visit(ctx, rc_span_of(person->key, person->key_len), s, member->since_ms);
     }
 }

@@ -85,7 +85,8 @@ void rc_population_save(struct rc_population *population, rc_record_fn write, vo
 
 /* Takes in a saved record (also one saved under another plan: what the plan shares is kept, the rest dropped, and what is new is empty).
  * Fails (POISON) on bytes that are damaged or of a later format, naming what is wrong; then the person is as if never loaded. */
-rc_status rc_population_load(struct rc_population *population, struct rc_span person_key, struct rc_span record, struct rc_error *err) RC_MUST_USE;
+rc_status rc_population_load(struct rc_population *population, struct rc_span person_key, struct rc_span record,
+                             struct rc_error *err) RC_MUST_USE;
 
 /* Goes over to another plan, keeping all state that the plans share (a segment that is unchanged emits nothing). New and edited
  * segments start from what shared state knows and count from now on; their difference comes with the next advance, cause DEFINITION.
@@ -94,7 +95,8 @@ void rc_population_replan(struct rc_population *population, const struct rc_plan
 
 /* Calls `visit` for every segment that the person is a member of, with `since`. False when the person is not known. */
 typedef void (*rc_member_fn)(void *ctx, struct rc_span person_key, uint32_t segment, int64_t since_ms);
-bool rc_population_person(const struct rc_population *population, struct rc_span person_key, rc_member_fn visit, void *ctx);
+bool rc_population_person(const struct rc_population *population, struct rc_span person_key, rc_member_fn visit,
+                          void *ctx);
 /* The same for all persons. */
 void rc_population_each_member(const struct rc_population *population, rc_member_fn visit, void *ctx);
 

@@ -181,7 +181,8 @@ static bool glob_matches(struct rc_span text, struct rc_span glob, bool ignore_c
         }
         if (g < glob.len) {
             size_t literal = glob.data[g] == '\\' && g + 1 < glob.len ? g + 1 : g;
-            if (fold((unsigned char)glob.data[literal], ignore_case) == fold((unsigned char)text.data[t], ignore_case)) {
+            if (fold((unsigned char)glob.data[literal], ignore_case) ==
+                fold((unsigned char)text.data[t], ignore_case)) {
                 g = literal + 1;
                 t++;
                 continue;
@@ -226,18 +227,12 @@ static bool is_positive(enum rc_op op) {
 static bool holds_for(const struct rc_clause *clause, enum rc_type type, union rc_value v, bool ignore_case) {
     const union rc_value *operand = clause->operands;
     switch (clause->op) {
-    case RC_OP_EQ:
-        return any_operand(clause, type, v, ignore_case);
-    case RC_OP_LT:
-        return v.number < operand->number;
-    case RC_OP_LE:
-        return v.number <= operand->number;
-    case RC_OP_GT:
-        return v.number > operand->number;
-    case RC_OP_GE:
-        return v.number >= operand->number;
-    case RC_OP_CONTAINS:
-        return contains_any(clause, v, ignore_case);
+    case RC_OP_EQ: return any_operand(clause, type, v, ignore_case);
+    case RC_OP_LT: return v.number < operand->number;
+    case RC_OP_LE: return v.number <= operand->number;
+    case RC_OP_GT: return v.number > operand->number;
+    case RC_OP_GE: return v.number >= operand->number;
+    case RC_OP_CONTAINS: return contains_any(clause, v, ignore_case);
     case RC_OP_CONTAINS_ALL:
         for (size_t i = 0; i < clause->n_operands; i++)
             if (!contains(v.string, operand[i].string, ignore_case))
@@ -248,11 +243,10 @@ static bool holds_for(const struct rc_clause *clause, enum rc_type type, union r
                same_bytes(v.string.data, operand->string.data, operand->string.len, ignore_case);
     case RC_OP_ENDS_WITH:
         return v.string.len >= operand->string.len &&
-               same_bytes(v.string.data + (v.string.len - operand->string.len), operand->string.data, operand->string.len, ignore_case);
-    case RC_OP_MATCHES:
-        return glob_matches(v.string, operand->string, ignore_case);
-    default:
-        return false;
+               same_bytes(v.string.data + (v.string.len - operand->string.len), operand->string.data,
+                          operand->string.len, ignore_case);
+    case RC_OP_MATCHES: return glob_matches(v.string, operand->string, ignore_case);
+    default: return false;
     }
 }
 
@@ -265,7 +259,8 @@ static bool shares_value(enum rc_type type, struct rc_values a, struct rc_values
 }
 
 /* A negative operator, or `exists`: judged over all values. */
-static bool holds_over_all(const struct rc_clause *clause, enum rc_type type, struct rc_values values, bool ignore_case) {
+static bool holds_over_all(const struct rc_clause *clause, enum rc_type type, struct rc_values values,
+                           bool ignore_case) {
     if (clause->op == RC_OP_EXISTS)
         return (values.n > 0) == (clause->operands[0].number != 0);
     for (uint32_t i = 0; i < values.n; i++)
@@ -303,25 +298,20 @@ bool rc_clauses_hold(const struct rc_clauses *clauses, enum rc_type type, struct
 
 /* ---- predicates on events --------------------------------------------------------------------------------------------- */
 
-struct rc_values rc_slot_values(const struct rc_slots *slots, uint32_t slot_index, const struct rc_event *event, const struct rc_focus *focus,
-                                union rc_value *scratch) {
+struct rc_values rc_slot_values(const struct rc_slots *slots, uint32_t slot_index, const struct rc_event *event,
+                                const struct rc_focus *focus, union rc_value *scratch) {
     const struct rc_slot *slot = &slots->items[slot_index];
     const struct rc_dataset *dataset = &slots->catalog->datasets[event->dataset];
     switch (slot->kind) {
-    case RC_FIELD_DATASET:
-        scratch->string = rc_span_str(dataset->id);
-        return (struct rc_values){scratch, 1};
-    case RC_FIELD_NAMESPACE:
-        scratch->string = event->namespace;
-        return (struct rc_values){scratch, 1};
+    case RC_FIELD_DATASET: scratch->string = rc_span_str(dataset->id); return (struct rc_values){scratch, 1};
+    case RC_FIELD_NAMESPACE: scratch->string = event->namespace; return (struct rc_values){scratch, 1};
     case RC_FIELD_HOUR:
         scratch->number = rc_local_hour(dataset->timezone, event->timestamp_ms);
         return (struct rc_values){scratch, 1};
     case RC_FIELD_WEEKDAY:
         scratch->number = rc_local_weekday(dataset->timezone, event->timestamp_ms);
         return (struct rc_values){scratch, 1};
-    case RC_FIELD_PLAIN:
-        break;
+    case RC_FIELD_PLAIN: break;
     }
     int field = slot->field[event->dataset];
     if (field < 0)
@@ -332,8 +322,8 @@ struct rc_values rc_slot_values(const struct rc_slots *slots, uint32_t slot_inde
     return event->fields[field];
 }
 
-static bool test_matches(const struct rc_slots *slots, const struct rc_predicate *predicate, const struct rc_event *event,
-                         const struct rc_focus *focus) {
+static bool test_matches(const struct rc_slots *slots, const struct rc_predicate *predicate,
+                         const struct rc_event *event, const struct rc_focus *focus) {
     const struct rc_clauses *clauses = predicate->clauses;
     enum rc_type type = slots->items[predicate->slot].type;
     union rc_value scratch, other_scratch;
@@ -349,8 +339,8 @@ static bool test_matches(const struct rc_slots *slots, const struct rc_predicate
     return rc_clauses_hold(clauses, type, values);
 }
 
-static bool some_matches(const struct rc_slots *slots, const struct rc_predicate *predicate, const struct rc_event *event,
-                         const struct rc_focus *focus) {
+static bool some_matches(const struct rc_slots *slots, const struct rc_predicate *predicate,
+                         const struct rc_event *event, const struct rc_focus *focus) {
     int array = slots->items[predicate->slot].element[event->dataset];
     if (array < 0)
         return false;
@@ -358,16 +348,16 @@ static bool some_matches(const struct rc_slots *slots, const struct rc_predicate
         if (f->array == array)
             return rc_predicate_matches(slots, predicate->children[0], event, focus);
     for (uint32_t k = 0; k < event->n_elements[array]; k++)
-        if (rc_predicate_matches(slots, predicate->children[0], event, &(struct rc_focus){.outer = focus, .array = array, .item = k}))
+        if (rc_predicate_matches(slots, predicate->children[0], event,
+                                 &(struct rc_focus){.outer = focus, .array = array, .item = k}))
             return true;
     return false;
 }
 
-bool rc_predicate_matches(const struct rc_slots *slots, const struct rc_predicate *predicate, const struct rc_event *event,
-                          const struct rc_focus *focus) {
+bool rc_predicate_matches(const struct rc_slots *slots, const struct rc_predicate *predicate,
+                          const struct rc_event *event, const struct rc_focus *focus) {
     switch (predicate->kind) {
-    case RC_PRED_TRUE:
-        return true;
+    case RC_PRED_TRUE: return true;
     case RC_PRED_AND:
         for (size_t i = 0; i < predicate->n_children; i++)
             if (!rc_predicate_matches(slots, predicate->children[i], event, focus))
@@ -378,17 +368,15 @@ bool rc_predicate_matches(const struct rc_slots *slots, const struct rc_predicat
             if (rc_predicate_matches(slots, predicate->children[i], event, focus))
                 return true;
         return false;
-    case RC_PRED_NOT:
-        return !rc_predicate_matches(slots, predicate->children[0], event, focus);
-    case RC_PRED_SOME:
-        return some_matches(slots, predicate, event, focus);
-    case RC_PRED_TEST:
-        return test_matches(slots, predicate, event, focus);
+    case RC_PRED_NOT: return !rc_predicate_matches(slots, predicate->children[0], event, focus);
+    case RC_PRED_SOME: return some_matches(slots, predicate, event, focus);
+    case RC_PRED_TEST: return test_matches(slots, predicate, event, focus);
     }
     return false;
 }
 
-const struct rc_clause *rc_predicate_guard(const struct rc_slots *slots, const struct rc_predicate *predicate, uint32_t *slot) {
+const struct rc_clause *rc_predicate_guard(const struct rc_slots *slots, const struct rc_predicate *predicate,
+                                           uint32_t *slot) {
     if (predicate->kind == RC_PRED_AND) {
         for (size_t i = 0; i < predicate->n_children; i++) {
             const struct rc_clause *found = rc_predicate_guard(slots, predicate->children[i], slot);

@@ -53,18 +53,19 @@ struct rc_focus {
     uint32_t item;                /* which of its elements */
 };
 
-bool rc_predicate_matches(const struct rc_slots *slots, const struct rc_predicate *predicate, const struct rc_event *event,
-                          const struct rc_focus *focus);
+bool rc_predicate_matches(const struct rc_slots *slots, const struct rc_predicate *predicate,
+                          const struct rc_event *event, const struct rc_focus *focus);
 
 /* The values of a field in the event, or in the element in focus when the field is of that array. Reserved fields use `scratch`. */
-struct rc_values rc_slot_values(const struct rc_slots *slots, uint32_t slot, const struct rc_event *event, const struct rc_focus *focus,
-                                union rc_value *scratch);
+struct rc_values rc_slot_values(const struct rc_slots *slots, uint32_t slot, const struct rc_event *event,
+                                const struct rc_focus *focus, union rc_value *scratch);
 
 /* The operators of one TEST on given values; eq_field and ne_field, which need the event, are passed over. */
 bool rc_clauses_hold(const struct rc_clauses *clauses, enum rc_type type, struct rc_values values);
 
 /* Finds a test that the event must pass for `predicate` to hold, of the form "field equals one of these texts" on the event as a whole: the
  * handle by which predicates are indexed. NULL when there is none. */
-const struct rc_clause *rc_predicate_guard(const struct rc_slots *slots, const struct rc_predicate *predicate, uint32_t *slot);
+const struct rc_clause *rc_predicate_guard(const struct rc_slots *slots, const struct rc_predicate *predicate,
+                                           uint32_t *slot);
 
 #endif

@@ -157,8 +157,8 @@ static struct matches session_matches(const struct run *run, const struct rc_ste
     struct rc_session *sessions = rc_eval_sessions(eval, series, run->node->timeout_ms, run->window, &n);
     struct matches out = {rc_arena_alloc(&eval->arena, n * sizeof *out.items), 0};
     for (size_t i = 0; i < n; i++) {
-        struct rc_truth truth =
-            rc_eval_scoped(eval, step->session, (struct rc_scope){.from = sessions[i].from, .to = sessions[i].to, .session = true});
+        struct rc_truth truth = rc_eval_scoped(
+            eval, step->session, (struct rc_scope){.from = sessions[i].from, .to = sessions[i].to, .session = true});
         if (truth.next_ms < *next_ms)
             *next_ms = truth.next_ms;
         if (truth.value && (!step->closed || eval->t > plus(sessions[i].to, run->node->timeout_ms)))
@@ -169,12 +169,9 @@ static struct matches session_matches(const struct run *run, const struct rc_ste
 
 static struct matches unit_matches(const struct run *run, const struct rc_step_plan *step, int64_t *next_ms) {
     switch (step->kind) {
-    case RC_STEP_EVENT:
-        return event_matches(run, step);
-    case RC_STEP_EACH:
-        return each_matches(run, step);
-    default:
-        return session_matches(run, step, next_ms);
+    case RC_STEP_EVENT: return event_matches(run, step);
+    case RC_STEP_EACH: return each_matches(run, step);
+    default: return session_matches(run, step, next_ms);
     }
 }
 
@@ -208,8 +205,8 @@ static int compare_ends(const void *a, const void *b) {
 }
 
 /* Keeps those matches that a run can reach from `so_far`, with the best origin of each. */
-static struct matches extend(const struct run *run, struct matches so_far, const struct rc_step_plan *absence, const struct rc_step_plan *step,
-                             struct matches unit) {
+static struct matches extend(const struct run *run, struct matches so_far, const struct rc_step_plan *absence,
+                             const struct rc_step_plan *step, struct matches unit) {
     struct times between = {NULL, 0};
     if (absence)
         between = times_of(run, absence->series[0], run->scope.from, run->scope.to);
@@ -331,7 +328,8 @@ static int64_t sequence_next(const struct rc_eval *eval, const struct rc_node *n
             next = at < next ? at : next;
         }
     }
-    const struct rc_series *sessions = node->sessions == RC_NONE ? NULL : rc_person_series(eval->person, node->sessions);
+    const struct rc_series *sessions =
+        node->sessions == RC_NONE ? NULL : rc_person_series(eval->person, node->sessions);
     if (!sessions)
         return next;
     int64_t at = rc_series_next(eval, sessions, node->chain, RC_NEVER);

@@ -1,11 +1,12 @@
 /* Populations under a clock that the test holds: who is told what, when, and what is kept. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 #include "base/alloc.h"
@@ -13,9 +14,11 @@
 #include "segment/explain.h"
 #include "segment/population.h"
 
-#define DATASET                                                                                                                         \
-    "{'kind':'dataset','id':'web','topic':'t','format':'json','person':{'namespace':'n','id':{'path':'p'}},'timestamp':{'path':'t'},"   \
-    "'event_id':{'path':'e'},'grace':'%s','fields':{'type':{'path':'type','type':'string'},'price':{'path':'price','type':'decimal',"   \
+#define DATASET                                                                                                       \
+    "{'kind':'dataset','id':'web','topic':'t','format':'json','person':{'namespace':'n','id':{'path':'p'}},'"         \
+    "timestamp':{'path':'t'},"                                                                                        \
+    "'event_id':{'path':'e'},'grace':'%s','fields':{'type':{'path':'type','type':'string'},'price':{'path':'price','" \
+    "type':'decimal',"                                                                                                \
     "'min':0},'sku':{'path':'sku','type':'string'}}}"
 
 /* A catalog with its plan, and a population that writes what it emits into `log`: "+s1@100t " realized since 100 by time, "-s1@100e&" exited by
@@ -36,8 +39,8 @@ static void on_change(void *ctx, const struct rc_change *change) {
         return;
     }
     static const char causes[] = "etbsdcr";
-    rc_buf_printf(&w->log, "%c%s@%lld%c%s", change->realized ? '+' : '-', w->catalog->segments[change->index].id, (long long)change->since_ms,
-                  causes[change->cause], change->more ? "&" : " ");
+    rc_buf_printf(&w->log, "%c%s@%lld%c%s", change->realized ? '+' : '-', w->catalog->segments[change->index].id,
+                  (long long)change->since_ms, causes[change->cause], change->more ? "&" : " ");
 }
 
 static char *quoted(const char *text) {
@@ -71,7 +74,9 @@ static struct world *open_world(const char *grace, const char *segments) {
     w->catalog = catalog_of(grace, segments);
     assert_int_equal(rc_plan_compile(w->catalog, &w->plan, &err), RC_OK);
     w->population = rc_population_new(w->plan, on_change, w);
-    assert_int_equal(rc_decoder_new(&w->catalog->datasets[0], &(struct rc_decoder_options){.max_ahead_ms = -1}, &w->decoder, &err), RC_OK);
+    assert_int_equal(
+        rc_decoder_new(&w->catalog->datasets[0], &(struct rc_decoder_options){.max_ahead_ms = -1}, &w->decoder, &err),
+        RC_OK);
     rc_arena_init(&w->arena, 4096);
     rc_buf_init(&w->log, 1 << 20);
     return w;
@@ -95,8 +100,8 @@ static void advance(struct world *w, int64_t clock_ms) {
 /* An event of person "p", id made of type and time. */
 static bool happen(struct world *w, int64_t at_ms, const char *type, const char *more) {
     char json[256];
-    int n = snprintf(json, sizeof json, "{\"p\":\"p\",\"t\":%lld,\"e\":\"%s%lld\",\"type\":\"%s\"%s}", (long long)at_ms, type, (long long)at_ms, type,
-                     more);
+    int n = snprintf(json, sizeof json, "{\"p\":\"p\",\"t\":%lld,\"e\":\"%s%lld\",\"type\":\"%s\"%s}", (long long)at_ms,
+                     type, (long long)at_ms, type, more);
     struct rc_record record = {.value = rc_span_of(json, (size_t)n), .timestamp_ms = RC_NO_TIMESTAMP};
     struct rc_event event;
     struct rc_error err;
@@ -112,7 +117,9 @@ static void said(struct world *w, const char *expected) {
     rc_buf_reset(&w->log);
 }
 
-#define COUNT(id, type, k, window) "{'kind':'segment','id':'" id "','dataset':'web','where':{'event':{'field':'type','eq':'" type "'},'count':{'ge':" #k "},'window':'" window "'}}"
+#define COUNT(id, type, k, window)                                                                 \
+    "{'kind':'segment','id':'" id "','dataset':'web','where':{'event':{'field':'type','eq':'" type \
+    "'},'count':{'ge':" #k "},'window':'" window "'}}"
 
 /* ---- time ------------------------------------------------------------------------------------------------------------- */
 
@@ -137,7 +144,8 @@ static void leaves_at_the_millisecond(void **state) {
 
 static void a_millisecond_is_seen_whole(void **state) {
     (void)state;
-    struct world *w = open_world("0s", "{'kind':'segment','id':'s','dataset':'web','where':{'and':[{'event':{'field':'type','eq':'cart'},'window':'1s'},"
+    struct world *w = open_world("0s", "{'kind':'segment','id':'s','dataset':'web','where':{'and':[{'event':{'field':'"
+                                       "type','eq':'cart'},'window':'1s'},"
                                        "{'not':{'event':{'field':'type','eq':'buy'},'window':'1s'}}]}}");
     advance(w, 5000);
     happen(w, 5000, "cart", "");
@@ -194,7 +202,8 @@ static void catching_up_tells_every_flip_in_order(void **state) {
 
 static void changes_of_one_instant_are_one_group(void **state) {
     (void)state;
-    struct world *w = open_world("0s", COUNT("a", "view", 1, "100ms") "," COUNT("b", "view", 1, "200ms") "," COUNT("c", "view", 1, "100ms"));
+    struct world *w = open_world(
+        "0s", COUNT("a", "view", 1, "100ms") "," COUNT("b", "view", 1, "200ms") "," COUNT("c", "view", 1, "100ms"));
     advance(w, 1001);
     happen(w, 1000, "view", "");
     advance(w, 1001);
@@ -262,7 +271,9 @@ static void saved_state_goes_on(void **state) {
     assert_int_equal(kept.n, 1); /* clean */
     rc_population_free(w->population);
     w->population = rc_population_new(w->plan, on_change, w);
-    assert_int_equal(rc_population_load(w->population, rc_span_of(kept.key, kept.key_len), rc_span_of(kept.record, kept.len), &err), RC_OK);
+    assert_int_equal(
+        rc_population_load(w->population, rc_span_of(kept.key, kept.key_len), rc_span_of(kept.record, kept.len), &err),
+        RC_OK);
     assert_false(happen(w, 1000, "view", "")); /* told again after the restart */
     advance(w, 2000);
     said(w, "exists@1000 +s@1005t -s@1100t ");
@@ -282,7 +293,8 @@ static void damage_is_noticed(void **state) {
     struct rc_population *other = rc_population_new(w->plan, on_change, w);
     for (size_t i = 0; i < kept.len; i++) {
         kept.record[i] ^= 0x20;
-        assert_int_equal(rc_population_load(other, rc_span_str("n:p"), rc_span_of(kept.record, kept.len), &err), RC_FAIL);
+        assert_int_equal(rc_population_load(other, rc_span_str("n:p"), rc_span_of(kept.record, kept.len), &err),
+                         RC_FAIL);
         assert_int_equal(rc_population_load(other, rc_span_str("n:p"), rc_span_of(kept.record, i), &err), RC_FAIL);
         kept.record[i] ^= 0x20;
     }
@@ -298,12 +310,14 @@ static void damage_is_noticed(void **state) {
 
 static void replan_tells_only_the_difference(void **state) {
     (void)state;
-    struct world *w = open_world("0s", COUNT("same", "view", 1, "10s") "," COUNT("edited", "view", 2, "10s") "," COUNT("gone", "view", 1, "10s"));
+    struct world *w = open_world("0s", COUNT("same", "view", 1, "10s") "," COUNT("edited", "view", 2, "10s") "," COUNT(
+                                           "gone", "view", 1, "10s"));
     advance(w, 1001);
     happen(w, 1000, "view", "");
     advance(w, 1100);
     said(w, "+same@1000e&+gone@1000e&exists@1000 ");
-    struct rc_catalog *catalog = catalog_of("0s", COUNT("new", "view", 1, "10s") "," COUNT("edited", "view", 1, "10s") "," COUNT("same", "view", 1, "10s"));
+    struct rc_catalog *catalog = catalog_of(
+        "0s", COUNT("new", "view", 1, "10s") "," COUNT("edited", "view", 1, "10s") "," COUNT("same", "view", 1, "10s"));
     struct rc_plan *plan;
     struct rc_error err;
     assert_int_equal(rc_plan_compile(catalog, &plan, &err), RC_OK);
