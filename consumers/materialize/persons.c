@@ -149,10 +149,8 @@ static struct entry *entry_new(struct rc_span key, uint64_t hash, struct rc_span
     return entry;
 }
 
-/* The young table has taken its half: what is clean in the old one is dropped, and the young one becomes the old one. */
-static void age(struct rc_persons *persons) {
-    if (persons->young.bytes <= persons->budget / 2)
-        return;
+/* What is clean in the old table is dropped, and the young one becomes the old one. */
+static void rotate(struct rc_persons *persons) {
     struct table old = persons->old;
     persons->old = persons->young;
     table_init(&persons->young);
@@ -165,6 +163,12 @@ static void age(struct rc_persons *persons) {
                 free(entry);
         }
     free(old.buckets);
+}
+
+/* Before an entry is added: the young table may have taken its half. */
+static void age(struct rc_persons *persons) {
+    if (persons->young.bytes > persons->budget / 2)
+        rotate(persons);
 }
 
 /* The entry of the key, moved to the young table; NULL when memory has none. */
@@ -260,6 +264,9 @@ void rc_persons_saved(struct rc_persons *persons, bool committed) {
             mark_dirty(persons, persons->saving.entries[i]);
     }
     persons->saving.n = 0;
+    /* What a great wave has changed is clean now, and may be more than the budget. */
+    for (int i = 0; committed && i < 2 && rc_persons_bytes(persons) > persons->budget; i++)
+        rotate(persons);
 }
 
 size_t rc_persons_dirty(const struct rc_persons *persons) {

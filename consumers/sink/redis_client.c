@@ -184,7 +184,8 @@ rc_status rc_redis_connect(const struct rc_redis_address *address, redisContext 
         if (context)
             redisFree(context);
     } else {
-        redisEnableKeepAlive(context);
+        if (address->host)
+            redisEnableKeepAlive(context); /* a unix socket has none, and hiredis takes that for a broken connection */
         *out = context;
     }
     free(where);
