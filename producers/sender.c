@@ -1,6 +1,7 @@
 #include "producers/sender.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -16,16 +17,18 @@
 #define BROKER_TIMEOUT_MS 10000
 #define STOP_GRACE_MS 10000
 
-/* Embedded: a partition holds at most this much that its reader has not committed; the broker trims at RC_EMBEDDED_TRIM_BYTES. The
- * changes that these events will cause need room as well, in partitions of their own, hence the wide margin. */
-#define UNREAD_BYTES ((uint64_t)RC_EMBEDDED_TRIM_BYTES / 4)
+/* Embedded: what a reader has not committed in one partition stays below this; the broker trims at RC_EMBEDDED_TRIM_BYTES, committed or not.
+ * The dataset's share is the smaller one: the events that wait there will cause changes, which need room as well. Readers are further
+ * than their commits say by up to checkpoint.interval, so the true distance is smaller still. */
+#define UNREAD_EVENTS ((uint64_t)RC_EMBEDDED_TRIM_BYTES / 4)
+#define UNREAD_CHANGES ((uint64_t)RC_EMBEDDED_TRIM_BYTES / 2)
 /* A change's record and its share of a batch's head, rather too much than too little. */
-#define CHANGE_BYTES 400
+#define CHANGE_BYTES 300
 /* What the log format adds to a record of ours. */
 #define RECORD_OVERHEAD 70
 #define UNREAD_POLL_MS 10
-/* Asked after this much, not for each chunk: paced chunks are small, and a question costs a few round trips. */
-#define UNREAD_ASK_BYTES (UNREAD_BYTES / 4)
+/* Asked when one partition has got this much since: a question costs a few round trips, and paced chunks are small. */
+#define UNREAD_ASK_BYTES (UNREAD_EVENTS / 2)
 
 struct rc_sender {
     const struct rc_config *config;
@@ -37,10 +40,11 @@ struct rc_sender {
     size_t chunk_records, chunk_bytes;
 
     /* embedded */
-    struct rc_admin *admin;
+    struct rc_admin *admins[2];  /* one a group: a handle keeps the connection of its last one */
     char *groups[2], *topics[2]; /* ingest on the dataset's topic, materialize on segments; owned */
     int64_t *committed;          /* scratch, n_partitions */
-    uint64_t sent_records, sent_bytes, bytes_since_asked;
+    uint64_t sent_records, sent_bytes;
+    uint64_t *since_asked; /* bytes by partition; owned */
 };
 
 static rc_status open_embedded(struct rc_sender *sender, const struct rc_config *config, struct rc_error *err) {
@@ -56,8 +60,12 @@ static rc_status open_embedded(struct rc_sender *sender, const struct rc_config 
     sender->topics[0] = rc_strdup(sender->topic);
     sender->topics[1] = rc_topic_name(config, "segments");
     sender->committed = rc_calloc((size_t)sender->n_partitions, sizeof *sender->committed);
-    return rc_admin_open(config, &sender->admin, err);
+    sender->since_asked = rc_calloc((size_t)sender->n_partitions, sizeof *sender->since_asked);
+    return rc_admin_open(config, &sender->admins[0], err) == RC_OK ? rc_admin_open(config, &sender->admins[1], err)
+                                                                   : RC_FAIL;
 }
+
+static rc_status wait_for_readers(struct rc_sender *sender, struct rc_error *err);
 
 rc_status rc_sender_open(const struct rc_sender_options *options, struct rc_sender **out, struct rc_error *err) {
     struct rc_sender *sender = rc_calloc(1, sizeof *sender);
@@ -77,6 +85,9 @@ rc_status rc_sender_open(const struct rc_sender_options *options, struct rc_send
         status = rc_producer_partitions(sender->producer, sender->topic, BROKER_TIMEOUT_MS, &sender->n_partitions, err);
     if (status == RC_OK && embedded)
         status = open_embedded(sender, config, err);
+    /* Runs that follow one another must not add up. */
+    if (status == RC_OK && embedded)
+        status = wait_for_readers(sender, err);
     if (status != RC_OK) {
         rc_sender_close(sender);
         return status;
@@ -90,13 +101,14 @@ void rc_sender_close(struct rc_sender *sender) {
         return;
     if (sender->producer)
         rc_producer_close(sender->producer);
-    if (sender->admin)
-        rc_admin_close(sender->admin);
     for (size_t i = 0; i < 2; i++) {
+        if (sender->admins[i])
+            rc_admin_close(sender->admins[i]);
         free(sender->groups[i]);
         free(sender->topics[i]);
     }
     free(sender->committed);
+    free(sender->since_asked);
     rc_config_free(sender->tuned);
     rc_config_free(sender->found);
     free(sender);
@@ -119,6 +131,8 @@ rc_status rc_sender_send(struct rc_sender *sender, struct rc_span key, struct rc
         return RC_FAIL;
     sender->chunk_records++;
     sender->chunk_bytes += key.len + value.len + RECORD_OVERHEAD;
+    if (sender->since_asked)
+        sender->since_asked[record.partition] += key.len + value.len + RECORD_OVERHEAD;
     return RC_OK;
 }
 
@@ -126,37 +140,38 @@ bool rc_sender_wants_flush(const struct rc_sender *sender) {
     return sender->chunk_records >= CHUNK_RECORDS || sender->chunk_bytes >= CHUNK_BYTES;
 }
 
-/* The greatest number of bytes, about, that some reader of the way has not committed in one partition. */
-static rc_status unread(struct rc_sender *sender, uint64_t *out, struct rc_error *err) {
-    uint64_t most = 0;
+/* Whether some reader of the way has more before it in some partition than it may. */
+static rc_status behind(struct rc_sender *sender, bool *out, struct rc_error *err) {
+    *out = false;
     for (size_t t = 0; t < 2; t++) {
         uint64_t each = t ? CHANGE_BYTES : sender->sent_bytes / (sender->sent_records ? sender->sent_records : 1);
-        if (rc_admin_committed(sender->admin, sender->groups[t], sender->topics[t], sender->n_partitions,
+        uint64_t most = t ? UNREAD_CHANGES : UNREAD_EVENTS;
+        if (rc_admin_committed(sender->admins[t], sender->groups[t], sender->topics[t], sender->n_partitions,
                                sender->committed, err) != RC_OK)
             return RC_FAIL;
         for (int32_t p = 0; p < sender->n_partitions; p++) {
-            int64_t low, high;
-            if (rc_admin_bounds(sender->admin, sender->topics[t], p, BROKER_TIMEOUT_MS, &low, &high, err) != RC_OK)
+            int64_t low = 0, high = t ? -1 : rc_producer_end(sender->producer, sender->topic, p);
+            /* Of the dataset's topic our own last offset is enough: who else sends to it looks after itself. */
+            if ((high < 0 || sender->committed[p] < 0) &&
+                rc_admin_bounds(sender->admins[t], sender->topics[t], p, BROKER_TIMEOUT_MS, &low, &high, err) != RC_OK)
                 return RC_FAIL;
             /* Nothing committed yet: the reader has not come so far, everything is unread. */
             int64_t from = sender->committed[p] < 0 ? low : sender->committed[p];
-            uint64_t bytes = high > from ? (uint64_t)(high - from) * each : 0;
-            if (bytes > most)
-                most = bytes;
+            if (high > from && (uint64_t)(high - from) * each > most)
+                *out = true;
         }
     }
-    *out = most;
     return RC_OK;
 }
 
 static rc_status wait_for_readers(struct rc_sender *sender, struct rc_error *err) {
     while (!rc_stop_requested(sender->stop)) {
-        uint64_t bytes;
-        if (unread(sender, &bytes, err) != RC_OK) {
+        bool wait;
+        if (behind(sender, &wait, err) != RC_OK) {
             if (err->class != RC_CLASS_RETRY)
                 return RC_FAIL;
             rc_log_limited(RC_LOG_WARN, "cannot see how far the consumers are", rc_f_err(err));
-        } else if (bytes < UNREAD_BYTES) {
+        } else if (!wait) {
             return RC_OK;
         }
         (void)rc_stop_wait(sender->stop, UNREAD_POLL_MS);
@@ -183,11 +198,13 @@ rc_status rc_sender_flush(struct rc_sender *sender, struct rc_error *err) {
     }
     sender->sent_records += sender->chunk_records;
     sender->sent_bytes += sender->chunk_bytes;
-    sender->bytes_since_asked += sender->chunk_bytes;
     sender->chunk_records = sender->chunk_bytes = 0;
-    if (!sender->admin || sender->bytes_since_asked < UNREAD_ASK_BYTES)
+    bool ask = false;
+    for (int32_t p = 0; sender->since_asked && p < sender->n_partitions; p++)
+        ask |= sender->since_asked[p] >= UNREAD_ASK_BYTES;
+    if (!ask)
         return RC_OK;
-    sender->bytes_since_asked = 0;
+    memset(sender->since_asked, 0, (size_t)sender->n_partitions * sizeof *sender->since_asked);
     return wait_for_readers(sender, err);
 }
 
