@@ -1,6 +1,7 @@
 /* One record of a dataset topic to the events that it is, for every dataset that comes over this topic. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "codec/person_key.h"
 #include "consumers/ingest/internal.h"
@@ -19,30 +20,47 @@ void ingest_fail(struct ingest *ingest, const struct rc_error *err) {
 static void bury(struct ingest *ingest, const struct rc_message *message, const struct rc_error *why) {
     const char *detail;
     dead_letter_count(ingest, rc_deadletter_reason(why->message, &detail));
-    rc_log_limited(RC_LOG_WARN, "record to the dead letters", rc_f_str("topic", message->topic), rc_f_int("partition", message->partition),
-                   rc_f_int("offset", message->offset), rc_f_str("reason", rc_reason_text(rc_deadletter_reason(why->message, &detail))));
+    rc_log_limited(RC_LOG_WARN, "record to the dead letters", rc_f_str("topic", message->topic),
+                   rc_f_int("partition", message->partition), rc_f_int("offset", message->offset),
+                   rc_f_str("reason", rc_reason_text(rc_deadletter_reason(why->message, &detail))));
     struct rc_error err;
-    if (rc_deadletter_send(ingest->producer, ingest->deadletters_topic, ingest->deadletter_partitions, message, why->message,
-                           ingest->stuck_tries + 1, &err) != RC_OK)
+    if (rc_deadletter_send(ingest->producer, ingest->deadletters_topic, ingest->deadletter_partitions, message,
+                           why->message, ingest->stuck_tries + 1, &err) != RC_OK)
         ingest_fail(ingest, &err);
 }
 
 /* True when the person belongs into the partition that the record came from. */
-static bool right_partition(struct ingest *ingest, const struct rc_event *event, const struct rc_message *message, struct rc_error *why) {
+static bool right_partition(struct ingest *ingest, const struct rc_event *event, const struct rc_message *message,
+                            struct rc_error *why) {
     rc_buf_reset(&ingest->key);
     if (rc_person_key_add(&ingest->key, event->namespace, event->person_id) != RC_OK) {
-        rc_error_set(why, RC_CLASS_POISON, RC_EXIT_DATA, "%s: the person key is longer than %zu bytes", rc_reason_text(RC_REASON_BAD_PERSON),
-                     ingest->key.limit);
+        rc_error_set(why, RC_CLASS_POISON, RC_EXIT_DATA, "%s: the person key is longer than %zu bytes",
+                     rc_reason_text(RC_REASON_BAD_PERSON), ingest->key.limit);
         return false;
     }
     int32_t wanted = rc_person_key_partition(rc_buf_span(&ingest->key), ingest->program->n_partitions);
     if (wanted == message->partition)
         return true;
     rc_error_set(why, RC_CLASS_POISON, RC_EXIT_DATA,
-                 "%s: the person key belongs into partition %d of %d (murmur2), the record is in %d; produce with the person key as record key and "
+                 "%s: the person key belongs into partition %d of %d (murmur2), the record is in %d; produce with the "
+                 "person key as record key and "
                  "partitioner=murmur2_random, or give the dataset \"keyed\": false",
                  rc_reason_text(RC_REASON_WRONG_PARTITION), wanted, ingest->program->n_partitions, message->partition);
     return false;
+}
+
+/* Time comes with the records: a partition has been read up to a record's own timestamp, so the events of the record find a clock that is not
+ * behind them. Never beyond the wall clock. */
+static void advance_clock(struct input *input, const struct route *route, int64_t record_ms) {
+    if (record_ms == RC_NO_TIMESTAMP || record_ms <= input->greatest_ms)
+        return;
+    input->greatest_ms = record_ms;
+    int64_t wall_ms = rc_clock_wall_ms(), clock_ms = record_ms < wall_ms ? record_ms : wall_ms;
+    if (clock_ms <= input->clock_ms)
+        return;
+    input->clock_ms = clock_ms;
+    for (size_t i = 0; route && i < route->n; i++)
+        rc_population_set_clock(input->lane->population, route->datasets[i], clock_ms);
 }
 
 enum fed feed(struct ingest *ingest, struct input *input, const struct rc_message *message) {
@@ -89,15 +107,15 @@ enum fed feed(struct ingest *ingest, struct input *input, const struct rc_messag
                     rc_counter_inc(ingest->metrics.duplicates);
             }
             break;
-        case RC_IGNORED:
-            break;
+        case RC_IGNORED: break;
         case RC_BAD:
             used = true;
             bury(ingest, message, &why);
             break;
         case RC_AGAIN:
             rc_log_limited(RC_LOG_WARN, "a record waits for the schema registry", rc_f_str("topic", message->topic),
-                           rc_f_int("partition", message->partition), rc_f_int("offset", message->offset), rc_f_err(&why));
+                           rc_f_int("partition", message->partition), rc_f_int("offset", message->offset),
+                           rc_f_err(&why));
             rc_counter_inc(ingest->metrics.retries);
             return FED_AGAIN;
         }
@@ -106,8 +124,7 @@ enum fed feed(struct ingest *ingest, struct input *input, const struct rc_messag
     if (!used)
         rc_counter_inc(ingest->metrics.ignored);
     input->position = message->offset + 1;
-    if (message->timestamp_ms != RC_NO_TIMESTAMP && message->timestamp_ms > input->greatest_ms)
-        input->greatest_ms = message->timestamp_ms;
+    advance_clock(input, route, message->timestamp_ms);
     lane->dirty = true;
     return FED;
 }
