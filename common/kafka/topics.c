@@ -2,6 +2,7 @@
  * it makes topics, and others have them made by asking for them by name (it then gives them 4 partitions). */
 #include "kafka/topics.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define ADMIN_TIMEOUT_MS 15000
 /* Asking costs nothing and is tried again by whoever waits for the broker; a stop must not wait long for it. */
 #define ASK_TIMEOUT_MS 5000
+#define LEADER_WAIT_MS 50
 #define DEFAULT_PARTITIONS 4
 /* A dead letter holds a whole record and its headers, however large its topic lets it be. */
 #define DEADLETTER_BYTES (INT64_C(64) << 20)
@@ -89,8 +91,16 @@ rc_status rc_admin_cluster_id(struct rc_admin *admin, int timeout_ms, char **out
 
 rc_status rc_admin_bounds(struct rc_admin *admin, const char *topic, int32_t partition, int timeout_ms, int64_t *low, int64_t *high,
                           struct rc_error *err) {
-    int64_t first, next;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(admin->rk, topic, partition, &first, &next, timeout_ms);
+    int64_t first, next, until_ms = rc_clock_monotonic_ms() + timeout_ms;
+    rd_kafka_resp_err_t code;
+    for (;;) {
+        int64_t left_ms = until_ms - rc_clock_monotonic_ms();
+        code = rd_kafka_query_watermark_offsets(admin->rk, topic, partition, &first, &next, left_ms > 0 ? (int)left_ms : 0);
+        /* A topic that was just made, or a broker that was just started: its leader is on the way. */
+        if ((code != RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION && code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) || left_ms <= LEADER_WAIT_MS)
+            break;
+        (void)poll(NULL, 0, LEADER_WAIT_MS);
+    }
     if (code)
         return rc_client_error(err, code, NULL, "the bounds of %s [%d] cannot be asked for", topic, partition);
     *low = first;
