@@ -23,6 +23,12 @@ WRITER = {"type": "record", "name": "Event", "fields": [
 FOREIGN = {"type": "record", "name": "Event", "fields": [{"name": "user", "type": "boolean"}, {"name": "type", "type": "string"}]}
 
 
+def setUpModule():
+    global KAFKA
+    KAFKA = Kafka({"message.max.bytes": 8 * MIB}).start()
+    unittest.addModuleCleanup(KAFKA.close)
+
+
 def avro_dataset(id, **more):
     return dataset(id, format="avro", schema="event.avsc", fields={
         "type": {"path": "type", "type": "string"}, "amount": {"path": "amount", "type": "decimal", "min": 0}}, **more)  # fmt: skip
@@ -39,8 +45,7 @@ class DeadLetterTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.kafka = Kafka({"message.max.bytes": 8 * MIB}).start()
-        cls.addClassCleanup(cls.kafka.close)
+        cls.kafka = KAFKA
         cls.registry = Registry().__enter__()
         cls.addClassCleanup(cls.registry.__exit__)
         cls.site = Pipeline(cls.kafka, settings={"registry.url": cls.registry.url})
@@ -222,8 +227,7 @@ class ApplyTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.kafka = Kafka().start()
-        cls.addClassCleanup(cls.kafka.close)
+        cls.kafka = KAFKA
 
     def setUp(self):
         prefix = "a-" + self.id().rpartition(".")[2].replace("_", "-")

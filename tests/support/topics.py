@@ -4,11 +4,12 @@ import io
 import json
 import struct
 import subprocess
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import fastavro
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from .basics import ROOT
@@ -125,11 +126,23 @@ def _partitions(consumer, topic):
     return sorted(seen.partitions)
 
 
+def _watermarks(reader, topic, partition):
+    """(first offset, next offset), also of a topic that was made a moment ago and has no leader yet."""
+    for _ in range(100):
+        try:
+            return reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        except KafkaException as error:
+            if error.args[0].code() not in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE):
+                raise
+            time.sleep(0.05)
+    raise AssertionError(f"{topic} [{partition}] has no leader")
+
+
 def end_offsets(kafka, topic):
     """{partition: the offset that the next record will get}."""
     reader = _reader(kafka)
     try:
-        return {p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in _partitions(reader, topic)}
+        return {p: _watermarks(reader, topic, p)[1] for p in _partitions(reader, topic)}
     finally:
         reader.close()
 
@@ -141,7 +154,7 @@ def read_all(kafka, topic, start=None, committed=False, timeout=60.0):
     try:
         open_partitions, assignment = set(), []
         for p in _partitions(reader, topic):
-            low, high = reader.get_watermark_offsets(TopicPartition(topic, p), timeout=10)
+            low, high = _watermarks(reader, topic, p)
             first = max(low, (start or {}).get(p, low))
             if first < high:
                 open_partitions.add(p)
