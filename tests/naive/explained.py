@@ -52,13 +52,13 @@ def explain(rollcall, case, folder, segment, person, at):
     return json.loads(p.stdout)
 
 
-def wrong(case, evaluator, segment, person, at, explanation):
-    """What is wrong with an explanation, or None."""
+def wrong(definitions, evaluator, segment, person, at, explanation):
+    """What is wrong with an explanation, or None. Events remember what parts of `definitions` say of them: all evaluators share these."""
     member = evaluator.member(segment, person, at)
     if explanation["member"] != member:
         return f"member: want {member}, got {explanation['member']}"
     named = set(evidence(explanation["condition"]))
-    alone = naive.load_definitions(json.loads(json.dumps(case.definitions), parse_float=naive.Decimal))
+    alone = naive.load_definitions(definitions)
     kept = {i: e for i, e in evaluator.events.get(person, {}).items() if (e.dataset, e.ts, e.event_id) in named}
     if len(kept) != len(named):
         return f"it names {len(named)} events, of which {len(kept)} are the person's"
@@ -66,7 +66,7 @@ def wrong(case, evaluator, segment, person, at, explanation):
     if alone.member(segment, person, at) != member:
         return f"the {len(kept)} events that it names give {not member} by themselves"
     until = explanation["next"] if explanation["next"] is not None else at + HORIZON_MS
-    only = naive.load_definitions(json.loads(json.dumps(case.definitions), parse_float=naive.Decimal))
+    only = naive.load_definitions(definitions)
     only.events = {person: evaluator.events[person]}
     later = [row["since"] for row in only.timeline(until, segments=[segment]) if row["since"] > at]
     want = later[0] if later else None
@@ -76,7 +76,8 @@ def wrong(case, evaluator, segment, person, at, explanation):
 def check_case(rollcall, seed, draw):
     """(passed, failed) over the case's segments and persons."""
     case = generate.case(seed)
-    evaluator = naive.load_definitions(json.loads(json.dumps(case.definitions), parse_float=naive.Decimal))
+    definitions = json.loads(json.dumps(case.definitions), parse_float=naive.Decimal)
+    evaluator = naive.load_definitions(definitions)
     for dataset, lines in case.events.items():
         evaluator.accept(dataset, naive.parse_records(line.encode() for line in lines))
     passed = failed = 0
@@ -86,7 +87,7 @@ def check_case(rollcall, seed, draw):
             for person in sorted(evaluator.events):
                 at = max(draw.choice(case.times["at"]), evaluator.greatest_timestamp())
                 try:
-                    fault = wrong(case, evaluator, segment, person, at, explain(rollcall, case, folder, segment, person, at))
+                    fault = wrong(definitions, evaluator, segment, person, at, explain(rollcall, case, folder, segment, person, at))
                 except (ValueError, KeyError) as error:
                     fault = str(error)
                 passed += fault is None
