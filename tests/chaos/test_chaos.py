@@ -53,8 +53,8 @@ class ChaosTest(unittest.TestCase):
             wrong = self.differences(timeline, store, at, strict)
             self.assertEqual(wrong, [], f"{len(wrong)} memberships in the store are not as recomputed")
             until, seen = now_ms() - 1000 * SLOW, Changes(kafka)
-            assert_versions(seen, repeats=strict)
-            assert_versions(Changes(kafka, "rollcall.segments"), repeats=strict)
+            assert_versions(seen, in_time=strict)
+            assert_versions(Changes(kafka, "rollcall.segments"), in_time=strict)
             if strict:
                 n = assert_same_changes(truth, seen, until, timeline=timeline)
                 print(f"\n{n} changes, the same as recomputed")
