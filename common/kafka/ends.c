@@ -8,9 +8,11 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 struct rc_ends {
-    rd_kafka_t *rk;
+    rd_kafka_conf_t *conf; /* of the client; NULL once that is there */
+    rd_kafka_t *rk;        /* made at the first question: many readers never ask, and an idle client is not free */
     int wake_fd;
     bool busy; /* the asking thread's own */
     bool started;
@@ -28,16 +30,30 @@ rc_status rc_ends_open(const struct rc_config *config, const char *name, int wak
     char client[128];
     snprintf(client, sizeof client, "%s-ends", name);
     rd_kafka_conf_t *conf;
-    rd_kafka_t *rk;
-    if (rc_client_conf(config, RC_CLIENT_ADMIN, client, &conf, err) != RC_OK || rc_client_new(RD_KAFKA_CONSUMER, conf, &rk, err) != RC_OK)
+    if (rc_client_conf(config, RC_CLIENT_ADMIN, client, &conf, err) != RC_OK)
         return RC_FAIL;
     struct rc_ends *ends = rc_calloc(1, sizeof *ends);
-    ends->rk = rk;
+    ends->conf = conf;
     ends->wake_fd = wake_fd;
     pthread_mutex_init(&ends->lock, NULL);
     pthread_cond_init(&ends->changed, NULL);
     *out = ends;
     return RC_OK;
+}
+
+/* Only on the asking thread. False when there is no client to be had; the next question tries again. */
+static bool make_client(struct rc_ends *ends) {
+    struct rc_error err;
+    if (ends->rk)
+        return true;
+    rd_kafka_conf_t *conf = rd_kafka_conf_dup(ends->conf);
+    if (rc_client_new(RD_KAFKA_CONSUMER, conf, &ends->rk, &err) != RC_OK) {
+        rc_log_limited(RC_LOG_ERROR, "no client to ask for the ends of partitions with", rc_f_err(&err));
+        return false;
+    }
+    rd_kafka_conf_destroy(ends->conf);
+    ends->conf = NULL;
+    return true;
 }
 
 void rc_ends_close(struct rc_ends *ends) {
@@ -56,7 +72,10 @@ void rc_ends_close(struct rc_ends *ends) {
         rd_kafka_topic_partition_list_destroy(ends->answer.list);
     pthread_mutex_destroy(&ends->lock);
     pthread_cond_destroy(&ends->changed);
-    rd_kafka_destroy(ends->rk);
+    if (ends->rk)
+        rd_kafka_destroy(ends->rk);
+    if (ends->conf)
+        rd_kafka_conf_destroy(ends->conf);
     free(ends);
 }
 
@@ -99,6 +118,10 @@ bool rc_ends_busy(const struct rc_ends *ends) {
 }
 
 void rc_ends_ask(struct rc_ends *ends, rd_kafka_topic_partition_list_t *list, uint64_t tag) {
+    if (!make_client(ends)) {
+        rd_kafka_topic_partition_list_destroy(list);
+        return;
+    }
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = RD_KAFKA_OFFSET_END;
     ends->busy = true;
@@ -126,6 +149,8 @@ bool rc_ends_take(struct rc_ends *ends, struct rc_ends_answer *out) {
 }
 
 rd_kafka_resp_err_t rc_ends_beginnings(struct rc_ends *ends, rd_kafka_topic_partition_list_t *list) {
+    if (!make_client(ends))
+        return RD_KAFKA_RESP_ERR__FAIL;
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
     return rd_kafka_offsets_for_times(ends->rk, list, RC_ENDS_TIMEOUT_MS);

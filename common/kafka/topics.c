@@ -25,32 +25,47 @@
 
 struct rc_admin {
     const struct rc_config *config; /* borrowed */
-    rd_kafka_t *rk;
+    rd_kafka_t *rk;                 /* NULL: at rest */
     bool embedded;
     char *group;           /* of `group_rk` */
     rd_kafka_t *group_rk;  /* for committed offsets; NULL until asked */
 };
 
-rc_status rc_admin_open(const struct rc_config *config, struct rc_admin **out, struct rc_error *err) {
+/* The client is there; made again after a rest. */
+static rc_status awake(struct rc_admin *admin, struct rc_error *err) {
     rd_kafka_conf_t *conf;
-    if (rc_client_conf(config, RC_CLIENT_ADMIN, "admin", &conf, err) != RC_OK)
-        return RC_FAIL;
-    rd_kafka_t *rk;
-    if (rc_client_new(RD_KAFKA_CONSUMER, conf, &rk, err) != RC_OK)
-        return RC_FAIL;
+    if (admin->rk)
+        return RC_OK;
+    return rc_client_conf(admin->config, RC_CLIENT_ADMIN, "admin", &conf, err) == RC_OK
+               ? rc_client_new(RD_KAFKA_CONSUMER, conf, &admin->rk, err)
+               : RC_FAIL;
+}
+
+rc_status rc_admin_open(const struct rc_config *config, struct rc_admin **out, struct rc_error *err) {
     struct rc_admin *admin = rc_calloc(1, sizeof *admin);
-    *admin = (struct rc_admin){.config = config, .rk = rk, .embedded = rc_embedded_used(config)};
+    *admin = (struct rc_admin){.config = config, .embedded = rc_embedded_used(config)};
+    if (awake(admin, err) != RC_OK) {
+        free(admin);
+        return RC_FAIL;
+    }
     *out = admin;
     return RC_OK;
+}
+
+void rc_admin_rest(struct rc_admin *admin) {
+    if (admin->group_rk)
+        rd_kafka_destroy(admin->group_rk);
+    if (admin->rk)
+        rd_kafka_destroy(admin->rk);
+    free(admin->group);
+    admin->group_rk = admin->rk = NULL;
+    admin->group = NULL;
 }
 
 void rc_admin_close(struct rc_admin *admin) {
     if (!admin)
         return;
-    if (admin->group_rk)
-        rd_kafka_destroy(admin->group_rk);
-    rd_kafka_destroy(admin->rk);
-    free(admin->group);
+    rc_admin_rest(admin);
     free(admin);
 }
 
@@ -66,6 +81,8 @@ char *rc_topic_name(const struct rc_config *config, const char *name) {
 
 rc_status rc_topic_partitions(struct rc_admin *admin, const char *topic, int timeout_ms, int32_t *out, struct rc_error *err) {
     const struct rd_kafka_metadata *metadata;
+    if (awake(admin, err) != RC_OK)
+        return RC_FAIL;
     /* All topics: asking for one by name may create it. */
     rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 1, NULL, &metadata, timeout_ms);
     if (code)
@@ -80,6 +97,8 @@ rc_status rc_topic_partitions(struct rc_admin *admin, const char *topic, int tim
 }
 
 rc_status rc_admin_cluster_id(struct rc_admin *admin, int timeout_ms, char **out, struct rc_error *err) {
+    if (awake(admin, err) != RC_OK)
+        return RC_FAIL;
     char *id = rd_kafka_clusterid(admin->rk, timeout_ms);
     if (!id)
         return rc_client_error(err, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, "no broker answers at %s",

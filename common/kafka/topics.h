@@ -13,9 +13,12 @@
 
 struct rc_admin; /* a handle for topics, metadata and groups; one thread at a time */
 
-/* Does not wait for the broker. */
+/* Does not wait for the broker. `config` is borrowed until close. */
 rc_status rc_admin_open(const struct rc_config *config, struct rc_admin **out, struct rc_error *err) RC_MUST_USE;
 void rc_admin_close(struct rc_admin *admin);
+
+/* Lets the connections go until the next call needs them: for holders that ask now and then. */
+void rc_admin_rest(struct rc_admin *admin);
 
 struct rc_topic_spec {
     const char *name;

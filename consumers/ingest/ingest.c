@@ -23,6 +23,7 @@
 #define AGAIN_MS 250
 #define WATCH_MS 500    /* how often the broker is asked while something is due within … */
 #define WATCH_DUE_MS 5000
+#define TELL_MS 50
 #define FULL_PAUSE_MS 20000
 #define DRAIN_MS 30000
 #define ARENA_BYTES ((size_t)64 << 10)
@@ -232,6 +233,10 @@ static int64_t next_due(const struct ingest *ingest) {
 /* ---- telling ---- */
 
 static void tell(struct ingest *ingest, int64_t now_ms) {
+    int64_t mono = rc_clock_monotonic_ms();
+    if (mono < ingest->next_tell_ms)
+        return;
+    ingest->next_tell_ms = mono + TELL_MS;
     report_refresh(ingest, now_ms);
     bool ready = ingest->assigned || (ingest->program && ingest->program->n_routes == 0);
     int32_t *numbers = rc_calloc(ingest->n_lanes + 1, sizeof *numbers);

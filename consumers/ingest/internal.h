@@ -173,6 +173,7 @@ struct ingest {
     bool paused;            /* all partitions are */
     int64_t full_since_ms;  /* monotonic; 0: the producer has room */
 
+    int64_t next_tell_ms; /* monotonic */
     bool drained;       /* the last turn read until the queue was empty */
     int64_t next_ask_ms; /* monotonic */
 

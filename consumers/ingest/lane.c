@@ -345,6 +345,7 @@ rc_status lanes_assigned(void *ctx, struct rc_source_partition *partitions, size
         partitions[i].ctx = input;
         partitions[i].start = input->position >= 0 ? input->position : RC_START_BEGINNING;
     }
+    rc_admin_rest(ingest->admin);
     ingest->assigned = true;
     ingest->next_ask_ms = 0;
     rc_loop_touch(ingest->loop);

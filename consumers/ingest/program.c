@@ -96,8 +96,13 @@ rc_status program_new(struct ingest *ingest, struct rc_catalog *catalog, struct 
     struct program *program = rc_calloc(1, sizeof *program);
     program->catalog = catalog;
     add_routes(ingest, program);
-    if (rc_plan_compile(catalog, &program->plan, err) != RC_OK || add_decoders(ingest, program, err) != RC_OK ||
-        check_topics(ingest, program, err) != RC_OK) {
+    rc_status status = rc_plan_compile(catalog, &program->plan, err);
+    if (status == RC_OK)
+        status = add_decoders(ingest, program, err);
+    if (status == RC_OK)
+        status = check_topics(ingest, program, err);
+    rc_admin_rest(ingest->admin);
+    if (status != RC_OK) {
         program_free(program);
         return RC_FAIL;
     }
