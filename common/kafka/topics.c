@@ -112,6 +112,8 @@ rc_status rc_admin_bounds(struct rc_admin *admin, const char *topic, int32_t par
                           struct rc_error *err) {
     int64_t first, next, until_ms = rc_clock_monotonic_ms() + timeout_ms;
     rd_kafka_resp_err_t code;
+    if (awake(admin, err) != RC_OK)
+        return RC_FAIL;
     for (;;) {
         int64_t left_ms = until_ms - rc_clock_monotonic_ms();
         code = rd_kafka_query_watermark_offsets(admin->rk, topic, partition, &first, &next, left_ms > 0 ? (int)left_ms : 0);

@@ -115,6 +115,16 @@ static void it_is_found_and_used(void **state) {
     assert_int_equal(committed[2], 1);
     assert_int_equal(committed[0], -1);
     int64_t low, high;
+    rc_admin_rest(admin); /* every call wakes it */
+    assert_int_equal(rc_admin_bounds(admin, "web", 2, 5000, &low, &high, &err), RC_OK);
+    rc_admin_rest(admin);
+    free(cluster);
+    assert_int_equal(rc_admin_cluster_id(admin, 5000, &cluster, &err), RC_OK);
+    rc_admin_rest(admin);
+    assert_int_equal(rc_admin_committed(admin, "g", "web", 3, committed, &err), RC_OK);
+    rc_admin_rest(admin);
+    assert_int_equal(rc_topic_ensure(admin, &late, NULL, &err), RC_OK);
+    rc_admin_rest(admin);
     assert_int_equal(rc_admin_bounds(admin, "web", 2, 5000, &low, &high, &err), RC_OK);
     assert_int_equal(low, 0);
     assert_int_equal(high, 1);
