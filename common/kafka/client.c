@@ -1,5 +1,6 @@
-/* Configuration of every librdkafka client, and the meaning of librdkafka's errors. Knows nothing of topics or records.
- * The mistake that it prevents: a client somewhere that commits by itself, acknowledges less than all replicas, or resets offsets. */
+/* Configuration of every librdkafka client, and the meaning of librdkafka's errors. Knows nothing of topics or
+ * records. The mistake that it prevents: a client somewhere that commits by itself, acknowledges less than all
+ * replicas, or resets offsets. */
 #include "kafka/internal.h"
 
 #include <stdio.h>
@@ -61,7 +62,8 @@ rc_status rc_kafka_check_property(const char *property, const char *value, struc
     rd_kafka_conf_res_t result = rd_kafka_conf_set(conf, property, value, text, sizeof text);
     rd_kafka_conf_destroy(conf);
     if (result == RD_KAFKA_CONF_UNKNOWN)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "kafka.%s is no property of librdkafka %s", property, rd_kafka_version_str());
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "kafka.%s is no property of librdkafka %s", property,
+                            rd_kafka_version_str());
     if (result != RD_KAFKA_CONF_OK)
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "kafka.%s: %s", property, text);
     return RC_OK;
@@ -72,18 +74,23 @@ const char *rc_kafka_version(void) {
 }
 
 static void log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
-    enum rc_log_level to = level <= 3 ? RC_LOG_ERROR : level == 4 ? RC_LOG_WARN : level <= 6 ? RC_LOG_INFO : RC_LOG_DEBUG;
-    /* One kafka.* list serves producers and consumers alike; that a producer ignores fetch.* is no news. Connection failures are
-     * repeated for each attempt: the source's and producer's own error lines say it once. */
+    enum rc_log_level to = level <= 3   ? RC_LOG_ERROR
+                           : level == 4 ? RC_LOG_WARN
+                           : level <= 6 ? RC_LOG_INFO
+                                        : RC_LOG_DEBUG;
+    /* One kafka.* list serves producers and consumers alike; that a producer ignores fetch.* is no news. Connection
+     * failures are repeated for each attempt: the source's and producer's own error lines say it once. */
     if (strcmp(facility, "CONFWARN") == 0 || strcmp(facility, "FAIL") == 0)
         to = RC_LOG_DEBUG;
-    rc_log(to, "librdkafka", rc_f_str("client", rk ? rd_kafka_name(rk) : "-"), rc_f_str("facility", facility), rc_f_str("text", text));
+    rc_log(to, "librdkafka", rc_f_str("client", rk ? rd_kafka_name(rk) : "-"), rc_f_str("facility", facility),
+           rc_f_str("text", text));
 }
 
 rc_status rc_client_set(rd_kafka_conf_t *conf, const char *property, const char *value, struct rc_error *err) {
     char text[512];
     if (rd_kafka_conf_set(conf, property, value, text, sizeof text) != RD_KAFKA_CONF_OK)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "librdkafka refuses %s = %s: %s", property, value, text);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "librdkafka refuses %s = %s: %s", property, value,
+                            text);
     return RC_OK;
 }
 
@@ -94,7 +101,8 @@ static rc_status set_all(rd_kafka_conf_t *conf, const struct property *propertie
     return RC_OK;
 }
 
-static rc_status own_defaults(const struct rc_config *config, enum rc_client_kind kind, rd_kafka_conf_t *conf, struct rc_error *err) {
+static rc_status own_defaults(const struct rc_config *config, enum rc_client_kind kind, rd_kafka_conf_t *conf,
+                              struct rc_error *err) {
     static const struct property all[] = {
         {"reconnect.backoff.ms", "50", NULL},
         {"reconnect.backoff.max.ms", "1000", NULL},
@@ -102,12 +110,9 @@ static rc_status own_defaults(const struct rc_config *config, enum rc_client_kin
         {"socket.keepalive.enable", "true", NULL},
     };
     static const struct property consumer[] = {
-        {"fetch.wait.max.ms", "500", NULL},
-        {"fetch.error.backoff.ms", "100", NULL},
-        {"session.timeout.ms", "10000", NULL},
-        {"heartbeat.interval.ms", "1000", NULL},
-        {"max.poll.interval.ms", "300000", NULL},
-        {"queued.min.messages", "50000", NULL},
+        {"fetch.wait.max.ms", "500", NULL},       {"fetch.error.backoff.ms", "100", NULL},
+        {"session.timeout.ms", "10000", NULL},    {"heartbeat.interval.ms", "1000", NULL},
+        {"max.poll.interval.ms", "300000", NULL}, {"queued.min.messages", "50000", NULL},
     };
     static const struct property producer[] = {
         {"linger.ms", "0", NULL},
@@ -133,8 +138,8 @@ static rc_status own_defaults(const struct rc_config *config, enum rc_client_kin
     return RC_OK;
 }
 
-rc_status rc_client_conf(const struct rc_config *config, enum rc_client_kind kind, const char *name, rd_kafka_conf_t **out,
-                         struct rc_error *err) {
+rc_status rc_client_conf(const struct rc_config *config, enum rc_client_kind kind, const char *name,
+                         rd_kafka_conf_t **out, struct rc_error *err) {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, log_line);
     char client[256];
@@ -166,7 +171,8 @@ rc_status rc_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t 
     rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
     if (!rk) {
         rd_kafka_conf_destroy(conf);
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "the Kafka client cannot be set up: %s; look at the kafka.* properties", text);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                            "the Kafka client cannot be set up: %s; look at the kafka.* properties", text);
     }
     *out = rk;
     return RC_OK;
@@ -174,15 +180,13 @@ rc_status rc_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t 
 
 enum rc_error_class rc_client_class(rd_kafka_resp_err_t code) {
     switch (code) {
-    case RD_KAFKA_RESP_ERR_NO_ERROR:
-        return RC_CLASS_NONE;
+    case RD_KAFKA_RESP_ERR_NO_ERROR: return RC_CLASS_NONE;
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_INVALID_MSG:
     case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
     case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-        return RC_CLASS_POISON;
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP: return RC_CLASS_POISON;
     case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
     case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
     case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
@@ -190,8 +194,7 @@ enum rc_error_class rc_client_class(rd_kafka_resp_err_t code) {
     case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
     case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
     case RD_KAFKA_RESP_ERR__FENCED:
-    case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST:
-        return RC_CLASS_FENCED;
+    case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST: return RC_CLASS_FENCED;
     case RD_KAFKA_RESP_ERR__FATAL:
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
@@ -204,10 +207,8 @@ enum rc_error_class rc_client_class(rd_kafka_resp_err_t code) {
     case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
     case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
     case RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER:
-    case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
-        return RC_CLASS_FATAL;
-    default:
-        return RC_CLASS_RETRY;
+    case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE: return RC_CLASS_FATAL;
+    default: return RC_CLASS_RETRY;
     }
 }
 
@@ -220,22 +221,21 @@ static const char *advice(rd_kafka_resp_err_t code) {
         return "; is kafka.bootstrap.servers right, and does the broker run? (tried again by itself)";
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
-    case RD_KAFKA_RESP_ERR__SSL:
-        return "; look at kafka.security.protocol, kafka.sasl.* and kafka.ssl.*";
+    case RD_KAFKA_RESP_ERR__SSL: return "; look at kafka.security.protocol, kafka.sasl.* and kafka.ssl.*";
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-        return "; the broker's ACLs must allow it for this user";
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED: return "; the broker's ACLs must allow it for this user";
     case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
-        return "; another process with the same group.instance has taken over: give each process its own state.dir or group.instance";
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-        return "; the topic's max.message.bytes is smaller than the record";
+        return "; another process with the same group.instance has taken over: give each process its own state.dir or "
+               "group.instance";
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: return "; the topic's max.message.bytes is smaller than the record";
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-        return "; records were removed (retention, or a trim by the embedded broker) before they were read. To go on without them, stop, "
-               "remove this consumer's folder below state.dir and start again: state is then built from the records that are left";
-    default:
-        return "";
+        return "; records were removed (retention, or a trim by the embedded broker) before they were read. To go on "
+               "without them, stop, "
+               "remove this consumer's folder below state.dir and start again: state is then built from the records "
+               "that are left";
+    default: return "";
     }
 }
 
@@ -250,6 +250,6 @@ rc_status rc_client_error(struct rc_error *err, rd_kafka_resp_err_t code, const 
                              : class == RC_CLASS_FENCED ? RC_EXIT_TEMPORARY
                              : class == RC_CLASS_POISON ? RC_EXIT_DATA
                                                         : RC_EXIT_UNAVAILABLE;
-    return rc_error_set(err, class, exit_code, "%s: %s (%s)%s", context, detail ? detail : rd_kafka_err2str(code), rd_kafka_err2name(code),
-                        advice(code));
+    return rc_error_set(err, class, exit_code, "%s: %s (%s)%s", context, detail ? detail : rd_kafka_err2str(code),
+                        rd_kafka_err2name(code), advice(code));
 }

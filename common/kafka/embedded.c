@@ -26,8 +26,8 @@ struct rc_embedded {
     struct rc_config *config;
 };
 
-/* A process has one embedded broker or none; every client opened with its address must know what it cannot do. Written once, at start,
- * before there are threads. */
+/* A process has one embedded broker or none; every client opened with its address must know what it cannot do.
+ * Written once, at start, before there are threads. */
 static char address[256];
 static char identity[64]; /* of this start: what was saved under another one is of no use */
 static struct rc_embedded *own;
@@ -82,26 +82,28 @@ static rc_status write_file(const struct rc_embedded *embedded, struct rc_error 
     json_t *json = json_pack("{s:s, s:I, s:s}", "bootstrap", address, "pid", (json_int_t)getpid(), "cluster", identity);
     rc_status status = RC_OK;
     if (json_dump_file(json, fresh, 0) != 0 || rename(fresh, embedded->file) != 0)
-        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s cannot be written: %s; is state.dir writable?", embedded->file,
-                              strerror(errno));
+        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s cannot be written: %s; is state.dir writable?",
+                              embedded->file, strerror(errno));
     json_decref(json);
     free(fresh);
     return status;
 }
 
-rc_status rc_embedded_start(const struct rc_config *config, struct rc_embedded **out, const struct rc_config **run_config,
-                            struct rc_error *err) {
+rc_status rc_embedded_start(const struct rc_config *config, struct rc_embedded **out,
+                            const struct rc_config **run_config, struct rc_error *err) {
     const char *dir = rc_config_text(config, "state.dir");
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "state.dir %s cannot be made: %s", dir, strerror(errno));
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "state.dir %s cannot be made: %s", dir,
+                            strerror(errno));
     char *file = file_name(config);
     int64_t pid = 0;
     char ignored[sizeof identity];
     char *other = running(file, &pid, ignored, sizeof ignored);
     if (other) {
         rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_TEMPORARY,
-                     "state.dir %s is in use by process %lld, which runs an embedded broker; stop it, or give this one another state.dir", dir,
-                     (long long)pid);
+                     "state.dir %s is in use by process %lld, which runs an embedded broker; stop it, or give this one "
+                     "another state.dir",
+                     dir, (long long)pid);
         free(other);
         free(file);
         return RC_FAIL;
@@ -119,7 +121,8 @@ rc_status rc_embedded_start(const struct rc_config *config, struct rc_embedded *
     }
     snprintf(address, sizeof address, "%s", rd_kafka_mock_cluster_bootstraps(embedded->cluster));
     snprintf(identity, sizeof identity, "embedded-%lld-%d", (long long)rc_clock_wall_us(), (int)getpid());
-    if (rc_config_with(config, "kafka.bootstrap.servers", address, false, &embedded->config, err) != RC_OK || write_file(embedded, err) != RC_OK)
+    if (rc_config_with(config, "kafka.bootstrap.servers", address, false, &embedded->config, err) != RC_OK ||
+        write_file(embedded, err) != RC_OK)
         goto fail;
     own = embedded;
     rc_log(RC_LOG_INFO, "embedded broker started", rc_f_str("address", address));

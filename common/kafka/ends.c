@@ -26,7 +26,8 @@ struct rc_ends {
     struct rc_ends_answer answer; /* list NULL: none */
 };
 
-rc_status rc_ends_open(const struct rc_config *config, const char *name, int wake_fd, struct rc_ends **out, struct rc_error *err) {
+rc_status rc_ends_open(const struct rc_config *config, const char *name, int wake_fd, struct rc_ends **out,
+                       struct rc_error *err) {
     char client[128];
     snprintf(client, sizeof client, "%s-ends", name);
     rd_kafka_conf_t *conf;

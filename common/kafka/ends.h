@@ -1,7 +1,8 @@
 /* Private to common/kafka. Questions about the ends of partitions, answered in the background.
  *
- * A thread of its own, because librdkafka 2.0.2 has only a blocking call for them; and a connection of its own, because a broker answers the requests
- * of one connection in turn: behind a waiting fetch, a question would wait for as long. */
+ * A thread of its own, because librdkafka 2.0.2 has only a blocking call for them; and a connection of its own,
+ * because a broker answers the requests of one connection in turn: behind a waiting fetch, a question would wait for
+ * as long. */
 #ifndef RC_KAFKA_ENDS_H
 #define RC_KAFKA_ENDS_H
 
@@ -15,7 +16,8 @@
 struct rc_ends;
 
 /* `wake_fd`: eventfd written to when an answer waits; -1: none. */
-rc_status rc_ends_open(const struct rc_config *config, const char *name, int wake_fd, struct rc_ends **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_ends_open(const struct rc_config *config, const char *name, int wake_fd, struct rc_ends **out,
+                       struct rc_error *err) RC_MUST_USE;
 void rc_ends_close(struct rc_ends *ends);
 
 /* Between a question and the taking of its answer. */

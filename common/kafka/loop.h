@@ -1,9 +1,10 @@
-/* Sleeping and waking: the main loop of a consumer waits here for whatever comes first of a message, a delivery report, a signal
- * or a point in time. librdkafka's queues write to the loop's eventfd, so an idle process uses no CPU, and latency is not bound to
- * a poll interval.
+/* Sleeping and waking: the main loop of a consumer waits here for whatever comes first of a message, a delivery
+ * report, a signal or a point in time. librdkafka's queues write to the loop's eventfd, so an idle process uses no
+ * CPU, and latency is not bound to a poll interval.
  *
- * The mistake that it prevents: taking one's own standstill (SIGSTOP, a suspended machine, a long stall) for the passing of time.
- * A wait lasts RC_LOOP_NAP_MS at most, and rc_loop_wait says when more than RC_LOOP_GAP_MS went by between two calls. */
+ * The mistake that it prevents: taking one's own standstill (SIGSTOP, a suspended machine, a long stall) for the
+ * passing of time. A wait lasts RC_LOOP_NAP_MS at most, and rc_loop_wait says when more than RC_LOOP_GAP_MS went by
+ * between two calls. */
 #ifndef RC_KAFKA_LOOP_H
 #define RC_KAFKA_LOOP_H
 
@@ -32,9 +33,10 @@ void rc_loop_remove(struct rc_loop *loop, int fd);
 /* True when the last wait ended with something to do on `fd`. */
 bool rc_loop_ready(const struct rc_loop *loop, int fd);
 
-/* Waits until something happens or the wall clock reaches `until_ms` (a past instant: only looks). Queues must have been read until
- * they were empty before: librdkafka wakes when a queue stops being empty. Returns false when the process stood still: more than
- * RC_LOOP_GAP_MS since the call before; the caller then calls rc_source_stood_still on its sources. */
+/* Waits until something happens or the wall clock reaches `until_ms` (a past instant: only looks). Queues must have
+ * been read until they were empty before: librdkafka wakes when a queue stops being empty. Returns false when the
+ * process stood still: more than RC_LOOP_GAP_MS since the call before; the caller then calls rc_source_stood_still on
+ * its sources. */
 bool rc_loop_wait(struct rc_loop *loop, int64_t until_ms) RC_MUST_USE;
 
 /* For long steps between two waits (loading state): the time up to now is no standstill. */

@@ -1,8 +1,8 @@
 /* The producer. See producer.h.
  *
- * Marks: each record belongs to the generation that was open when it was sent; rc_producer_mark closes one and opens the next. A mark has
- * passed when no generation up to it has a record outstanding. Delivery reports carry their generation, so acknowledgements may
- * come in any order over partitions. */
+ * Marks: each record belongs to the generation that was open when it was sent; rc_producer_mark closes one and opens
+ * the next. A mark has passed when no generation up to it has a record outstanding. Delivery reports carry their
+ * generation, so acknowledgements may come in any order over partitions. */
 #include "kafka/producer.h"
 
 #include <stdio.h>
@@ -136,8 +136,8 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
         fail(producer, &err);
         return;
     }
-    rc_client_error(&err, message->err, NULL, "%s: a record for %s [%d] (key of %zu bytes, value of %zu) was not taken", producer->name,
-                    topic_name, message->partition, message->key_len, message->len);
+    rc_client_error(&err, message->err, NULL, "%s: a record for %s [%d] (key of %zu bytes, value of %zu) was not taken",
+                    producer->name, topic_name, message->partition, message->key_len, message->len);
     if (err.class == RC_CLASS_POISON && producer->refused &&
         producer->refused(producer->ctx, topic_name, message->partition, rc_span_of(message->key, message->key_len),
                           rc_span_of(message->payload, message->len), &err))
@@ -165,13 +165,14 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 
 /* ---- life ---- */
 
-rc_status rc_producer_open(const struct rc_config *config, const struct rc_producer_options *options, struct rc_producer **out,
-                           struct rc_error *err) {
+rc_status rc_producer_open(const struct rc_config *config, const struct rc_producer_options *options,
+                           struct rc_producer **out, struct rc_error *err) {
     rd_kafka_conf_t *conf;
     if (rc_client_conf(config, RC_CLIENT_PRODUCER, options->name, &conf, err) != RC_OK)
         return RC_FAIL;
     char bytes[32];
-    snprintf(bytes, sizeof bytes, "%zu", options->max_record_bytes ? options->max_record_bytes : ((size_t)1 << 20) + ((size_t)1 << 16));
+    snprintf(bytes, sizeof bytes, "%zu",
+             options->max_record_bytes ? options->max_record_bytes : ((size_t)1 << 20) + ((size_t)1 << 16));
     if (rc_client_set(conf, "message.max.bytes", bytes, err) != RC_OK) {
         rd_kafka_conf_destroy(conf);
         return RC_FAIL;
@@ -252,16 +253,18 @@ static rc_status find_topic(struct rc_producer *producer, const char *name, size
 }
 
 /* One call to librdkafka. On failure `headers` stay the caller's. */
-static rd_kafka_resp_err_t hand_over(struct rc_producer *producer, const struct topic *topic, int32_t partition, const void *key,
-                                     size_t key_len, const void *value, size_t value_len, int64_t timestamp_ms, rd_kafka_headers_t *headers,
-                                     uint64_t generation) {
+static rd_kafka_resp_err_t hand_over(struct rc_producer *producer, const struct topic *topic, int32_t partition,
+                                     const void *key, size_t key_len, const void *value, size_t value_len,
+                                     int64_t timestamp_ms, rd_kafka_headers_t *headers, uint64_t generation) {
     rd_kafka_vu_t arguments[8];
     size_t n = 0;
     arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic->handle};
     arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition};
     arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY};
-    arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {.ptr = (void *)(uintptr_t)key, .size = key_len}};
-    arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {.ptr = (void *)(uintptr_t)value, .size = value_len}};
+    arguments[n++] =
+        (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {.ptr = (void *)(uintptr_t)key, .size = key_len}};
+    arguments[n++] =
+        (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {.ptr = (void *)(uintptr_t)value, .size = value_len}};
     arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(uintptr_t)generation};
     if (timestamp_ms != RC_NO_TIMESTAMP)
         arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = timestamp_ms};
@@ -280,11 +283,13 @@ static rd_kafka_headers_t *make_headers(const struct rc_header *headers, size_t 
         return NULL;
     rd_kafka_headers_t *made = rd_kafka_headers_new(n);
     for (size_t i = 0; i < n; i++)
-        rd_kafka_header_add(made, headers[i].name.data, (ssize_t)headers[i].name.len, headers[i].value.data, (ssize_t)headers[i].value.len);
+        rd_kafka_header_add(made, headers[i].name.data, (ssize_t)headers[i].name.len, headers[i].value.data,
+                            (ssize_t)headers[i].value.len);
     return made;
 }
 
-static void keep(struct rc_producer *producer, size_t topic, const struct rc_outgoing *record, rd_kafka_headers_t *headers) {
+static void keep(struct rc_producer *producer, size_t topic, const struct rc_outgoing *record,
+                 rd_kafka_headers_t *headers) {
     struct waiting *waiting = rc_alloc(sizeof *waiting + record->key.len + record->value.len);
     *waiting = (struct waiting){
         .topic = topic,
@@ -332,7 +337,8 @@ rc_status rc_producer_send(struct rc_producer *producer, const struct rc_outgoin
             rd_kafka_headers_destroy(headers);
         char text[512];
         rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(producer->rk, text, sizeof text);
-        rc_client_error(err, fatal ? fatal : code, fatal ? text : NULL, "%s: a record of %zu bytes for %s [%d] cannot be sent", producer->name,
+        rc_client_error(err, fatal ? fatal : code, fatal ? text : NULL,
+                        "%s: a record of %zu bytes for %s [%d] cannot be sent", producer->name,
                         record->key.len + record->value.len, record->topic, record->partition);
         if (fatal) {
             if (err->class != RC_CLASS_FENCED)
@@ -352,16 +358,17 @@ rc_status rc_producer_send(struct rc_producer *producer, const struct rc_outgoin
 static void move_waiting(struct rc_producer *producer) {
     while (producer->first) {
         struct waiting *record = producer->first;
-        rd_kafka_resp_err_t code =
-            hand_over(producer, &producer->topics[record->topic], record->partition, record->null_key ? NULL : record->bytes,
-                      record->null_key ? 0 : record->key_len, record->null_value ? NULL : record->bytes + record->key_len,
-                      record->null_value ? 0 : record->value_len, record->timestamp_ms, record->headers, record->generation);
+        rd_kafka_resp_err_t code = hand_over(
+            producer, &producer->topics[record->topic], record->partition, record->null_key ? NULL : record->bytes,
+            record->null_key ? 0 : record->key_len, record->null_value ? NULL : record->bytes + record->key_len,
+            record->null_value ? 0 : record->value_len, record->timestamp_ms, record->headers, record->generation);
         if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
             return;
         if (code) {
             struct rc_error err;
             rc_client_error(&err, code, NULL, "%s: a record of %zu bytes for %s [%d] cannot be sent", producer->name,
-                            record->key_len + record->value_len, producer->topics[record->topic].name, record->partition);
+                            record->key_len + record->value_len, producer->topics[record->topic].name,
+                            record->partition);
             bool dealt = err.class == RC_CLASS_POISON && producer->refused &&
                          producer->refused(producer->ctx, producer->topics[record->topic].name, record->partition,
                                            rc_span_of(record->bytes, record->key_len),
@@ -415,8 +422,8 @@ rc_status rc_producer_flush(struct rc_producer *producer, int timeout_ms, struct
         int64_t left = until - rc_clock_monotonic_ms();
         if (left <= 0)
             return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
-                                "%s: %zu records are not acknowledged after %d ms; do all in-sync replicas run?", producer->name,
-                                producer->outstanding, timeout_ms);
+                                "%s: %zu records are not acknowledged after %d ms; do all in-sync replicas run?",
+                                producer->name, producer->outstanding, timeout_ms);
         /* rd_kafka_flush also cuts a linger short. */
         rd_kafka_flush(producer->rk, left > 100 ? 100 : (int)left);
     }
@@ -429,7 +436,8 @@ int64_t rc_producer_end(const struct rc_producer *producer, const char *topic, i
     return -1;
 }
 
-rc_status rc_producer_partitions(struct rc_producer *producer, const char *topic, int timeout_ms, int32_t *out, struct rc_error *err) {
+rc_status rc_producer_partitions(struct rc_producer *producer, const char *topic, int timeout_ms, int32_t *out,
+                                 struct rc_error *err) {
     for (size_t i = 0; i < producer->n_topics; i++)
         if (producer->topics[i].partitions > 0 && strcmp(producer->topics[i].name, topic) == 0) {
             *out = producer->topics[i].partitions;
@@ -446,7 +454,8 @@ rc_status rc_producer_partitions(struct rc_producer *producer, const char *topic
             found = metadata->topics[i].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
     if (found == 0)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE, "there is no topic %s; `rollcall apply` creates the topics of datasets", topic);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE,
+                            "there is no topic %s; `rollcall apply` creates the topics of datasets", topic);
     size_t index;
     if (find_topic(producer, topic, &index, err) != RC_OK)
         return RC_FAIL;

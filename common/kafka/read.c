@@ -38,32 +38,35 @@ static rc_status bounds(struct rc_admin *admin, const char *topic, int32_t parti
     return RC_OK;
 }
 
-static rc_status assign(struct rc_kafka_source *source, const char *topic, const struct span_of_partition *spans, int32_t n,
-                        size_t *left, struct rc_error *err) {
+static rc_status assign(struct rc_kafka_source *source, const char *topic, const struct span_of_partition *spans,
+                        int32_t n, size_t *left, struct rc_error *err) {
     struct rc_source_partition *partitions = rc_calloc((size_t)n + 1, sizeof *partitions);
     *left = 0;
     for (int32_t p = 0; p < n; p++)
         if (!spans[p].done)
-            partitions[(*left)++] = (struct rc_source_partition){.topic = topic, .partition = p, .start = spans[p].from};
+            partitions[(*left)++] =
+                (struct rc_source_partition){.topic = topic, .partition = p, .start = spans[p].from};
     rc_status status = *left ? rc_source_assign(source, partitions, *left, err) : RC_OK;
     free(partitions);
     return status;
 }
 
-/* A partition is read when its position has reached its end: by a message, or by the end-of-partition that stands behind records that come to
- * nobody. */
-static void settle(struct rc_kafka_source *source, const char *topic, struct span_of_partition *spans, int32_t n, size_t *left) {
+/* A partition is read when its position has reached its end: by a message, or by the end-of-partition that stands
+ * behind records that come to nobody. */
+static void settle(struct rc_kafka_source *source, const char *topic, struct span_of_partition *spans, int32_t n,
+                   size_t *left) {
     for (int32_t p = 0; p < n; p++) {
         int64_t position, end;
-        if (!spans[p].done && rc_source_position(source, topic, p, &position, &end) == RC_OK && position >= spans[p].end) {
+        if (!spans[p].done && rc_source_position(source, topic, p, &position, &end) == RC_OK &&
+            position >= spans[p].end) {
             spans[p].done = true;
             (*left)--;
         }
     }
 }
 
-static rc_status run(struct rc_kafka_source *source, const char *topic, struct span_of_partition *spans, int32_t n, size_t left,
-                     int timeout_ms, rc_read_fn fn, void *ctx, struct rc_error *err) {
+static rc_status run(struct rc_kafka_source *source, const char *topic, struct span_of_partition *spans, int32_t n,
+                     size_t left, int timeout_ms, rc_read_fn fn, void *ctx, struct rc_error *err) {
     int64_t heard = rc_clock_monotonic_ms();
     bool go_on = true;
     while (left > 0 && go_on) {
@@ -88,13 +91,14 @@ static rc_status run(struct rc_kafka_source *source, const char *topic, struct s
             return RC_FAIL;
         }
         if (left > 0 && now - heard > timeout_ms)
-            return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "reading %s: the broker has said nothing for %d ms", topic, timeout_ms);
+            return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
+                                "reading %s: the broker has said nothing for %d ms", topic, timeout_ms);
     }
     return RC_OK;
 }
 
-rc_status rc_kafka_read(const struct rc_config *config, const char *topic, int32_t partition, int64_t from, int timeout_ms,
-                        rc_read_fn fn, void *ctx, int64_t *end, struct rc_error *err) {
+rc_status rc_kafka_read(const struct rc_config *config, const char *topic, int32_t partition, int64_t from,
+                        int timeout_ms, rc_read_fn fn, void *ctx, int64_t *end, struct rc_error *err) {
     struct rc_admin *admin;
     if (rc_admin_open(config, &admin, err) != RC_OK)
         return RC_FAIL;

@@ -1,8 +1,9 @@
 /* The consumer. See source.h for what it promises.
  *
- * What is known of a partition's end, and why time may rest on it: `known_end` was heard from the broker in answer to a question that
- * was asked at `known_at`. Once the reader has passed known_end, every record that was in the log at known_at has been taken. An answer counts
- * only for the generation in which the question was asked: standing still, a broker error or a new assignment start a new one. */
+ * What is known of a partition's end, and why time may rest on it: `known_end` was heard from the broker in answer to
+ * a question that was asked at `known_at`. Once the reader has passed known_end, every record that was in the log at
+ * known_at has been taken. An answer counts only for the generation in which the question was asked: standing still,
+ * a broker error or a new assignment start a new one. */
 #include "kafka/source.h"
 
 #include <stdio.h>
@@ -47,7 +48,7 @@ struct rc_kafka_source {
     size_t last; /* entry of the last message: they come in runs */
     uint64_t generation;
     int64_t empty_at_ms, empty_at_mono_ms; /* when the queue was last seen empty */
-    bool failed;            /* a rebalance callback failed; `failure` says how */
+    bool failed;                           /* a rebalance callback failed; `failure` says how */
     struct rc_error failure;
     bool closing;
     struct rc_ends *ends;
@@ -57,7 +58,7 @@ struct rc_kafka_source {
     bool alone;
     char **topics;
     size_t n_topics;
-    bool settled;             /* all of them exist and are assigned */
+    bool settled;              /* all of them exist and are assigned */
     int64_t looked_at_mono_ms; /* when the broker was asked for them last */
 };
 
@@ -124,7 +125,8 @@ static void new_generation(struct rc_kafka_source *source) {
 /* ---- starting offsets ---- */
 
 /* COMMITTED becomes the committed offset, or the beginning when there is none. */
-static rc_status resolve_starts(struct rc_kafka_source *source, struct rc_source_partition *partitions, size_t n, struct rc_error *err) {
+static rc_status resolve_starts(struct rc_kafka_source *source, struct rc_source_partition *partitions, size_t n,
+                                struct rc_error *err) {
     rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_new((int)n);
     for (size_t i = 0; i < n; i++)
         if (partitions[i].start == RC_START_COMMITTED)
@@ -142,8 +144,8 @@ static rc_status resolve_starts(struct rc_kafka_source *source, struct rc_source
             if (!found)
                 continue;
             if (found->err)
-                status = rc_client_error(err, found->err, NULL, "%s: committed offset of %s [%d] cannot be read", source->name,
-                                         partitions[i].topic, partitions[i].partition);
+                status = rc_client_error(err, found->err, NULL, "%s: committed offset of %s [%d] cannot be read",
+                                         source->name, partitions[i].topic, partitions[i].partition);
             else
                 partitions[i].start = found->offset >= 0 ? found->offset : RC_START_BEGINNING;
         }
@@ -152,8 +154,9 @@ static rc_status resolve_starts(struct rc_kafka_source *source, struct rc_source
     return status;
 }
 
-/* BEGINNING becomes the first offset that is there, asked for in one request: librdkafka would ask partition by partition, each time behind
- * a fetch that waits for the partitions that are known already. What cannot be resolved now is left to it. */
+/* BEGINNING becomes the first offset that is there, asked for in one request: librdkafka would ask partition by
+ * partition, each time behind a fetch that waits for the partitions that are known already. What cannot be resolved
+ * now is left to it. */
 static void resolve_beginnings(struct rc_kafka_source *source, struct rc_source_partition *partitions, size_t n) {
     rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_new((int)n);
     for (size_t i = 0; i < n; i++)
@@ -172,7 +175,9 @@ static void resolve_beginnings(struct rc_kafka_source *source, struct rc_source_
 }
 
 static int64_t rd_offset(int64_t start) {
-    return start == RC_START_BEGINNING ? RD_KAFKA_OFFSET_BEGINNING : start == RC_START_END ? RD_KAFKA_OFFSET_END : start;
+    return start == RC_START_BEGINNING ? RD_KAFKA_OFFSET_BEGINNING
+           : start == RC_START_END     ? RD_KAFKA_OFFSET_END
+                                       : start;
 }
 
 /* ---- rebalance ---- */
@@ -184,7 +189,8 @@ static void fail(struct rc_kafka_source *source, const struct rc_error *err) {
     source->failure = *err;
 }
 
-static struct rc_source_partition *to_partitions(const rd_kafka_topic_partition_list_t *list, struct rc_kafka_source *source) {
+static struct rc_source_partition *to_partitions(const rd_kafka_topic_partition_list_t *list,
+                                                 struct rc_kafka_source *source) {
     struct rc_source_partition *partitions = rc_calloc((size_t)list->cnt + 1, sizeof *partitions);
     for (int i = 0; i < list->cnt; i++) {
         struct entry *entry = find(source, list->elems[i].topic, list->elems[i].partition);
@@ -231,6 +237,8 @@ static void on_revoked(struct rc_kafka_source *source, rd_kafka_topic_partition_
     bool lost = rd_kafka_assignment_lost(source->rk);
     if (source->revoked)
         source->revoked(source->ctx, partitions, (size_t)list->cnt, lost);
+    /* librdkafka keeps a pause over a rebalance, but the caller's new partition knows nothing of it. */
+    rd_kafka_resume_partitions(source->rk, list);
     for (int i = 0; i < list->cnt; i++)
         forget_entry(source, list->elems[i].topic, list->elems[i].partition);
     new_generation(source);
@@ -245,14 +253,15 @@ static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
     } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
         on_revoked(source, list);
     } else {
-        rc_log(RC_LOG_ERROR, "rebalance failed", rc_f_str("source", source->name), rc_f_str("err", rd_kafka_err2str(code)));
+        rc_log(RC_LOG_ERROR, "rebalance failed", rc_f_str("source", source->name),
+               rc_f_str("err", rd_kafka_err2str(code)));
         rd_kafka_assign(rk, NULL);
     }
 }
 
-/* ---- alone ----
- * The embedded broker takes seconds over each change of a group, and holds only this process's consumers: one to a group. So there the member
- * takes all partitions of its topics itself, with the same steps as in a group. */
+/* ---- alone ---- The embedded broker takes seconds over each change of a group, and holds only this process's
+ * consumers: one to a group. So there the member takes all partitions of its topics itself, with the same steps as in
+ * a group. */
 
 static void give_all_back(struct rc_kafka_source *source) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->n);
@@ -277,7 +286,8 @@ static void take_all(struct rc_kafka_source *source) {
         for (int j = 0; j < metadata->topic_cnt; j++)
             if (strcmp(metadata->topics[j].topic, source->topics[i]) == 0 && metadata->topics[j].partition_cnt > 0) {
                 found++;
-                rd_kafka_topic_partition_list_add_range(list, source->topics[i], 0, metadata->topics[j].partition_cnt - 1);
+                rd_kafka_topic_partition_list_add_range(list, source->topics[i], 0,
+                                                        metadata->topics[j].partition_cnt - 1);
             }
     rd_kafka_metadata_destroy(metadata);
     source->settled = found == source->n_topics;
@@ -313,9 +323,10 @@ void rc_source_ask_end(struct rc_kafka_source *source) {
     rc_ends_ask(source->ends, list, source->generation);
 }
 
-/* While a broker was away or stood still, producers have kept what they could not send, and come back with it some time later: their pauses
- * between attempts grow with the outage. An answer that "nothing is unread" right after it is true and of no use. So for as long again as it
- * lasted, time rests on the records alone. True when the answer counts. */
+/* While a broker was away or stood still, producers have kept what they could not send, and come back with it some
+ * time later: their pauses between attempts grow with the outage. An answer that "nothing is unread" right after it
+ * is true and of no use. So for as long again as it lasted, time rests on the records alone. True when the answer
+ * counts. */
 static bool outage_over(struct rc_kafka_source *source, const struct rc_ends_answer *answer, bool failed) {
     if (failed || answer->answered_mono_ms - answer->asked_mono_ms > OUTAGE_MS) {
         if (source->outage_mono_ms == 0)
@@ -327,8 +338,9 @@ static bool outage_over(struct rc_kafka_source *source, const struct rc_ends_ans
         int64_t lasted = answer->answered_mono_ms - source->outage_mono_ms;
         source->hold_mono_ms = answer->answered_mono_ms + (lasted < HOLD_MAX_MS ? lasted : HOLD_MAX_MS);
         source->outage_mono_ms = 0;
-        rc_log(RC_LOG_WARN, "the broker was away; changes by time alone wait for what producers have kept", rc_f_str("source", source->name),
-               rc_f_int("outage_ms", lasted), rc_f_int("wait_ms", source->hold_mono_ms - answer->answered_mono_ms));
+        rc_log(RC_LOG_WARN, "the broker was away; changes by time alone wait for what producers have kept",
+               rc_f_str("source", source->name), rc_f_int("outage_ms", lasted),
+               rc_f_int("wait_ms", source->hold_mono_ms - answer->answered_mono_ms));
     }
     return answer->answered_mono_ms >= source->hold_mono_ms;
 }
@@ -339,7 +351,8 @@ static void take_answer(struct rc_kafka_source *source) {
         return;
     bool failed = false;
     for (int i = 0; i < answer.list->cnt; i++)
-        failed |= answer.list->elems[i].err == RD_KAFKA_RESP_ERR__TIMED_OUT || answer.list->elems[i].err == RD_KAFKA_RESP_ERR__TRANSPORT ||
+        failed |= answer.list->elems[i].err == RD_KAFKA_RESP_ERR__TIMED_OUT ||
+                  answer.list->elems[i].err == RD_KAFKA_RESP_ERR__TRANSPORT ||
                   answer.list->elems[i].err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
     bool present = answer.tag == source->generation;
     bool counts = present && outage_over(source, &answer, failed);
@@ -388,18 +401,19 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
     (void)rk, (void)list;
     const struct rc_kafka_source *source = opaque;
     if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET)
-        rc_log_limited(RC_LOG_WARN, "offsets not committed; the next commit covers them", rc_f_str("source", source->name),
-                       rc_f_str("err", rd_kafka_err2str(code)));
+        rc_log_limited(RC_LOG_WARN, "offsets not committed; the next commit covers them",
+                       rc_f_str("source", source->name), rc_f_str("err", rd_kafka_err2str(code)));
 }
 
-rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options, struct rc_kafka_source **out,
-                         struct rc_error *err) {
+rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options,
+                         struct rc_kafka_source **out, struct rc_error *err) {
     rd_kafka_conf_t *conf;
     if (rc_client_conf(config, RC_CLIENT_CONSUMER, options->name, &conf, err) != RC_OK)
         return RC_FAIL;
     bool embedded = rc_embedded_used(config);
     const char *instance = options->group && !embedded ? options->instance : NULL;
-    /* Without a group a name is needed all the same: librdkafka assigns through its group code. Nothing joins or commits. */
+    /* Without a group a name is needed all the same: librdkafka assigns through its group code. Nothing joins or
+     * commits. */
     char reader[256];
     snprintf(reader, sizeof reader, "%s-reader", rc_config_text(config, "group.prefix"));
     if (rc_client_set(conf, "group.id", options->group ? options->group : reader, err) != RC_OK ||
@@ -445,8 +459,8 @@ rc_status rc_source_open(const struct rc_config *config, const struct rc_source_
     return RC_OK;
 }
 
-/* A named member keeps its place when it closes; to give it up it unsubscribes first (librdkafka sends no LeaveGroup for named members
- * on close). The wait ends when the partitions are given back and the request is out. */
+/* A named member keeps its place when it closes; to give it up it unsubscribes first (librdkafka sends no LeaveGroup
+ * for named members on close). The wait ends when the partitions are given back and the request is out. */
 static void leave_group(struct rc_kafka_source *source) {
     if (!source->static_member || !source->leave)
         return;
@@ -485,7 +499,8 @@ void rc_source_close(struct rc_kafka_source *source) {
     free(source);
 }
 
-rc_status rc_source_subscribe(struct rc_kafka_source *source, const char *const *topics, size_t n, struct rc_error *err) {
+rc_status rc_source_subscribe(struct rc_kafka_source *source, const char *const *topics, size_t n,
+                              struct rc_error *err) {
     if (source->alone) {
         subscribe_alone(source, topics, n);
         return RC_OK;
@@ -498,7 +513,8 @@ rc_status rc_source_subscribe(struct rc_kafka_source *source, const char *const 
     return code ? rc_client_error(err, code, NULL, "%s: cannot subscribe", source->name) : RC_OK;
 }
 
-rc_status rc_source_assign(struct rc_kafka_source *source, const struct rc_source_partition *partitions, size_t n, struct rc_error *err) {
+rc_status rc_source_assign(struct rc_kafka_source *source, const struct rc_source_partition *partitions, size_t n,
+                           struct rc_error *err) {
     struct rc_source_partition *own = rc_calloc(n + 1, sizeof *own);
     if (n)
         memcpy(own, partitions, n * sizeof *own);
@@ -526,7 +542,8 @@ rc_status rc_source_assign(struct rc_kafka_source *source, const struct rc_sourc
 
 static void hear_end(struct rc_kafka_source *source, struct entry *entry) {
     int64_t low, high;
-    if (rd_kafka_get_watermark_offsets(source->rk, entry->topic, entry->partition, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+    if (rd_kafka_get_watermark_offsets(source->rk, entry->topic, entry->partition, &low, &high) ==
+            RD_KAFKA_RESP_ERR_NO_ERROR &&
         high > entry->heard_end)
         entry->heard_end = high;
 }
@@ -557,7 +574,8 @@ static enum rc_polled take_error(struct rc_kafka_source *source, rd_kafka_messag
     struct entry *entry = message->rkt ? find_message(source, message) : NULL;
     if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         if (entry && message->offset >= 0) {
-            /* Control records and compacted ones at the end have offsets but come to nobody: the end may lie behind the last message. */
+            /* Control records and compacted ones at the end have offsets but come to nobody: the end may lie behind
+             * the last message. */
             if (message->offset > entry->position)
                 entry->position = message->offset;
             if (message->offset > entry->heard_end)
@@ -577,7 +595,8 @@ static enum rc_polled take_error(struct rc_kafka_source *source, rd_kafka_messag
     return polled;
 }
 
-enum rc_polled rc_source_poll(struct rc_kafka_source *source, int timeout_ms, struct rc_message *out, struct rc_error *err) {
+enum rc_polled rc_source_poll(struct rc_kafka_source *source, int timeout_ms, struct rc_message *out,
+                              struct rc_error *err) {
     take_answer(source);
     if (source->alone && !source->settled)
         take_all(source);
@@ -657,14 +676,16 @@ bool rc_message_header(const struct rc_message *message, const char *name, struc
 }
 
 static rc_status on_one(struct rc_kafka_source *source, const char *topic, int32_t partition, const char *what,
-                        rd_kafka_resp_err_t (*call)(rd_kafka_t *, rd_kafka_topic_partition_list_t *), struct rc_error *err) {
+                        rd_kafka_resp_err_t (*call)(rd_kafka_t *, rd_kafka_topic_partition_list_t *),
+                        struct rc_error *err) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition);
     rd_kafka_resp_err_t code = call(source->rk, list);
     if (!code)
         code = list->elems[0].err;
     rd_kafka_topic_partition_list_destroy(list);
-    return code ? rc_client_error(err, code, NULL, "%s: cannot %s %s [%d]", source->name, what, topic, partition) : RC_OK;
+    return code ? rc_client_error(err, code, NULL, "%s: cannot %s %s [%d]", source->name, what, topic, partition)
+                : RC_OK;
 }
 
 rc_status rc_source_pause(struct rc_kafka_source *source, const char *topic, int32_t partition, struct rc_error *err) {
@@ -675,7 +696,8 @@ rc_status rc_source_resume(struct rc_kafka_source *source, const char *topic, in
     return on_one(source, topic, partition, "resume", rd_kafka_resume_partitions, err);
 }
 
-rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t offset, struct rc_error *err) {
+rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t offset,
+                         struct rc_error *err) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = rd_offset(offset);
     rd_kafka_error_t *error = rd_kafka_seek_partitions(source->rk, list, RC_ENDS_TIMEOUT_MS);
@@ -684,7 +706,8 @@ rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int3
         rd_kafka_error_destroy(error);
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
-        return rc_client_error(err, code, NULL, "%s: cannot go to offset %lld of %s [%d]", source->name, (long long)offset, topic, partition);
+        return rc_client_error(err, code, NULL, "%s: cannot go to offset %lld of %s [%d]", source->name,
+                               (long long)offset, topic, partition);
     struct entry *entry = find(source, topic, partition);
     if (entry) {
         entry->position = offset >= 0 ? offset : -1;
@@ -695,7 +718,8 @@ rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int3
 
 /* ---- ends ---- */
 
-bool rc_source_at_end(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t fresh_ms, int64_t *since_ms) {
+bool rc_source_at_end(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t fresh_ms,
+                      int64_t *since_ms) {
     const struct entry *entry = find(source, topic, partition);
     if (!entry || entry->known_end < 0 || entry->position < entry->known_end ||
         rc_clock_monotonic_ms() - entry->known_at_mono_ms > fresh_ms)
@@ -714,7 +738,8 @@ void rc_source_refresh_ends(struct rc_kafka_source *source) {
         hear_end(source, &source->entries[i]);
 }
 
-rc_status rc_source_position(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t *position, int64_t *end) {
+rc_status rc_source_position(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t *position,
+                             int64_t *end) {
     const struct entry *entry = find(source, topic, partition);
     if (!entry)
         return RC_FAIL;
@@ -730,7 +755,8 @@ static rd_kafka_topic_partition_list_t *to_list(const struct rc_offset *offsets,
     for (size_t i = 0; i < n; i++) {
         if (skip_none && offsets[i].offset < 0)
             continue;
-        rd_kafka_topic_partition_t *one = rd_kafka_topic_partition_list_add(list, offsets[i].topic, offsets[i].partition);
+        rd_kafka_topic_partition_t *one =
+            rd_kafka_topic_partition_list_add(list, offsets[i].topic, offsets[i].partition);
         one->offset = offsets[i].offset;
         if (skip_none && offsets[i].metadata) {
             one->metadata = rc_strdup(offsets[i].metadata);
@@ -740,7 +766,8 @@ static rd_kafka_topic_partition_list_t *to_list(const struct rc_offset *offsets,
     return list;
 }
 
-rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offset *offsets, size_t n, bool wait, struct rc_error *err) {
+rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offset *offsets, size_t n, bool wait,
+                           struct rc_error *err) {
     rd_kafka_topic_partition_list_t *list = to_list(offsets, n, true);
     rd_kafka_resp_err_t code = list->cnt ? rd_kafka_commit(source->rk, list, !wait) : RD_KAFKA_RESP_ERR_NO_ERROR;
     rc_status status = RC_OK;
@@ -748,13 +775,14 @@ rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offse
         status = rc_client_error(err, code, NULL, "%s: cannot commit offsets", source->name);
     for (int i = 0; wait && status == RC_OK && i < list->cnt; i++)
         if (list->elems[i].err)
-            status = rc_client_error(err, list->elems[i].err, NULL, "%s: cannot commit the offset of %s [%d]", source->name,
-                                     list->elems[i].topic, list->elems[i].partition);
+            status = rc_client_error(err, list->elems[i].err, NULL, "%s: cannot commit the offset of %s [%d]",
+                                     source->name, list->elems[i].topic, list->elems[i].partition);
     rd_kafka_topic_partition_list_destroy(list);
     return status;
 }
 
-rc_status rc_source_committed(struct rc_kafka_source *source, struct rc_offset *offsets, size_t n, struct rc_error *err) {
+rc_status rc_source_committed(struct rc_kafka_source *source, struct rc_offset *offsets, size_t n,
+                              struct rc_error *err) {
     rd_kafka_topic_partition_list_t *list = to_list(offsets, n, false);
     rd_kafka_resp_err_t code = rd_kafka_committed(source->rk, list, COMMIT_TIMEOUT_MS);
     rc_status status = RC_OK;
@@ -762,8 +790,8 @@ rc_status rc_source_committed(struct rc_kafka_source *source, struct rc_offset *
         status = rc_client_error(err, code, NULL, "%s: committed offsets cannot be read", source->name);
     for (int i = 0; status == RC_OK && i < list->cnt; i++)
         if (list->elems[i].err)
-            status = rc_client_error(err, list->elems[i].err, NULL, "%s: committed offset of %s [%d] cannot be read", source->name,
-                                     list->elems[i].topic, list->elems[i].partition);
+            status = rc_client_error(err, list->elems[i].err, NULL, "%s: committed offset of %s [%d] cannot be read",
+                                     source->name, list->elems[i].topic, list->elems[i].partition);
     for (size_t i = 0; status == RC_OK && i < n; i++) {
         const rd_kafka_topic_partition_t *one = &list->elems[i];
         offsets[i].offset = one->offset >= 0 ? one->offset : -1;

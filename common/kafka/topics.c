@@ -1,5 +1,6 @@
-/* Topics and what is asked about them. The admin API on a real cluster; on the embedded broker, which has none, the process that owns
- * it makes topics, and others have them made by asking for them by name (it then gives them 4 partitions). */
+/* Topics and what is asked about them. The admin API on a real cluster; on the embedded broker, which has none, the
+ * process that owns it makes topics, and others have them made by asking for them by name (it then gives them 4
+ * partitions). */
 #include "kafka/topics.h"
 
 #include <poll.h>
@@ -27,8 +28,8 @@ struct rc_admin {
     const struct rc_config *config; /* borrowed */
     rd_kafka_t *rk;                 /* NULL: at rest */
     bool embedded;
-    char *group;           /* of `group_rk` */
-    rd_kafka_t *group_rk;  /* for committed offsets; NULL until asked */
+    char *group;          /* of `group_rk` */
+    rd_kafka_t *group_rk; /* for committed offsets; NULL until asked */
 };
 
 /* The client is there; made again after a rest. */
@@ -79,14 +80,16 @@ char *rc_topic_name(const struct rc_config *config, const char *name) {
 
 /* ---- looking ---- */
 
-rc_status rc_topic_partitions(struct rc_admin *admin, const char *topic, int timeout_ms, int32_t *out, struct rc_error *err) {
+rc_status rc_topic_partitions(struct rc_admin *admin, const char *topic, int timeout_ms, int32_t *out,
+                              struct rc_error *err) {
     const struct rd_kafka_metadata *metadata;
     if (awake(admin, err) != RC_OK)
         return RC_FAIL;
     /* All topics: asking for one by name may create it. */
     rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 1, NULL, &metadata, timeout_ms);
     if (code)
-        return rc_client_error(err, code, NULL, "the topics at %s cannot be listed", rc_config_text(admin->config, "kafka.bootstrap.servers"));
+        return rc_client_error(err, code, NULL, "the topics at %s cannot be listed",
+                               rc_config_text(admin->config, "kafka.bootstrap.servers"));
     int32_t found = 0;
     for (int i = 0; i < metadata->topic_cnt; i++)
         if (strcmp(metadata->topics[i].topic, topic) == 0)
@@ -108,17 +111,19 @@ rc_status rc_admin_cluster_id(struct rc_admin *admin, int timeout_ms, char **out
     return RC_OK;
 }
 
-rc_status rc_admin_bounds(struct rc_admin *admin, const char *topic, int32_t partition, int timeout_ms, int64_t *low, int64_t *high,
-                          struct rc_error *err) {
+rc_status rc_admin_bounds(struct rc_admin *admin, const char *topic, int32_t partition, int timeout_ms, int64_t *low,
+                          int64_t *high, struct rc_error *err) {
     int64_t first, next, until_ms = rc_clock_monotonic_ms() + timeout_ms;
     rd_kafka_resp_err_t code;
     if (awake(admin, err) != RC_OK)
         return RC_FAIL;
     for (;;) {
         int64_t left_ms = until_ms - rc_clock_monotonic_ms();
-        code = rd_kafka_query_watermark_offsets(admin->rk, topic, partition, &first, &next, left_ms > 0 ? (int)left_ms : 0);
+        code = rd_kafka_query_watermark_offsets(admin->rk, topic, partition, &first, &next,
+                                                left_ms > 0 ? (int)left_ms : 0);
         /* A topic that was just made, or a broker that was just started: its leader is on the way. */
-        if ((code != RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION && code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) || left_ms <= LEADER_WAIT_MS)
+        if ((code != RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION && code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) ||
+            left_ms <= LEADER_WAIT_MS)
             break;
         (void)poll(NULL, 0, LEADER_WAIT_MS);
     }
@@ -129,7 +134,8 @@ rc_status rc_admin_bounds(struct rc_admin *admin, const char *topic, int32_t par
     return RC_OK;
 }
 
-rc_status rc_admin_committed(struct rc_admin *admin, const char *group, const char *topic, int32_t n, int64_t *out, struct rc_error *err) {
+rc_status rc_admin_committed(struct rc_admin *admin, const char *group, const char *topic, int32_t n, int64_t *out,
+                             struct rc_error *err) {
     if (!admin->group || strcmp(admin->group, group) != 0) {
         rd_kafka_conf_t *conf;
         if (rc_client_conf(admin->config, RC_CLIENT_ADMIN, "admin", &conf, err) != RC_OK)
@@ -161,7 +167,8 @@ rc_status rc_admin_committed(struct rc_admin *admin, const char *group, const ch
 /* ---- making ---- */
 
 /* Waits for the one event of an admin call. */
-static rd_kafka_event_t *wait_event(rd_kafka_queue_t *queue, rc_status *status, const char *what, struct rc_error *err) {
+static rd_kafka_event_t *wait_event(rd_kafka_queue_t *queue, rc_status *status, const char *what,
+                                    struct rc_error *err) {
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, ADMIN_TIMEOUT_MS + 1000);
     if (!event)
         *status = rc_client_error(err, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, "%s", what);
@@ -170,7 +177,8 @@ static rd_kafka_event_t *wait_event(rd_kafka_queue_t *queue, rc_status *status, 
     return event;
 }
 
-static rc_status create(struct rc_admin *admin, const struct rc_topic_spec *spec, int32_t partitions, bool *created, struct rc_error *err) {
+static rc_status create(struct rc_admin *admin, const struct rc_topic_spec *spec, int32_t partitions, bool *created,
+                        struct rc_error *err) {
     char text[512];
     int64_t replication = rc_config_int(admin->config, "topics.replication");
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(spec->name, partitions, (int)replication, text, sizeof text);
@@ -194,7 +202,8 @@ static rc_status create(struct rc_admin *admin, const struct rc_topic_spec *spec
     rd_kafka_event_t *event = wait_event(queue, &status, what, err);
     if (status == RC_OK) {
         size_t n;
-        const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+        const rd_kafka_topic_result_t **results =
+            rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
         rd_kafka_resp_err_t code = n ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR_NO_ERROR;
         *created = code == RD_KAFKA_RESP_ERR_NO_ERROR;
         if (code && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
@@ -208,7 +217,8 @@ static rc_status create(struct rc_admin *admin, const struct rc_topic_spec *spec
     return status;
 }
 
-static rc_status create_embedded(struct rc_admin *admin, const struct rc_topic_spec *spec, int32_t partitions, struct rc_error *err) {
+static rc_status create_embedded(struct rc_admin *admin, const struct rc_topic_spec *spec, int32_t partitions,
+                                 struct rc_error *err) {
     if (rc_embedded_create_topic(spec->name, partitions))
         return RC_OK;
     /* In another process: a client that may create by asking. */
@@ -250,15 +260,18 @@ static rc_status check_policy(struct rc_admin *admin, const char *topic, struct 
         if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
             rc_log(RC_LOG_WARN, "cleanup.policy cannot be checked: not allowed", rc_f_str("topic", topic));
         else if (code)
-            status = rc_client_error(err, code, n ? rd_kafka_ConfigResource_error_string(results[0]) : NULL, "%s", what);
+            status =
+                rc_client_error(err, code, n ? rd_kafka_ConfigResource_error_string(results[0]) : NULL, "%s", what);
         const rd_kafka_ConfigEntry_t **configs = code ? NULL : rd_kafka_ConfigResource_configs(results[0], &entries);
         for (size_t i = 0; i < entries; i++) {
             const char *value = rd_kafka_ConfigEntry_value(configs[i]);
-            if (strcmp(rd_kafka_ConfigEntry_name(configs[i]), "cleanup.policy") == 0 && value && !strstr(value, "compact"))
-                status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
-                                      "topic %s has cleanup.policy=%s, but must be compacted, or it forgets; set cleanup.policy=compact "
-                                      "(kafka-configs --alter), or remove the topic if it holds nothing",
-                                      topic, value);
+            if (strcmp(rd_kafka_ConfigEntry_name(configs[i]), "cleanup.policy") == 0 && value &&
+                !strstr(value, "compact"))
+                status = rc_error_set(
+                    err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                    "topic %s has cleanup.policy=%s, but must be compacted, or it forgets; set cleanup.policy=compact "
+                    "(kafka-configs --alter), or remove the topic if it holds nothing",
+                    topic, value);
         }
     }
     if (event)
@@ -268,14 +281,16 @@ static rc_status check_policy(struct rc_admin *admin, const char *topic, struct 
     return status;
 }
 
-rc_status rc_topic_ensure(struct rc_admin *admin, const struct rc_topic_spec *spec, bool *created, struct rc_error *err) {
+rc_status rc_topic_ensure(struct rc_admin *admin, const struct rc_topic_spec *spec, bool *created,
+                          struct rc_error *err) {
     int32_t found;
     bool made = false;
     if (rc_topic_partitions(admin, spec->name, ASK_TIMEOUT_MS, &found, err) != RC_OK)
         return RC_FAIL;
     if (found == 0) {
         int32_t wanted = spec->partitions > 0 ? spec->partitions : DEFAULT_PARTITIONS;
-        rc_status status = admin->embedded ? create_embedded(admin, spec, wanted, err) : create(admin, spec, wanted, &made, err);
+        rc_status status =
+            admin->embedded ? create_embedded(admin, spec, wanted, err) : create(admin, spec, wanted, &made, err);
         if (status != RC_OK)
             return RC_FAIL;
         int64_t until = rc_clock_monotonic_ms() + ADMIN_TIMEOUT_MS;
@@ -283,7 +298,8 @@ rc_status rc_topic_ensure(struct rc_admin *admin, const struct rc_topic_spec *sp
             if (rc_topic_partitions(admin, spec->name, ASK_TIMEOUT_MS, &found, err) != RC_OK)
                 return RC_FAIL;
             if (found == 0 && rc_clock_monotonic_ms() > until)
-                return rc_client_error(err, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, "topic %s was made but does not appear", spec->name);
+                return rc_client_error(err, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, "topic %s was made but does not appear",
+                                       spec->name);
             if (found == 0)
                 rd_kafka_poll(admin->rk, 20);
         }
@@ -292,7 +308,8 @@ rc_status rc_topic_ensure(struct rc_admin *admin, const struct rc_topic_spec *sp
     }
     if (spec->partitions > 0 && found != spec->partitions)
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
-                            "topic %s has %d partitions, but %d are needed: all topics with person keys have the same number, so that partition n "
+                            "topic %s has %d partitions, but %d are needed: all topics with person keys have the same "
+                            "number, so that partition n "
                             "of each holds the same persons. Make the topic anew with %d, or use another topics.prefix",
                             spec->name, found, spec->partitions, spec->partitions);
     if (spec->compacted && !made && !admin->embedded && check_policy(admin, spec->name, err) != RC_OK)
@@ -302,7 +319,8 @@ rc_status rc_topic_ensure(struct rc_admin *admin, const struct rc_topic_spec *sp
     return RC_OK;
 }
 
-rc_status rc_topics_count(struct rc_admin *admin, const char *const *dataset_topics, size_t n, int32_t *out, struct rc_error *err) {
+rc_status rc_topics_count(struct rc_admin *admin, const char *const *dataset_topics, size_t n, int32_t *out,
+                          struct rc_error *err) {
     int32_t count = 0;
     const char *first = NULL;
     for (size_t i = 0; i < n; i++) {
@@ -311,7 +329,8 @@ rc_status rc_topics_count(struct rc_admin *admin, const char *const *dataset_top
             return RC_FAIL;
         if (found > 0 && count > 0 && found != count)
             return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
-                                "dataset topics must have the same number of partitions, but %s has %d and %s has %d; make one of them anew, or give "
+                                "dataset topics must have the same number of partitions, but %s has %d and %s has %d; "
+                                "make one of them anew, or give "
                                 "its dataset \"keyed\": false, so that it is re-keyed",
                                 first, count, dataset_topics[i], found);
         if (found > 0 && count == 0) {
@@ -340,13 +359,18 @@ rc_status rc_topics_ensure_own(struct rc_admin *admin, int32_t partitions, struc
         bool compacted;
         int64_t bytes;
     } own[] = {
-        {"definitions", 1, true, 0},        {"segments", partitions, true, 0}, {"memberships", partitions, true, 0},
-        {"deadletters", 0, false, DEADLETTER_BYTES}, {"processes", 1, true, 0},
+        {"definitions", 1, true, 0},
+        {"segments", partitions, true, 0},
+        {"memberships", partitions, true, 0},
+        {"deadletters", 0, false, DEADLETTER_BYTES},
+        {"processes", 1, true, 0},
     };
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         char *topic = rc_topic_name(admin->config, own[i].name);
-        struct rc_topic_spec spec = {
-            .name = topic, .partitions = own[i].partitions, .compacted = own[i].compacted, .max_message_bytes = own[i].bytes};
+        struct rc_topic_spec spec = {.name = topic,
+                                     .partitions = own[i].partitions,
+                                     .compacted = own[i].compacted,
+                                     .max_message_bytes = own[i].bytes};
         rc_status status = rc_topic_ensure(admin, &spec, NULL, err);
         free(topic);
         if (status != RC_OK)

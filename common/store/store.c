@@ -1,10 +1,11 @@
 /* The store over RocksDB's C API. See store.h.
  *
- * Key: one byte of space, the partition as 4 bytes big-endian, the caller's key; so a partition of a space is one range. The reserved
- * space 0 holds what the store says of itself: kind and format. */
+ * Key: one byte of space, the partition as 4 bytes big-endian, the caller's key; so a partition of a space is one
+ * range. The reserved space 0 holds what the store says of itself: kind and format. */
 #include "store/store.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,13 +44,17 @@ static rc_status failed(struct rc_error *err, const char *path, const char *what
     rc_status status;
     if (strncmp(text, "Corruption", 10) == 0 || strstr(text, "checksum mismatch"))
         status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
-                              "%s: the store is damaged (%s: %s); it is a cache of what Kafka holds: stop, remove the folder, start again", path,
-                              what, text);
+                              "%s: the store is damaged (%s: %s); it is a cache of what Kafka holds: stop, remove the "
+                              "folder, start again",
+                              path, what, text);
     else if (strstr(text, "No space left"))
-        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE, "%s: the disk is full (%s: %s); make room and start again", path, what, text);
+        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE,
+                              "%s: the disk is full (%s: %s); make room and start again", path, what, text);
     else if (strstr(text, "lock ") || strstr(text, "LOCK:"))
-        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_TEMPORARY,
-                              "%s: another process has the store open (%s); give each process its own state.dir, or stop the other one", path, text);
+        status = rc_error_set(
+            err, RC_CLASS_FATAL, RC_EXIT_TEMPORARY,
+            "%s: another process has the store open (%s); give each process its own state.dir, or stop the other one",
+            path, text);
     else
         status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "%s: %s: %s", path, what, text);
     rocksdb_free(text);
@@ -66,7 +71,8 @@ static rc_status make_folders(const char *path, struct rc_error *err) {
         char end = *at;
         *at = '\0';
         if (mkdir(whole, 0777) != 0 && errno != EEXIST) {
-            rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s: the folder cannot be made: %s; is state.dir right?", whole, strerror(errno));
+            rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s: the folder cannot be made: %s; is state.dir right?",
+                         whole, strerror(errno));
             free(whole);
             return RC_FAIL;
         }
@@ -100,7 +106,8 @@ static void set_options(struct rc_store *store, size_t cache_bytes) {
     rocksdb_options_set_info_log_level(store->options, 2); /* warnings */
     rocksdb_options_set_compression(store->options, rocksdb_lz4_compression);
     rocksdb_options_set_paranoid_checks(store->options, 1);
-    /* A torn end of the write-ahead log is what a crash leaves: the batches before it stand. Damage in its middle is damage. */
+    /* A torn end of the write-ahead log is what a crash leaves: the batches before it stand. Damage in its middle is
+     * damage. */
     rocksdb_options_set_wal_recovery_mode(store->options, rocksdb_tolerate_corrupted_tail_records_recovery);
     store->read = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(store->read, 1);
@@ -114,7 +121,8 @@ static void set_options(struct rc_store *store, size_t cache_bytes) {
 }
 
 /* Reads or writes what the store says of itself: "<kind>/<format>". */
-static rc_status check_identity(struct rc_store *store, const struct rc_store_options *options, int *found_format, struct rc_error *err) {
+static rc_status check_identity(struct rc_store *store, const struct rc_store_options *options, int *found_format,
+                                struct rc_error *err) {
     char *problem = NULL;
     size_t len;
     char *found = rocksdb_get(store->db, store->read, identity_key, sizeof identity_key - 1, &len, &problem);
@@ -125,18 +133,22 @@ static rc_status check_identity(struct rc_store *store, const struct rc_store_op
         char text[128];
         snprintf(text, sizeof text, "%.*s", (int)len, found);
         rocksdb_free(found);
-        char *slash = strrchr(text, '/');
-        if (!slash)
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "%s: the store's identity is damaged: remove the folder and start again",
+        char *slash = strrchr(text, '/'), *end = NULL;
+        long number = slash ? strtol(slash + 1, &end, 10) : 0;
+        if (number < 1 || number > INT_MAX || *end)
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                                "%s: the store's identity is damaged: remove the folder and start again",
                                 options->path);
         *slash = '\0';
-        format = atoi(slash + 1);
+        format = (int)number;
         if (strcmp(text, options->kind) != 0)
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s: this is a store of %s, not of %s; use another folder", options->path, text,
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                                "%s: this is a store of %s, not of %s; use another folder", options->path, text,
                                 options->kind);
         if (format > options->format)
             return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
-                                "%s: saved by a later build (format %d, this build reads up to %d); use that build, or remove the folder: it is "
+                                "%s: saved by a later build (format %d, this build reads up to %d); use that build, or "
+                                "remove the folder: it is "
                                 "built again from Kafka",
                                 options->path, format, options->format);
     }
@@ -152,7 +164,8 @@ static rc_status check_identity(struct rc_store *store, const struct rc_store_op
     return RC_OK;
 }
 
-rc_status rc_store_open(const struct rc_store_options *options, struct rc_store **out, int *found_format, struct rc_error *err) {
+rc_status rc_store_open(const struct rc_store_options *options, struct rc_store **out, int *found_format,
+                        struct rc_error *err) {
     if (!options->read_only && make_folders(options->path, err) != RC_OK)
         return RC_FAIL;
     struct rc_store *store = rc_calloc(1, sizeof *store);
@@ -228,7 +241,8 @@ struct rc_store_batch *rc_store_begin(struct rc_store *store) {
     return batch;
 }
 
-void rc_store_put(struct rc_store_batch *batch, enum rc_store_space space, int32_t partition, struct rc_span key, struct rc_span value) {
+void rc_store_put(struct rc_store_batch *batch, enum rc_store_space space, int32_t partition, struct rc_span key,
+                  struct rc_span value) {
     make_key(&batch->key, space, partition, key);
     rocksdb_writebatch_put(batch->batch, batch->key.data, batch->key.len, value.data ? value.data : "", value.len);
     batch->bytes += batch->key.len + value.len;
@@ -271,8 +285,8 @@ rc_status rc_store_commit(struct rc_store_batch *batch, bool sync, struct rc_err
 
 /* ---- reading ---- */
 
-rc_status rc_store_get(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span key, struct rc_buf *out,
-                       bool *found, struct rc_error *err) {
+rc_status rc_store_get(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span key,
+                       struct rc_buf *out, bool *found, struct rc_error *err) {
     struct rc_buf whole;
     rc_buf_init(&whole, SIZE_MAX / 2);
     make_key(&whole, space, partition, key);
@@ -290,8 +304,9 @@ rc_status rc_store_get(struct rc_store *store, enum rc_store_space space, int32_
     rc_status status = rc_buf_add(out, value, len);
     rocksdb_pinnableslice_destroy(slice);
     return status == RC_OK ? RC_OK
-                           : rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "%s: a value of %zu bytes is over the caller's limit of %zu",
-                                          store->path, len, out->limit);
+                           : rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                                          "%s: a value of %zu bytes is over the caller's limit of %zu", store->path,
+                                          len, out->limit);
 }
 
 rc_status rc_store_each(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span prefix,

@@ -1,10 +1,11 @@
-/* Making state durable, without standing still: at the beginning the changed persons, input offsets, epoch and output mark are written into
- * one batch, and a mark is put into the stream of changes; once every change before the mark is acknowledged by Kafka the batch is committed to
- * the store, and then the offsets to the group. Work goes on meanwhile.
+/* Making state durable, without standing still: at the beginning the changed persons, input offsets, epoch and output
+ * mark are written into one batch, and a mark is put into the stream of changes; once every change before the mark is
+ * acknowledged by Kafka the batch is committed to the store, and then the offsets to the group. Work goes on
+ * meanwhile.
  *
  * What a crash at each point repeats:
- *   1. before the batch is committed: the store says what the checkpoint before said; everything since is done again, and the changes that
- *      are on the topic already are recognised (repeats.h);
+ *   1. before the batch is committed: the store says what the checkpoint before said; everything since is done again,
+ *      and the changes that are on the topic already are recognised (repeats.h);
  *   2. between store and group: nothing; a start goes by the store's offsets, the group's are for lag and for others. */
 #include <jansson.h>
 #include <stdio.h>
@@ -29,11 +30,12 @@ static void put_lane(struct ingest *ingest, struct lane *lane, struct rc_store_b
     for (size_t i = 0; i < lane->n_inputs; i++) {
         const struct input *input = lane->inputs[i];
         json_object_set_new(inputs, input->topic,
-                            json_pack("{s:I, s:I, s:I}", "position", (json_int_t)input->position, "clock_ms", (json_int_t)input->clock_ms,
-                                      "greatest_ms", (json_int_t)input->greatest_ms));
+                            json_pack("{s:I, s:I, s:I}", "position", (json_int_t)input->position, "clock_ms",
+                                      (json_int_t)input->clock_ms, "greatest_ms", (json_int_t)input->greatest_ms));
     }
-    json_t *json = json_pack("{s:s, s:I, s:I, s:o}", "cluster", ingest->cluster, "epoch", (json_int_t)lane->versions.epoch, "output_end",
-                             (json_int_t)lane->output_end, "inputs", inputs);
+    json_t *json =
+        json_pack("{s:s, s:I, s:I, s:o}", "cluster", ingest->cluster, "epoch", (json_int_t)lane->versions.epoch,
+                  "output_end", (json_int_t)lane->output_end, "inputs", inputs);
     char *text = json_dumps(json, JSON_COMPACT);
     rc_store_put(batch, RC_STORE_META, lane->number, rc_span_str("lane"), rc_span_str(text));
     free(text);
@@ -56,11 +58,13 @@ static void add_offset(struct checkpoint *checkpoint, const struct lane *lane, c
     char epoch[32];
     snprintf(epoch, sizeof epoch, "epoch=%u", lane->versions.epoch);
     checkpoint->offsets = rc_realloc(checkpoint->offsets, (checkpoint->n_offsets + 1) * sizeof *checkpoint->offsets);
-    checkpoint->offsets[checkpoint->n_offsets++] = (struct rc_offset){
-        .topic = rc_strdup(input->topic), .partition = lane->number, .offset = input->position, .metadata = rc_strdup(epoch)};
+    checkpoint->offsets[checkpoint->n_offsets++] = (struct rc_offset){.topic = rc_strdup(input->topic),
+                                                                      .partition = lane->number,
+                                                                      .offset = input->position,
+                                                                      .metadata = rc_strdup(epoch)};
 }
 
-rc_status checkpoint_begin(struct ingest *ingest, struct rc_error *err) {
+rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err) {
     (void)err;
     struct checkpoint *checkpoint = &ingest->checkpoint;
     bool dirty = false;
@@ -81,12 +85,12 @@ rc_status checkpoint_begin(struct ingest *ingest, struct rc_error *err) {
             add_offset(checkpoint, lane, lane->inputs[k]);
         lane->dirty = false;
     }
-    notes_put(ingest, checkpoint->batch);
+    rc_ingest_notes_put(ingest, checkpoint->batch);
     checkpoint->mark = rc_producer_mark(ingest->producer);
     return RC_OK;
 }
 
-rc_status checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) {
+rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
     if (!checkpoint->batch || !rc_producer_passed(ingest->producer, checkpoint->mark))
         return RC_OK;
@@ -105,14 +109,14 @@ rc_status checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *e
     return status;
 }
 
-rc_status checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) {
-    if (rc_producer_flush(ingest->producer, timeout_ms, err) != RC_OK || checkpoint_finish(ingest, true, err) != RC_OK ||
-        checkpoint_begin(ingest, err) != RC_OK)
+rc_status rc_ingest_checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) {
+    if (rc_producer_flush(ingest->producer, timeout_ms, err) != RC_OK ||
+        rc_ingest_checkpoint_finish(ingest, true, err) != RC_OK || rc_ingest_checkpoint_begin(ingest, err) != RC_OK)
         return RC_FAIL;
-    return checkpoint_finish(ingest, true, err);
+    return rc_ingest_checkpoint_finish(ingest, true, err);
 }
 
-void checkpoint_drop(struct ingest *ingest) {
+void rc_ingest_checkpoint_drop(struct ingest *ingest) {
     rc_store_abort(ingest->checkpoint.batch);
     ingest->checkpoint.batch = NULL;
     free_offsets(&ingest->checkpoint);
@@ -120,7 +124,7 @@ void checkpoint_drop(struct ingest *ingest) {
 
 /* ---- reading it back ---- */
 
-rc_status saved_load(struct ingest *ingest, int32_t number, struct saved_lane *out, struct rc_error *err) {
+rc_status rc_ingest_saved_load(struct ingest *ingest, int32_t number, struct saved_lane *out, struct rc_error *err) {
     struct rc_buf text;
     rc_buf_init(&text, (size_t)16 << 20);
     bool found;
@@ -153,7 +157,7 @@ rc_status saved_load(struct ingest *ingest, int32_t number, struct saved_lane *o
     return RC_OK;
 }
 
-void saved_deinit(struct saved_lane *saved) {
+void rc_ingest_saved_deinit(struct saved_lane *saved) {
     for (size_t i = 0; i < saved->n_inputs; i++)
         free(saved->inputs[i].topic);
     free(saved->inputs);

@@ -1,7 +1,8 @@
 /* A change of the engine to a record of `<prefix>.segments`.
  *
- * One change is always kept back until the next one of the same decision is known to be sent or the decision is over: the header `more`
- * must be true of what is on the topic, and while a lane catches up some changes of a decision may be there already (repeats.h). */
+ * One change is always kept back until the next one of the same decision is known to be sent or the decision is over:
+ * the header `more` must be true of what is on the topic, and while a lane catches up some changes of a decision may
+ * be there already (repeats.h). */
 #include <stdio.h>
 #include <string.h>
 
@@ -27,13 +28,14 @@ static void send_pending(struct lane *lane, bool more) {
     };
     struct rc_error err;
     if (rc_producer_send(ingest->producer, &record, &err) != RC_OK)
-        ingest_fail(ingest, &err);
+        rc_ingest_fail(ingest, &err);
     else
         rc_counter_inc(ingest->metrics.changes);
     lane->pending = false;
 }
 
-/* Keeps the change as the pending one, with its version. `key` may be the lane's own pending key's source only in other memory. */
+/* Keeps the change as the pending one, with its version. `key` may be the lane's own pending key's source only in
+ * other memory. */
 static void keep(struct lane *lane, struct rc_span key, const struct rc_membership *change) {
     struct ingest *ingest = lane->ingest;
     rc_buf_reset(&lane->pending_key);
@@ -41,8 +43,9 @@ static void keep(struct lane *lane, struct rc_span key, const struct rc_membersh
     struct rc_error err;
     if (rc_buf_add_span(&lane->pending_key, key) != RC_OK ||
         rc_membership_add(&lane->pending_value, change, ingest->schema_id) != RC_OK) {
-        rc_error_set(&err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "a change with a key of %zu bytes does not fit into a record", key.len);
-        ingest_fail(ingest, &err);
+        rc_error_set(&err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                     "a change with a key of %zu bytes does not fit into a record", key.len);
+        rc_ingest_fail(ingest, &err);
         return;
     }
     lane->pending = true;
@@ -58,7 +61,7 @@ static void observe(const struct lane *lane, const struct rc_change *change, int
         rc_histogram_observe_ns(metrics->due_to_change, (now_us - change->since_ms * 1000) * 1000);
 }
 
-void emit_change(void *ctx, const struct rc_change *change) {
+void rc_ingest_emit_change(void *ctx, const struct rc_change *change) {
     struct lane *lane = ctx;
     struct ingest *ingest = lane->ingest;
     const struct rc_catalog *catalog = ingest->program->catalog;
@@ -88,17 +91,19 @@ void emit_change(void *ctx, const struct rc_change *change) {
     rc_buf_reset(&ingest->scratch);
     rc_buf_reset(&ingest->key);
     struct rc_error err;
-    if (rc_person_key_split(change->person_key, &ingest->scratch, &membership.namespace, &membership.person_id) != RC_OK ||
+    if (rc_person_key_split(change->person_key, &ingest->scratch, &membership.namespace, &membership.person_id) !=
+            RC_OK ||
         rc_membership_key_add(&ingest->key, change->person_key, target) != RC_OK) {
         rc_error_set(&err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the engine gave a person key that is none");
-        ingest_fail(ingest, &err);
+        rc_ingest_fail(ingest, &err);
         return;
     }
     bool send = true;
     struct rc_versions before = lane->versions;
     int64_t fresh = rc_versions_next(&lane->versions);
     membership.version = fresh;
-    if (lane->repeats && rc_repeats_judge(lane->repeats, &membership, rc_buf_span(&ingest->key), fresh, &membership.version) != RC_REPEAT_NEW) {
+    if (lane->repeats && rc_repeats_judge(lane->repeats, &membership, rc_buf_span(&ingest->key), fresh,
+                                          &membership.version) != RC_REPEAT_NEW) {
         lane->versions = before;
         send = false;
         rc_counter_inc(ingest->metrics.known);
@@ -121,7 +126,7 @@ static void settled(void *ctx, struct rc_span key, const struct rc_membership *c
     send_pending(lane, false);
 }
 
-void emit_settled(struct lane *lane) {
+void rc_ingest_emit_settled(struct lane *lane) {
     lane->dirty = true;
     rc_repeats_settle(lane->repeats, settled, lane);
 }

@@ -10,7 +10,7 @@
 
 #define MAX_HEADERS 64
 
-void ingest_fail(struct ingest *ingest, const struct rc_error *err) {
+void rc_ingest_fail(struct ingest *ingest, const struct rc_error *err) {
     if (ingest->failed)
         return;
     ingest->failed = true;
@@ -19,14 +19,14 @@ void ingest_fail(struct ingest *ingest, const struct rc_error *err) {
 
 static void bury(struct ingest *ingest, const struct rc_message *message, const struct rc_error *why) {
     const char *detail;
-    dead_letter_count(ingest, rc_deadletter_reason(why->message, &detail));
+    rc_ingest_dead_letter_count(ingest, rc_deadletter_reason(why->message, &detail));
     rc_log_limited(RC_LOG_WARN, "record to the dead letters", rc_f_str("topic", message->topic),
                    rc_f_int("partition", message->partition), rc_f_int("offset", message->offset),
                    rc_f_str("reason", rc_reason_text(rc_deadletter_reason(why->message, &detail))));
     struct rc_error err;
     if (rc_deadletter_send(ingest->producer, ingest->deadletters_topic, ingest->deadletter_partitions, message,
                            why->message, ingest->stuck_tries + 1, &err) != RC_OK)
-        ingest_fail(ingest, &err);
+        rc_ingest_fail(ingest, &err);
 }
 
 /* True when the person belongs into the partition that the record came from. */
@@ -49,8 +49,8 @@ static bool right_partition(struct ingest *ingest, const struct rc_event *event,
     return false;
 }
 
-/* Time comes with the records: a partition has been read up to a record's own timestamp, so the events of the record find a clock that is not
- * behind them. Never beyond the wall clock. */
+/* Time comes with the records: a partition has been read up to a record's own timestamp, so the events of the record
+ * find a clock that is not behind them. Never beyond the wall clock. */
 static void advance_clock(struct input *input, const struct route *route, int64_t record_ms) {
     if (record_ms == RC_NO_TIMESTAMP || record_ms <= input->greatest_ms)
         return;
@@ -63,10 +63,10 @@ static void advance_clock(struct input *input, const struct route *route, int64_
         rc_population_set_clock(input->lane->population, route->datasets[i], clock_ms);
 }
 
-enum fed feed(struct ingest *ingest, struct input *input, const struct rc_message *message) {
+enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct rc_message *message) {
     struct lane *lane = input->lane;
     const struct program *program = ingest->program;
-    const struct route *route = program_route(program, message->topic);
+    const struct route *route = rc_ingest_program_route(program, message->topic);
     struct rc_header headers[MAX_HEADERS];
     size_t n_headers = rc_message_headers(message, headers, MAX_HEADERS);
     struct rc_record record = {
@@ -86,7 +86,8 @@ enum fed feed(struct ingest *ingest, struct input *input, const struct rc_messag
         struct rc_event event;
         struct rc_error why;
         const struct rc_dataset *dataset = &program->catalog->datasets[route->datasets[i]];
-        /* A re-keyed record stands for the original: its key, and where it lay, which tells events without an event id apart. */
+        /* A re-keyed record stands for the original: its key, and where it lay, which tells events without an event
+         * id apart. */
         if (!dataset->keyed && rc_rekey_origin(dataset, &record, &why) != RC_OK) {
             used = true;
             bury(ingest, message, &why);

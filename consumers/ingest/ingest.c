@@ -1,7 +1,7 @@
 /* The ingest consumer's frame: set up in order, turn until told to stop, drain, tear down in reverse.
  *
- * A turn: definitions → records (at most a few milliseconds' worth) → clocks → decisions → delivery reports → checkpoint → sleep until something
- * comes or is due. Time is asked for once a turn, before anything is read. */
+ * A turn: definitions → records (at most a few milliseconds' worth) → clocks → decisions → delivery reports →
+ * checkpoint → sleep until something comes or is due. Time is asked for once a turn, before anything is read. */
 #include "consumers/ingest/ingest.h"
 
 #include <poll.h>
@@ -21,7 +21,7 @@
 #define TURN_MS 5
 #define ADVANCE_PERSONS 1000
 #define AGAIN_MS 250
-#define WATCH_MS 500    /* how often the broker is asked while something is due within … */
+#define WATCH_MS 500 /* how often the broker is asked while something is due within … */
 #define WATCH_DUE_MS 5000
 #define TELL_MS 50
 #define FULL_PAUSE_MS 20000
@@ -30,20 +30,24 @@
 
 /* ---- setting up ---- */
 
-static bool refused(void *ctx, const char *topic, int32_t partition, struct rc_span key, struct rc_span value, const struct rc_error *err) {
+static bool refused(void *ctx, const char *topic, int32_t partition, struct rc_span key, struct rc_span value,
+                    const struct rc_error *err) {
     (void)key;
     struct ingest *ingest = ctx;
     if (strcmp(topic, ingest->deadletters_topic) != 0)
         return false;
-    /* The dead letter topic was made by somebody with a smaller max.message.bytes. The record stays where it was read; the log says so. */
-    rc_log(RC_LOG_ERROR, "a dead letter was refused by the broker and is only where it was read", rc_f_str("topic", topic),
-           rc_f_int("partition", partition), rc_f_int("bytes", (int64_t)value.len), rc_f_err(err));
+    /* The dead letter topic was made by somebody with a smaller max.message.bytes. The record stays where it was
+     * read; the log says so. */
+    rc_log(RC_LOG_ERROR, "a dead letter was refused by the broker and is only where it was read",
+           rc_f_str("topic", topic), rc_f_int("partition", partition), rc_f_int("bytes", (int64_t)value.len),
+           rc_f_err(err));
     return true;
 }
 
 static rc_status identify(struct ingest *ingest, struct rc_error *err) {
     rc_status status;
-    while ((status = rc_admin_cluster_id(ingest->admin, 5000, &ingest->cluster, err)) != RC_OK && err->class == RC_CLASS_RETRY) {
+    while ((status = rc_admin_cluster_id(ingest->admin, 5000, &ingest->cluster, err)) != RC_OK &&
+           err->class == RC_CLASS_RETRY) {
         rc_log_limited(RC_LOG_WARN, "waiting for the broker", rc_f_str("role", "ingest"), rc_f_err(err));
         if (rc_stop_wait(ingest->process->stop, 500))
             break;
@@ -81,13 +85,13 @@ static void name_everything(struct ingest *ingest) {
 static rc_status open_all(struct ingest *ingest, struct rc_error *err) {
     const struct rc_config *config = ingest->config;
     const char *registry = rc_config_text(config, "registry.url");
-    if (rc_admin_open(config, &ingest->admin, err) != RC_OK || identify(ingest, err) != RC_OK || open_store(ingest, err) != RC_OK ||
-        notes_load(ingest, err) != RC_OK)
+    if (rc_admin_open(config, &ingest->admin, err) != RC_OK || identify(ingest, err) != RC_OK ||
+        open_store(ingest, err) != RC_OK || rc_ingest_notes_load(ingest, err) != RC_OK)
         return RC_FAIL;
     if (*registry && rc_registry_open(registry, 0, &ingest->registry, err) != RC_OK)
         return RC_FAIL;
-    if (rc_payload_schema_id(config, ingest->registry, ingest->segments_topic, RC_MEMBERSHIP_SEGMENT, ingest->process->stop, &ingest->schema_id,
-                             err) != RC_OK)
+    if (rc_payload_schema_id(config, ingest->registry, ingest->segments_topic, RC_MEMBERSHIP_SEGMENT,
+                             ingest->process->stop, &ingest->schema_id, err) != RC_OK)
         return RC_FAIL;
     struct rc_producer_options producer = {.name = "ingest",
                                            .wake_fd = rc_loop_fd(ingest->loop),
@@ -97,8 +101,8 @@ static rc_status open_all(struct ingest *ingest, struct rc_error *err) {
     struct rc_source_options source = {.name = "ingest",
                                        .group = ingest->group,
                                        .instance = ingest->instance,
-                                       .assigned = lanes_assigned,
-                                       .revoked = lanes_revoked,
+                                       .assigned = rc_ingest_lanes_assigned,
+                                       .revoked = rc_ingest_lanes_revoked,
                                        .ctx = ingest,
                                        .wake_fd = rc_loop_fd(ingest->loop)};
     if (rc_producer_open(config, &producer, &ingest->producer, err) != RC_OK ||
@@ -106,7 +110,7 @@ static rc_status open_all(struct ingest *ingest, struct rc_error *err) {
         rc_source_open(config, &source, &ingest->source, err) != RC_OK)
         return RC_FAIL;
     /* The first program; a broker that goes away in the midst of it is waited for. */
-    while (program_follow(ingest, err) != RC_OK) {
+    while (rc_ingest_program_follow(ingest, err) != RC_OK) {
         if (err->class != RC_CLASS_RETRY || rc_stop_wait(ingest->process->stop, 500))
             return RC_FAIL;
         rc_log_limited(RC_LOG_WARN, "definitions cannot be taken up yet, trying again", rc_f_err(err));
@@ -142,7 +146,7 @@ static bool retry_stuck(struct ingest *ingest) {
     int64_t now = rc_clock_monotonic_ms();
     if (now < ingest->stuck_retry_ms)
         return false;
-    if (feed(ingest, ingest->stuck.ctx, &ingest->stuck) == FED_AGAIN) {
+    if (rc_ingest_feed(ingest, ingest->stuck.ctx, &ingest->stuck) == FED_AGAIN) {
         ingest->stuck_tries++;
         ingest->stuck_retry_ms = now + AGAIN_MS;
         return false;
@@ -153,7 +157,8 @@ static bool retry_stuck(struct ingest *ingest) {
     return true;
 }
 
-/* Whether records may be taken now. While not, partitions are paused (after a while, because pausing fetches anew) and the group is kept. */
+/* Whether records may be taken now. While not, partitions are paused (after a while, because pausing fetches anew)
+ * and the group is kept. */
 static bool may_read(struct ingest *ingest) {
     bool full = rc_producer_full(ingest->producer);
     int64_t now = rc_clock_monotonic_ms();
@@ -186,7 +191,7 @@ static rc_status read_some(struct ingest *ingest, struct rc_error *err) {
         }
         if (polled == RC_POLLED_MESSAGE) {
             struct input *input = message.ctx;
-            if (input && feed(ingest, input, &message) == FED_AGAIN) {
+            if (input && rc_ingest_feed(ingest, input, &message) == FED_AGAIN) {
                 ingest->stuck = message;
                 ingest->has_stuck = true;
                 ingest->stuck_tries = 1;
@@ -213,7 +218,8 @@ static bool advance(struct ingest *ingest) {
         struct lane *lane = ingest->lanes[i];
         if (!lane_works(lane))
             continue;
-        lane->more_due = rc_producer_full(ingest->producer) ? lane->more_due : rc_population_advance(lane->population, ADVANCE_PERSONS);
+        lane->more_due = rc_producer_full(ingest->producer) ? lane->more_due
+                                                            : rc_population_advance(lane->population, ADVANCE_PERSONS);
         more |= lane->more_due;
     }
     return more;
@@ -237,7 +243,7 @@ static void tell(struct ingest *ingest, int64_t now_ms) {
     if (mono < ingest->next_tell_ms)
         return;
     ingest->next_tell_ms = mono + TELL_MS;
-    report_refresh(ingest, now_ms);
+    rc_ingest_report_refresh(ingest, now_ms);
     bool ready = ingest->assigned || (ingest->program && ingest->program->n_routes == 0);
     int32_t *numbers = rc_calloc(ingest->n_lanes + 1, sizeof *numbers);
     size_t n = 0;
@@ -256,20 +262,20 @@ static void tell(struct ingest *ingest, int64_t now_ms) {
     struct rc_error err;
     if (ingest->assigned || ready)
         if (rc_announcer_tell(ingest->announcer, numbers, n, &err) != RC_OK)
-            ingest_fail(ingest, &err);
+            rc_ingest_fail(ingest, &err);
     free(numbers);
 }
 
 /* ---- the loop ---- */
 
 static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
-    if (checkpoint_finish(ingest, false, err) != RC_OK)
+    if (rc_ingest_checkpoint_finish(ingest, false, err) != RC_OK)
         return RC_FAIL;
     int64_t now = rc_clock_monotonic_ms();
     if (now < ingest->next_checkpoint_ms)
         return RC_OK;
     ingest->next_checkpoint_ms = now + ingest->checkpoint_ms;
-    return checkpoint_begin(ingest, err);
+    return rc_ingest_checkpoint_begin(ingest, err);
 }
 
 /* When the loop has to turn again although nothing wakes it. */
@@ -294,15 +300,16 @@ static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, i
 
 static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_error *err) {
     int64_t now_ms = rc_clock_wall_ms();
-    if (program_follow(ingest, err) != RC_OK)
+    if (rc_ingest_program_follow(ingest, err) != RC_OK)
         return RC_FAIL;
     if (read_some(ingest, err) != RC_OK)
         return RC_FAIL;
-    *asked = lanes_set_clocks(ingest, now_ms);
+    *asked = rc_ingest_lanes_set_clocks(ingest, now_ms);
     *more = advance(ingest);
     if (!*more)
-        lanes_settle(ingest);
-    /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is noticed. */
+        rc_ingest_lanes_settle(ingest);
+    /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is
+     * noticed. */
     int64_t mono = rc_clock_monotonic_ms();
     bool ask = *asked && !*more && mono >= ingest->next_ask_ms;
     if (ask || (mono >= ingest->next_ask_ms + WATCH_MS && next_due(ingest) < now_ms + WATCH_DUE_MS)) {
@@ -312,7 +319,7 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
     if (!ingest->failed && rc_producer_poll(ingest->producer, 0, err) != RC_OK)
         return RC_FAIL;
     if (atomic_load(&ingest->rekey.failed))
-        ingest_fail(ingest, &ingest->rekey.failure);
+        rc_ingest_fail(ingest, &ingest->rekey.failure);
     tell(ingest, now_ms);
     if (ingest->failed) {
         *err = ingest->failure;
@@ -332,18 +339,19 @@ static rc_status run(struct ingest *ingest, struct rc_error *err) {
             return RC_FAIL;
         int64_t now_ms = rc_clock_wall_ms();
         if (!rc_loop_wait(ingest->loop, sleep_until(ingest, more, asked, now_ms))) {
-            rc_log(RC_LOG_WARN, "the process stood still; the ends of partitions are asked for anew before time passes", rc_f_str("role", "ingest"));
+            rc_log(RC_LOG_WARN, "the process stood still; the ends of partitions are asked for anew before time passes",
+                   rc_f_str("role", "ingest"));
             rc_source_stood_still(ingest->source);
         }
     }
     rc_log(RC_LOG_INFO, "draining", rc_f_str("role", "ingest"));
-    return checkpoint_now(ingest, DRAIN_MS, err);
+    return rc_ingest_checkpoint_now(ingest, DRAIN_MS, err);
 }
 
 /* ---- tearing down ---- */
 
 static void close_all(struct ingest *ingest) {
-    rekey_stop(ingest);
+    rc_ingest_rekey_stop(ingest);
     if (ingest->has_stuck)
         rc_message_release(&ingest->stuck);
     ingest->has_stuck = false;
@@ -354,13 +362,13 @@ static void close_all(struct ingest *ingest) {
             rc_log(RC_LOG_WARN, "the farewell was not acknowledged", rc_f_err(&err));
     }
     rc_source_close(ingest->source);
-    checkpoint_drop(ingest);
+    rc_ingest_checkpoint_drop(ingest);
     rc_definitions_close(ingest->definitions);
     rc_producer_close(ingest->producer);
     while (ingest->n_lanes > 0)
-        lane_free(ingest->lanes[0]);
+        rc_ingest_lane_free(ingest->lanes[0]);
     free(ingest->lanes);
-    program_free(ingest->program);
+    rc_ingest_program_free(ingest->program);
     rc_store_close(ingest->store);
     if (ingest->registry)
         rc_registry_close(ingest->registry);
@@ -400,7 +408,7 @@ rc_status rc_ingest_run(struct rc_process *process, struct rc_error *err) {
     name_everything(ingest);
     rc_status status = rc_loop_open(&ingest->loop, err);
     if (status == RC_OK) {
-        rc_process_status_add(process, "ingest", report_get, ingest);
+        rc_process_status_add(process, "ingest", rc_ingest_report_get, ingest);
         status = open_all(ingest, err);
         if (status == RC_OK)
             status = run(ingest, err);

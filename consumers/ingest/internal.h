@@ -1,6 +1,7 @@
-/* Private to consumers/ingest. One event's way: ingest.c (the loop) → feed.c (a record to an event) → segment/population.h →
- * emit.c (a change to a record). lane.c owns a partition number's state from its assignment to its loss; checkpoint.c makes it durable;
- * program.c takes up definitions; report.c tells. One thread owns all of it; only `report` is shared with the HTTP thread. */
+/* Private to consumers/ingest. One event's way: ingest.c (the loop) → feed.c (a record to an event) →
+ * segment/population.h → emit.c (a change to a record). lane.c owns a partition number's state from its assignment to
+ * its loss; checkpoint.c makes it durable; program.c takes up definitions; report.c tells. One thread owns all of it;
+ * only `report` is shared with the HTTP thread. */
 #ifndef RC_INGEST_INTERNAL_H
 #define RC_INGEST_INTERNAL_H
 
@@ -95,17 +96,17 @@ struct lane;
 struct input {
     struct lane *lane;
     char *topic;
-    int64_t position;     /* next offset to apply; −1: nothing applied yet, from the beginning */
-    int64_t greatest_ms;  /* greatest Kafka timestamp applied, INT64_MIN: none */
-    int64_t clock_ms;     /* INT64_MIN: none */
-    int64_t committed;    /* offset last given to the group */
+    int64_t position;    /* next offset to apply; −1: nothing applied yet, from the beginning */
+    int64_t greatest_ms; /* greatest Kafka timestamp applied, INT64_MIN: none */
+    int64_t clock_ms;    /* INT64_MIN: none */
+    int64_t committed;   /* offset last given to the group */
 };
 
 enum lane_state {
-    LANE_HELD,        /* not all topics' partitions of this number are ours (in the midst of a change of topics): nothing is done */
+    LANE_HELD, /* not all topics' partitions of this number are ours (in the midst of a change of topics): nothing is done */
     LANE_CATCHING_UP, /* reads what it has missed; `repeats` is in use */
     LANE_LIVE,
-    LANE_PARKED,      /* given back, kept in memory in case that it comes back untouched */
+    LANE_PARKED, /* given back, kept in memory in case that it comes back untouched */
 };
 
 struct lane {
@@ -117,10 +118,10 @@ struct lane {
     struct rc_repeats *repeats; /* NULL once live */
     struct input **inputs;
     size_t n_inputs, inputs_capacity;
-    int64_t output_end;      /* where a successor has to begin reading the own output */
-    int64_t opened_ms;       /* wall clock */
-    bool dirty;              /* something changed since the last checkpoint began */
-    bool more_due;           /* the last advance stopped at its limit */
+    int64_t output_end; /* where a successor has to begin reading the own output */
+    int64_t opened_ms;  /* wall clock */
+    bool dirty;         /* something changed since the last checkpoint began */
+    bool more_due;      /* the last advance stopped at its limit */
     /* The change that is held until it is known whether another of the same decision is sent (see emit.c). */
     bool pending;
     struct rc_buf pending_key, pending_value;
@@ -174,8 +175,8 @@ struct ingest {
     int64_t full_since_ms;  /* monotonic; 0: the producer has room */
 
     int64_t next_tell_ms; /* monotonic */
-    bool drained;       /* the last turn read until the queue was empty */
-    int64_t next_ask_ms; /* monotonic */
+    bool drained;         /* the last turn read until the queue was empty */
+    int64_t next_ask_ms;  /* monotonic */
 
     struct rc_arena arena;
     struct rc_buf key, scratch, value;
@@ -195,36 +196,39 @@ struct ingest {
 
     /* What /status shows; made by the loop, read by the HTTP thread. */
     pthread_mutex_t report_lock;
-    json_t *report; /* NULL: none yet */
+    json_t *report;      /* NULL: none yet */
     int64_t reported_ms; /* monotonic */
 };
 
 /* The first failure inside a callback; the loop ends with it. */
-void ingest_fail(struct ingest *ingest, const struct rc_error *err);
+void rc_ingest_fail(struct ingest *ingest, const struct rc_error *err);
 
 /* ---- program.c ---- */
 
 /* Compiles a catalog (taken also on failure), makes and checks its topics. */
-rc_status program_new(struct ingest *ingest, struct rc_catalog *catalog, struct program **out, struct rc_error *err) RC_MUST_USE;
-void program_free(struct program *program);
-const struct route *program_route(const struct program *program, const char *topic);
+rc_status rc_ingest_program_new(struct ingest *ingest, struct rc_catalog *catalog, struct program **out,
+                                struct rc_error *err) RC_MUST_USE;
+void rc_ingest_program_free(struct program *program);
+const struct route *rc_ingest_program_route(const struct program *program, const char *topic);
 /* Puts the program into use: populations go over, the group's topics change. */
-rc_status program_adopt(struct ingest *ingest, struct program *program, struct rc_error *err) RC_MUST_USE;
-/* Looks at the definitions topic; a program that cannot be used is logged and the old one stays (unless there is none: an error). */
-rc_status program_follow(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
-rc_status notes_load(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
-const struct segment_note *note_of(const struct ingest *ingest, const char *id);
-void rekey_stop(struct ingest *ingest);
+rc_status rc_ingest_program_adopt(struct ingest *ingest, struct program *program, struct rc_error *err) RC_MUST_USE;
+/* Looks at the definitions topic; a program that cannot be used is logged and the old one stays (unless there is
+ * none: an error). */
+rc_status rc_ingest_program_follow(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
+rc_status rc_ingest_notes_load(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
+const struct segment_note *rc_ingest_note_of(const struct ingest *ingest, const char *id);
+void rc_ingest_rekey_stop(struct ingest *ingest);
 
 /* ---- lane.c ---- */
 
-rc_status lanes_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err);
-void lanes_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost);
-void lane_free(struct lane *lane);
+rc_status rc_ingest_lanes_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err)
+    RC_MUST_USE;
+void rc_ingest_lanes_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost);
+void rc_ingest_lane_free(struct lane *lane);
 /* Sets the clocks from what is known; true when some lane waits for the end of a partition to be asked for. */
-bool lanes_set_clocks(struct ingest *ingest, int64_t now_ms);
+bool rc_ingest_lanes_set_clocks(struct ingest *ingest, int64_t now_ms);
 /* Catching up → live where everything of the former owner has been read. */
-void lanes_settle(struct ingest *ingest);
+void rc_ingest_lanes_settle(struct ingest *ingest);
 static inline bool lane_works(const struct lane *lane) {
     return lane->state == LANE_CATCHING_UP || lane->state == LANE_LIVE;
 }
@@ -232,24 +236,24 @@ static inline bool lane_works(const struct lane *lane) {
 /* ---- feed.c ---- */
 
 enum fed { FED, FED_AGAIN };
-/* Applies one record of an input. FED_AGAIN: not applied, try later. Failures go to ingest_fail. */
-enum fed feed(struct ingest *ingest, struct input *input, const struct rc_message *message);
+/* Applies one record of an input. FED_AGAIN: not applied, try later. Failures go to rc_ingest_fail. */
+enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct rc_message *message);
 
 /* ---- emit.c ---- */
 
-void emit_change(void *ctx, const struct rc_change *change); /* ctx: the lane */
+void rc_ingest_emit_change(void *ctx, const struct rc_change *change); /* ctx: the lane */
 /* Sends what is held back by rc_repeats (the lane has caught up). */
-void emit_settled(struct lane *lane);
+void rc_ingest_emit_settled(struct lane *lane);
 
 /* ---- checkpoint.c ---- */
 
 /* Begins one when something changed; nothing is waited for. */
-rc_status checkpoint_begin(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
+rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
 /* Completes the one under way as soon as its changes are acknowledged. `wait`: also the group's answer. */
-rc_status checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) RC_MUST_USE;
+rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) RC_MUST_USE;
 /* Flush, begin, finish: when the partitions are about to go, or the process. */
-rc_status checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) RC_MUST_USE;
-void checkpoint_drop(struct ingest *ingest);
+rc_status rc_ingest_checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) RC_MUST_USE;
+void rc_ingest_checkpoint_drop(struct ingest *ingest);
 
 /* What the store holds for a lane besides its persons. */
 struct saved_input {
@@ -264,14 +268,15 @@ struct saved_lane {
     struct saved_input *inputs;
     size_t n_inputs;
 };
-rc_status saved_load(struct ingest *ingest, int32_t number, struct saved_lane *out, struct rc_error *err) RC_MUST_USE;
-void saved_deinit(struct saved_lane *saved);
-void notes_put(const struct ingest *ingest, struct rc_store_batch *batch);
+rc_status rc_ingest_saved_load(struct ingest *ingest, int32_t number, struct saved_lane *out, struct rc_error *err)
+    RC_MUST_USE;
+void rc_ingest_saved_deinit(struct saved_lane *saved);
+void rc_ingest_notes_put(const struct ingest *ingest, struct rc_store_batch *batch);
 
 /* ---- report.c ---- */
 
-void report_refresh(struct ingest *ingest, int64_t now_ms);
-json_t *report_get(void *ctx);
-void dead_letter_count(struct ingest *ingest, enum rc_reason reason);
+void rc_ingest_report_refresh(struct ingest *ingest, int64_t now_ms);
+json_t *rc_ingest_report_get(void *ctx);
+void rc_ingest_dead_letter_count(struct ingest *ingest, enum rc_reason reason);
 
 #endif

@@ -1,11 +1,12 @@
-/* A partition number's life in this process: given by the group → state loaded, own output read from the noted end → catching up → live →
- * given back (parked, in case that it comes back untouched).
+/* A partition number's life in this process: given by the group → state loaded, own output read from the noted end →
+ * catching up → live → given back (parked, in case that it comes back untouched).
  *
  * The race that the epoch defends against:
- *   1. A owns partition n and stands still with changes in its producer; 2. the group gives n to B; 3. B decides and sends; 4. A wakes up, and its
- *   old changes reach the topic behind B's. Receivers keep the highest version, so B's versions must be above A's: the new owner takes an epoch above
- *   all that it finds (its own store, the output log, the group's commit metadata) and commits it before it sends anything. A commit of A fails from
- *   then on, because the group fences it. */
+ *   1. A owns partition n and stands still with changes in its producer; 2. the group gives n to B; 3. B decides and
+ *      sends; 4. A wakes up, and its
+ *   old changes reach the topic behind B's. Receivers keep the highest version, so B's versions must be above A's:
+ *   the new owner takes an epoch above all that it finds (its own store, the output log, the group's commit metadata)
+ *   and commits it before it sends anything. A commit of A fails from then on, because the group fences it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,7 @@ static void forget_state(struct lane *lane) {
     }
 }
 
-void lane_free(struct lane *lane) {
+void rc_ingest_lane_free(struct lane *lane) {
     struct ingest *ingest = lane->ingest;
     for (size_t i = 0; i < ingest->n_lanes; i++)
         if (ingest->lanes[i] == lane)
@@ -79,8 +80,12 @@ static struct input *input_of(struct lane *lane, const char *topic) {
             return lane->inputs[i];
     rc_grow(&lane->inputs, &lane->inputs_capacity, lane->n_inputs + 1, sizeof(struct input *));
     struct input *input = rc_calloc(1, sizeof *input);
-    *input = (struct input){
-        .lane = lane, .topic = rc_strdup(topic), .position = -1, .greatest_ms = INT64_MIN, .clock_ms = INT64_MIN, .committed = -1};
+    *input = (struct input){.lane = lane,
+                            .topic = rc_strdup(topic),
+                            .position = -1,
+                            .greatest_ms = INT64_MIN,
+                            .clock_ms = INT64_MIN,
+                            .committed = -1};
     lane->inputs[lane->n_inputs++] = input;
     return input;
 }
@@ -104,23 +109,25 @@ static bool load_person(void *ctx, struct rc_span key, struct rc_span value) {
 }
 
 static rc_status discard(struct lane *lane, const char *why, struct rc_error *err) {
-    rc_log(RC_LOG_WARN, "saved state discarded, it is built again from the topics", rc_f_int("partition", lane->number), rc_f_str("why", why));
+    rc_log(RC_LOG_WARN, "saved state discarded, it is built again from the topics", rc_f_int("partition", lane->number),
+           rc_f_str("why", why));
     struct rc_store_batch *batch = rc_store_begin(lane->ingest->store);
     rc_store_delete_partition(batch, RC_STORE_PERSON, lane->number);
     rc_store_delete(batch, RC_STORE_META, lane->number, rc_span_str("lane"));
     if (rc_store_commit(batch, false, err) != RC_OK)
         return RC_FAIL;
     forget_state(lane);
-    lane->population = rc_population_new(lane->ingest->program->plan, emit_change, lane);
+    lane->population = rc_population_new(lane->ingest->program->plan, rc_ingest_emit_change, lane);
     lane->output_end = 0;
     return RC_OK;
 }
 
 /* Whether records that the saved state has not seen are gone from a topic. */
-static rc_status gone(struct ingest *ingest, const struct saved_lane *saved, int32_t number, const char **topic, struct rc_error *err) {
+static rc_status gone(struct ingest *ingest, const struct saved_lane *saved, int32_t number, const char **topic,
+                      struct rc_error *err) {
     *topic = NULL;
     for (size_t i = 0; i < saved->n_inputs; i++) {
-        if (!program_route(ingest->program, saved->inputs[i].topic) || saved->inputs[i].position < 0)
+        if (!rc_ingest_program_route(ingest->program, saved->inputs[i].topic) || saved->inputs[i].position < 0)
             continue;
         int64_t low, high;
         if (rc_admin_bounds(ingest->admin, saved->inputs[i].topic, number, READ_TIMEOUT_MS, &low, &high, err) != RC_OK)
@@ -141,19 +148,22 @@ static void take_saved(struct lane *lane, const struct saved_lane *saved) {
             input->position = saved->inputs[k].position;
             input->greatest_ms = saved->inputs[k].greatest_ms;
             input->clock_ms = saved->inputs[k].clock_ms;
-            const struct route *route = program_route(lane->ingest->program, input->topic);
+            const struct route *route = rc_ingest_program_route(lane->ingest->program, input->topic);
             for (size_t d = 0; route && d < route->n; d++)
                 rc_population_set_clock(lane->population, route->datasets[d], input->clock_ms);
         }
 }
 
-/* Saved persons and offsets, as far as they can be used. `others`: somebody else has owned the partition since they were saved. */
-static rc_status load(struct lane *lane, const struct saved_lane *saved, bool others, int64_t committed, struct rc_error *err) {
+/* Saved persons and offsets, as far as they can be used. `others`: somebody else has owned the partition since they
+ * were saved. */
+static rc_status load(struct lane *lane, const struct saved_lane *saved, bool others, int64_t committed,
+                      struct rc_error *err) {
     struct ingest *ingest = lane->ingest;
-    lane->population = rc_population_new(ingest->program->plan, emit_change, lane);
+    lane->population = rc_population_new(ingest->program->plan, rc_ingest_emit_change, lane);
     if (!saved->found) {
         if (committed > 0)
-            rc_log(RC_LOG_WARN, "no saved state, but the group has been here: reading from the beginning", rc_f_int("partition", lane->number));
+            rc_log(RC_LOG_WARN, "no saved state, but the group has been here: reading from the beginning",
+                   rc_f_int("partition", lane->number));
         return RC_OK;
     }
     if (strcmp(saved->cluster, ingest->cluster) != 0)
@@ -165,12 +175,14 @@ static rc_status load(struct lane *lane, const struct saved_lane *saved, bool ot
         return discard(lane, "another process has gone on from it, and records since are gone", err);
     if (topic)
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE,
-                            "%s [%d]: the records behind the saved offset were removed before they were read (retention), or the topic was made anew. To "
+                            "%s [%d]: the records behind the saved offset were removed before they were read "
+                            "(retention), or the topic was made anew. To "
                             "go on with the records that are left, stop, remove %s/ingest, and start again",
                             topic, lane->number, rc_config_text(ingest->config, "state.dir"));
     struct loading loading = {.lane = lane};
     int64_t began = rc_clock_monotonic_ms();
-    if (rc_store_each(ingest->store, RC_STORE_PERSON, lane->number, rc_span_of("", 0), load_person, &loading, err) != RC_OK)
+    if (rc_store_each(ingest->store, RC_STORE_PERSON, lane->number, rc_span_of("", 0), load_person, &loading, err) !=
+        RC_OK)
         return RC_FAIL;
     if (loading.damaged)
         return discard(lane, loading.err.message, err);
@@ -207,8 +219,8 @@ static rc_status read_output(struct lane *lane, struct rc_error *err) {
     rc_repeats_free(lane->repeats);
     lane->repeats = rc_repeats_new();
     struct adopting adopting = {.lane = lane, .confluent = rc_payload_confluent(ingest->config)};
-    return rc_kafka_read(ingest->config, ingest->segments_topic, lane->number, lane->output_end, READ_TIMEOUT_MS, adopt, &adopting,
-                         &lane->output_end, err);
+    return rc_kafka_read(ingest->config, ingest->segments_topic, lane->number, lane->output_end, READ_TIMEOUT_MS, adopt,
+                         &adopting, &lane->output_end, err);
 }
 
 /* ---- the epoch in the group ---- */
@@ -256,24 +268,26 @@ static rc_status open_lane(struct lane *lane, struct rc_error *err) {
     if (agreed(lane, &epoch, &committed, err) != RC_OK)
         return RC_FAIL;
     if (lane->population && lane->versions.epoch > 0 && epoch == lane->versions.epoch) {
-        /* It comes back and nobody else had it: go on where it stopped. Inputs that are new start from their beginning. */
+        /* It comes back and nobody else had it: go on where it stopped. Inputs that are new start from their
+         * beginning. */
         lane->state = lane->repeats ? LANE_CATCHING_UP : LANE_LIVE;
         rc_log(RC_LOG_INFO, "partition kept", rc_f_int("partition", lane->number), rc_f_int("epoch", epoch));
         return RC_OK;
     }
     struct saved_lane saved;
-    if (saved_load(ingest, lane->number, &saved, err) != RC_OK)
+    if (rc_ingest_saved_load(ingest, lane->number, &saved, err) != RC_OK)
         return RC_FAIL;
     forget_state(lane);
     lane->output_end = 0;
     rc_status status = load(lane, &saved, epoch > saved.epoch, committed, err);
     uint32_t stored = saved.found && strcmp(saved.cluster, ingest->cluster) == 0 ? saved.epoch : 0;
-    saved_deinit(&saved);
+    rc_ingest_saved_deinit(&saved);
     if (status == RC_OK)
         status = read_output(lane, err);
     if (status != RC_OK)
         return RC_FAIL;
-    lane->versions = (struct rc_versions){.epoch = rc_versions_epoch_above(stored, rc_repeats_greatest(lane->repeats), epoch)};
+    lane->versions =
+        (struct rc_versions){.epoch = rc_versions_epoch_above(stored, rc_repeats_greatest(lane->repeats), epoch)};
     if (agree(lane, err) != RC_OK)
         return RC_FAIL;
     lane->state = LANE_CATCHING_UP;
@@ -286,7 +300,8 @@ static rc_status open_lane(struct lane *lane, struct rc_error *err) {
 static rc_status open_patiently(struct lane *lane, struct rc_error *err) {
     rc_status status;
     while ((status = open_lane(lane, err)) != RC_OK && err->class == RC_CLASS_RETRY) {
-        rc_log_limited(RC_LOG_WARN, "partition cannot be taken yet, trying again", rc_f_int("partition", lane->number), rc_f_err(err));
+        rc_log_limited(RC_LOG_WARN, "partition cannot be taken yet, trying again", rc_f_int("partition", lane->number),
+                       rc_f_err(err));
         if (rc_stop_wait(lane->ingest->process->stop, 200))
             break;
     }
@@ -301,11 +316,11 @@ static void drop_strangers(struct ingest *ingest, const struct rc_source_partiti
         for (size_t k = 0; k < n; k++)
             given |= partitions[k].partition == lane->number;
         if (!given) {
-            lane_free(lane);
+            rc_ingest_lane_free(lane);
             continue;
         }
         for (size_t k = lane->n_inputs; k-- > 0;) {
-            if (program_route(ingest->program, lane->inputs[k]->topic))
+            if (rc_ingest_program_route(ingest->program, lane->inputs[k]->topic))
                 continue;
             free(lane->inputs[k]->topic);
             free(lane->inputs[k]);
@@ -314,7 +329,7 @@ static void drop_strangers(struct ingest *ingest, const struct rc_source_partiti
     }
 }
 
-rc_status lanes_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err) {
+rc_status rc_ingest_lanes_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err) {
     struct ingest *ingest = ctx;
     drop_strangers(ingest, partitions, n);
     for (size_t i = 0; i < n; i++)
@@ -324,7 +339,8 @@ rc_status lanes_assigned(void *ctx, struct rc_source_partition *partitions, size
         struct lane *lane = ingest->lanes[i];
         size_t given = 0;
         for (size_t k = 0; k < n; k++)
-            given += partitions[k].partition == lane->number && program_route(ingest->program, partitions[k].topic) != NULL;
+            given += partitions[k].partition == lane->number &&
+                     rc_ingest_program_route(ingest->program, partitions[k].topic) != NULL;
         for (size_t k = 0; k < ingest->program->n_routes; k++)
             input_of(lane, ingest->program->routes[k].topic);
         if (given < ingest->program->n_routes) {
@@ -336,7 +352,7 @@ rc_status lanes_assigned(void *ctx, struct rc_source_partition *partitions, size
     }
     for (size_t i = 0; i < n; i++) {
         struct lane *lane = lane_of(ingest, partitions[i].partition);
-        if (!program_route(ingest->program, partitions[i].topic) || !lane_works(lane)) {
+        if (!rc_ingest_program_route(ingest->program, partitions[i].topic) || !lane_works(lane)) {
             partitions[i].start = RC_START_END;
             partitions[i].ctx = NULL;
             continue;
@@ -352,7 +368,7 @@ rc_status lanes_assigned(void *ctx, struct rc_source_partition *partitions, size
     return RC_OK;
 }
 
-void lanes_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost) {
+void rc_ingest_lanes_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost) {
     (void)partitions, (void)n;
     struct ingest *ingest = ctx;
     struct rc_error err;
@@ -361,22 +377,24 @@ void lanes_revoked(void *ctx, const struct rc_source_partition *partitions, size
         ingest->has_stuck = ingest->paused = false;
     }
     ingest->paused = false;
-    if (!lost && !ingest->failed && checkpoint_now(ingest, REVOKE_FLUSH_MS, &err) != RC_OK) {
+    if (!lost && !ingest->failed && rc_ingest_checkpoint_now(ingest, REVOKE_FLUSH_MS, &err) != RC_OK) {
         if (err.class == RC_CLASS_RETRY)
             rc_log(RC_LOG_WARN, "partitions are given back before the last changes were acknowledged", rc_f_err(&err));
         else
-            ingest_fail(ingest, &err);
+            rc_ingest_fail(ingest, &err);
     }
     for (size_t i = 0; i < ingest->n_lanes; i++)
         ingest->lanes[i]->state = lane_works(ingest->lanes[i]) ? LANE_PARKED : ingest->lanes[i]->state;
-    rc_log(RC_LOG_INFO, "partitions given back", rc_f_int("partitions", (int64_t)ingest->n_lanes), rc_f_bool("lost", lost));
+    rc_log(RC_LOG_INFO, "partitions given back", rc_f_int("partitions", (int64_t)ingest->n_lanes),
+           rc_f_bool("lost", lost));
     rc_loop_touch(ingest->loop);
 }
 
 /* ---- clocks ---- */
 
-/* The clock of one input, by what is known now (pipeline.md §2): up to the instant for which the broker has said that nothing is unread; else the
- * greatest record timestamp applied. A reader at the end, as far as it knows from what it was sent, may close the millisecond of its last record. */
+/* The clock of one input, by what is known now (pipeline.md §2): up to the instant for which the broker has said that
+ * nothing is unread; else the greatest record timestamp applied. A reader at the end, as far as it knows from what it
+ * was sent, may close the millisecond of its last record. */
 static int64_t clock_of(struct ingest *ingest, struct input *input, int64_t now_ms, bool *wants_end) {
     int64_t known_ms, position, end, clock = input->clock_ms;
     bool waits = ingest->has_stuck && ingest->stuck.ctx == input;
@@ -397,7 +415,7 @@ static int64_t clock_of(struct ingest *ingest, struct input *input, int64_t now_
     return clock < now_ms ? clock : now_ms;
 }
 
-bool lanes_set_clocks(struct ingest *ingest, int64_t now_ms) {
+bool rc_ingest_lanes_set_clocks(struct ingest *ingest, int64_t now_ms) {
     bool ask = false;
     for (size_t i = 0; i < ingest->n_lanes; i++) {
         struct lane *lane = ingest->lanes[i];
@@ -412,7 +430,7 @@ bool lanes_set_clocks(struct ingest *ingest, int64_t now_ms) {
             if (clock <= input->clock_ms)
                 continue;
             input->clock_ms = clock;
-            const struct route *route = program_route(ingest->program, input->topic);
+            const struct route *route = rc_ingest_program_route(ingest->program, input->topic);
             for (size_t d = 0; route && d < route->n; d++)
                 rc_population_set_clock(lane->population, route->datasets[d], clock);
         }
@@ -421,7 +439,7 @@ bool lanes_set_clocks(struct ingest *ingest, int64_t now_ms) {
     return ask;
 }
 
-void lanes_settle(struct ingest *ingest) {
+void rc_ingest_lanes_settle(struct ingest *ingest) {
     for (size_t i = 0; i < ingest->n_lanes; i++) {
         struct lane *lane = ingest->lanes[i];
         if (lane->state != LANE_CATCHING_UP || lane->more_due || !ingest->drained)
@@ -434,10 +452,11 @@ void lanes_settle(struct ingest *ingest) {
         }
         if (!caught_up)
             continue;
-        emit_settled(lane);
+        rc_ingest_emit_settled(lane);
         rc_repeats_free(lane->repeats);
         lane->repeats = NULL;
         lane->state = LANE_LIVE;
-        rc_log(RC_LOG_INFO, "partition caught up", rc_f_int("partition", lane->number), rc_f_int("ms", rc_clock_wall_ms() - lane->opened_ms));
+        rc_log(RC_LOG_INFO, "partition caught up", rc_f_int("partition", lane->number),
+               rc_f_int("ms", rc_clock_wall_ms() - lane->opened_ms));
     }
 }

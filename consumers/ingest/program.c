@@ -1,4 +1,5 @@
-/* Definitions in use: a catalog compiled to a plan, decoders and topics; how a running process goes over to another one. */
+/* Definitions in use: a catalog compiled to a plan, decoders and topics; how a running process goes over to another
+ * one. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static void add_routes(struct ingest *ingest, struct program *program) {
     size_t capacity = 0;
     for (uint32_t d = 0; d < program->catalog->n_datasets; d++) {
         char *topic = input_topic(ingest, &program->catalog->datasets[d]);
-        struct route *route = (struct route *)(uintptr_t)program_route(program, topic);
+        struct route *route = (struct route *)(uintptr_t)rc_ingest_program_route(program, topic);
         if (route) {
             free(topic);
         } else {
@@ -58,7 +59,8 @@ static rc_status add_decoders(struct ingest *ingest, struct program *program, st
         };
         const struct rc_dataset *dataset = &program->catalog->datasets[d];
         if (dataset->framing == RC_FRAMING_CONFLUENT && !ingest->registry)
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "dataset %s has framing confluent, but registry.url is not set", dataset->id);
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                                "dataset %s has framing confluent, but registry.url is not set", dataset->id);
         if (rc_decoder_new(dataset, &options, &program->decoders[d], err) != RC_OK)
             return rc_error_prefix(err, "dataset %s", dataset->id);
     }
@@ -88,11 +90,13 @@ static rc_status check_topics(struct ingest *ingest, struct program *program, st
             status = rc_topic_ensure(ingest->admin, &spec, NULL, err);
     }
     if (status == RC_OK)
-        status = rc_topic_partitions(ingest->admin, ingest->deadletters_topic, 15000, &ingest->deadletter_partitions, err);
+        status =
+            rc_topic_partitions(ingest->admin, ingest->deadletters_topic, 15000, &ingest->deadletter_partitions, err);
     return status;
 }
 
-rc_status program_new(struct ingest *ingest, struct rc_catalog *catalog, struct program **out, struct rc_error *err) {
+rc_status rc_ingest_program_new(struct ingest *ingest, struct rc_catalog *catalog, struct program **out,
+                                struct rc_error *err) {
     struct program *program = rc_calloc(1, sizeof *program);
     program->catalog = catalog;
     add_routes(ingest, program);
@@ -103,14 +107,14 @@ rc_status program_new(struct ingest *ingest, struct rc_catalog *catalog, struct 
         status = check_topics(ingest, program, err);
     rc_admin_rest(ingest->admin);
     if (status != RC_OK) {
-        program_free(program);
+        rc_ingest_program_free(program);
         return RC_FAIL;
     }
     *out = program;
     return RC_OK;
 }
 
-void program_free(struct program *program) {
+void rc_ingest_program_free(struct program *program) {
     if (!program)
         return;
     for (size_t d = 0; program->decoders && d < program->catalog->n_datasets; d++)
@@ -126,7 +130,7 @@ void program_free(struct program *program) {
     free(program);
 }
 
-const struct route *program_route(const struct program *program, const char *topic) {
+const struct route *rc_ingest_program_route(const struct program *program, const char *topic) {
     for (size_t i = 0; i < program->n_routes; i++)
         if (strcmp(program->routes[i].topic, topic) == 0)
             return &program->routes[i];
@@ -135,7 +139,7 @@ const struct route *program_route(const struct program *program, const char *top
 
 /* ---- how far back a segment's answers go ---- */
 
-const struct segment_note *note_of(const struct ingest *ingest, const char *id) {
+const struct segment_note *rc_ingest_note_of(const struct ingest *ingest, const char *id) {
     for (size_t i = 0; i < ingest->n_notes; i++)
         if (strcmp(ingest->notes[i].id, id) == 0)
             return &ingest->notes[i];
@@ -143,7 +147,7 @@ const struct segment_note *note_of(const struct ingest *ingest, const char *id) 
 }
 
 static void note(struct ingest *ingest, const char *id, int version, int64_t until_ms) {
-    struct segment_note *found = (struct segment_note *)(uintptr_t)note_of(ingest, id);
+    struct segment_note *found = (struct segment_note *)(uintptr_t)rc_ingest_note_of(ingest, id);
     if (!found) {
         rc_grow(&ingest->notes, &ingest->notes_capacity, ingest->n_notes + 1, sizeof *ingest->notes);
         found = &ingest->notes[ingest->n_notes++];
@@ -173,7 +177,7 @@ static void take_notes(struct ingest *ingest, const struct program *program, boo
     int64_t now = rc_clock_wall_ms();
     for (uint32_t s = 0; s < program->catalog->n_segments; s++) {
         const struct rc_segment *segment = &program->catalog->segments[s];
-        const struct segment_note *known = note_of(ingest, segment->id);
+        const struct segment_note *known = rc_ingest_note_of(ingest, segment->id);
         if (known && known->version == segment->version)
             continue;
         int64_t until = 0;
@@ -185,7 +189,7 @@ static void take_notes(struct ingest *ingest, const struct program *program, boo
     }
 }
 
-void notes_put(const struct ingest *ingest, struct rc_store_batch *batch) {
+void rc_ingest_notes_put(const struct ingest *ingest, struct rc_store_batch *batch) {
     json_t *json = json_object();
     for (size_t i = 0; i < ingest->n_notes; i++)
         json_object_set_new(json, ingest->notes[i].id,
@@ -198,7 +202,7 @@ void notes_put(const struct ingest *ingest, struct rc_store_batch *batch) {
     json_decref(json);
 }
 
-rc_status notes_load(struct ingest *ingest, struct rc_error *err) {
+rc_status rc_ingest_notes_load(struct ingest *ingest, struct rc_error *err) {
     struct rc_buf text;
     rc_buf_init(&text, (size_t)16 << 20);
     bool found;
@@ -222,12 +226,15 @@ rc_status notes_load(struct ingest *ingest, struct rc_error *err) {
 /* ---- re-keying ---- */
 
 /* In the re-keying thread, with its own producer; ingest->metrics is the main thread's. */
-static rc_status rekey_dead(void *ctx, struct rc_producer *producer, const struct rc_message *message, const char *text, struct rc_error *err) {
+static rc_status rekey_dead(void *ctx, struct rc_producer *producer, const struct rc_message *message, const char *text,
+                            struct rc_error *err) {
     struct ingest *ingest = ctx;
     const char *detail;
     struct rc_label label = {.name = "reason", .value = rc_reason_text(rc_deadletter_reason(text, &detail))};
-    rc_counter_inc(rc_counter_register(ingest->process->metrics, "rollcall_ingest_dead_letters_total", "Records to the dead letters", &label, 1));
-    return rc_deadletter_send(producer, ingest->deadletters_topic, ingest->deadletter_partitions, message, text, 1, err);
+    rc_counter_inc(rc_counter_register(ingest->process->metrics, "rollcall_ingest_dead_letters_total",
+                                       "Records to the dead letters", &label, 1));
+    return rc_deadletter_send(producer, ingest->deadletters_topic, ingest->deadletter_partitions, message, text, 1,
+                              err);
 }
 
 static void *rekey(void *arg) {
@@ -255,7 +262,7 @@ static void *rekey(void *arg) {
     return NULL;
 }
 
-void rekey_stop(struct ingest *ingest) {
+void rc_ingest_rekey_stop(struct ingest *ingest) {
     if (!ingest->rekey.running)
         return;
     rc_stop_request(&ingest->rekey.stop);
@@ -284,7 +291,7 @@ static bool same_topics(const struct program *a, const struct program *b) {
     if (!a || a->n_routes != b->n_routes)
         return false;
     for (size_t i = 0; i < b->n_routes; i++)
-        if (!program_route(a, b->routes[i].topic))
+        if (!rc_ingest_program_route(a, b->routes[i].topic))
             return false;
     return true;
 }
@@ -296,7 +303,7 @@ static bool visit_any(void *ctx, struct rc_span key, struct rc_span value) {
     return false;
 }
 
-rc_status program_adopt(struct ingest *ingest, struct program *program, struct rc_error *err) {
+rc_status rc_ingest_program_adopt(struct ingest *ingest, struct program *program, struct rc_error *err) {
     struct program *old = ingest->program;
     bool had_state = false;
     for (int32_t p = 0; !old && !had_state && p < program->n_partitions; p++)
@@ -304,7 +311,7 @@ rc_status program_adopt(struct ingest *ingest, struct program *program, struct r
             return RC_FAIL;
     take_notes(ingest, program, had_state && ingest->n_notes > 0);
     bool resubscribe = !same_topics(old, program);
-    rekey_stop(ingest);
+    rc_ingest_rekey_stop(ingest);
     ingest->program = program;
     for (size_t i = 0; i < ingest->n_lanes; i++) {
         struct lane *lane = ingest->lanes[i];
@@ -313,7 +320,7 @@ rc_status program_adopt(struct ingest *ingest, struct program *program, struct r
             lane->dirty = true;
         }
     }
-    program_free(old);
+    rc_ingest_program_free(old);
     if (rekey_start(ingest, err) != RC_OK)
         return RC_FAIL;
     rc_log(RC_LOG_INFO, "definitions in use", rc_f_int("datasets", (int64_t)program->catalog->n_datasets),
@@ -329,7 +336,7 @@ rc_status program_adopt(struct ingest *ingest, struct program *program, struct r
     return status;
 }
 
-rc_status program_follow(struct ingest *ingest, struct rc_error *err) {
+rc_status rc_ingest_program_follow(struct ingest *ingest, struct rc_error *err) {
     struct rc_catalog *catalog;
     if (rc_definitions_poll(ingest->definitions, &catalog, err) != RC_OK)
         return RC_FAIL;
@@ -343,7 +350,7 @@ rc_status program_follow(struct ingest *ingest, struct rc_error *err) {
     if (status != RC_OK)
         rc_catalog_free(catalog);
     else
-        status = program_new(ingest, catalog, &program, &why);
+        status = rc_ingest_program_new(ingest, catalog, &program, &why);
     if (status != RC_OK) {
         if (!ingest->program) {
             *err = why;
@@ -356,5 +363,5 @@ rc_status program_follow(struct ingest *ingest, struct rc_error *err) {
     }
     free(ingest->problem);
     ingest->problem = NULL;
-    return program_adopt(ingest, program, err);
+    return rc_ingest_program_adopt(ingest, program, err);
 }

@@ -1,4 +1,5 @@
-/* What ingest tells of itself: gauges, and the section of /status. Made by the loop now and then, so that the HTTP thread touches no state. */
+/* What ingest tells of itself: gauges, and the section of /status. Made by the loop now and then, so that the HTTP
+ * thread touches no state. */
 #include <jansson.h>
 #include <string.h>
 
@@ -7,25 +8,22 @@
 
 #define REFRESH_MS 500
 
-void dead_letter_count(struct ingest *ingest, enum rc_reason reason) {
+void rc_ingest_dead_letter_count(struct ingest *ingest, enum rc_reason reason) {
     struct rc_counter **counter = &ingest->metrics.dead_letters[reason];
     if (!*counter) {
         struct rc_label label = {.name = "reason", .value = rc_reason_text(reason)};
-        *counter = rc_counter_register(ingest->process->metrics, "rollcall_ingest_dead_letters_total", "Records to the dead letters", &label, 1);
+        *counter = rc_counter_register(ingest->process->metrics, "rollcall_ingest_dead_letters_total",
+                                       "Records to the dead letters", &label, 1);
     }
     rc_counter_inc(*counter);
 }
 
 static const char *state_text(const struct ingest *ingest, const struct lane *lane) {
     switch (lane->state) {
-    case LANE_HELD:
-        return "waiting";
-    case LANE_CATCHING_UP:
-        return ingest->paused ? "paused" : "restoring";
-    case LANE_LIVE:
-        return ingest->paused ? "paused" : "live";
-    case LANE_PARKED:
-        return "released";
+    case LANE_HELD: return "waiting";
+    case LANE_CATCHING_UP: return ingest->paused ? "paused" : "restoring";
+    case LANE_LIVE: return ingest->paused ? "paused" : "live";
+    case LANE_PARKED: return "released";
     }
     return "";
 }
@@ -47,7 +45,8 @@ static void add_partitions(struct ingest *ingest, json_t *list, struct totals *t
             int64_t position = input->position, taken, end = -1, known;
             bool at_end = false;
             if (rc_source_position(ingest->source, input->topic, lane->number, &taken, &end) == RC_OK) {
-                at_end = rc_source_at_end(ingest->source, input->topic, lane->number, INT64_MAX, &known) || (end >= 0 && taken >= end);
+                at_end = rc_source_at_end(ingest->source, input->topic, lane->number, INT64_MAX, &known) ||
+                         (end >= 0 && taken >= end);
                 if (position < 0 && at_end)
                     position = taken;
             }
@@ -56,9 +55,10 @@ static void add_partitions(struct ingest *ingest, json_t *list, struct totals *t
             double lag_ms = at_end || input->clock_ms == INT64_MIN ? 0 : (double)(now_ms - input->clock_ms);
             totals->lag_records += lag > 0 ? (double)lag : 0;
             totals->lag_ms = lag_ms > totals->lag_ms ? lag_ms : totals->lag_ms;
-            json_t *one = json_pack("{s:s, s:i, s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:I}", "topic", input->topic, "partition", lane->number, "state",
-                                    state_text(ingest, lane), "at_end", at_end, "persons", (json_int_t)persons, "state_bytes",
-                                    (json_int_t)bytes, "lag_seconds", lag_ms / 1000, "lag_records", (json_int_t)(lag < 0 ? 0 : lag), "offset",
+            json_t *one = json_pack("{s:s, s:i, s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:I}", "topic", input->topic,
+                                    "partition", lane->number, "state", state_text(ingest, lane), "at_end", at_end,
+                                    "persons", (json_int_t)persons, "state_bytes", (json_int_t)bytes, "lag_seconds",
+                                    lag_ms / 1000, "lag_records", (json_int_t)(lag < 0 ? 0 : lag), "offset",
                                     (json_int_t)position, "end_offset", (json_int_t)end);
             if (input->clock_ms != INT64_MIN)
                 json_object_set_new(one, "clock_ms", json_integer(input->clock_ms));
@@ -75,9 +75,9 @@ static void add_segments(const struct ingest *ingest, json_t *list, int64_t now_
         for (size_t i = 0; i < ingest->n_lanes; i++)
             if (ingest->lanes[i]->population)
                 members += rc_population_members(ingest->lanes[i]->population, s);
-        json_t *one = json_pack("{s:s, s:i, s:s, s:I}", "id", catalog->segments[s].id, "version", catalog->segments[s].version, "state", "live",
-                                "members", (json_int_t)members);
-        const struct segment_note *note = note_of(ingest, catalog->segments[s].id);
+        json_t *one = json_pack("{s:s, s:i, s:s, s:I}", "id", catalog->segments[s].id, "version",
+                                catalog->segments[s].version, "state", "live", "members", (json_int_t)members);
+        const struct segment_note *note = rc_ingest_note_of(ingest, catalog->segments[s].id);
         if (note && note->incomplete_until_ms == INT64_MAX)
             json_object_set_new(one, "incomplete", json_true());
         else if (note && note->incomplete_until_ms > now_ms)
@@ -93,9 +93,11 @@ static json_t *counters(const struct ingest *ingest) {
         if (metrics->dead_letters[reason])
             json_object_set_new(dead, rc_reason_text((enum rc_reason)reason),
                                 json_integer((json_int_t)rc_counter_get(metrics->dead_letters[reason])));
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "records", (json_int_t)rc_counter_get(metrics->records), "events",
-                     (json_int_t)rc_counter_get(metrics->events), "ignored", (json_int_t)rc_counter_get(metrics->ignored), "changes",
-                     (json_int_t)rc_counter_get(metrics->changes), "retries", (json_int_t)rc_counter_get(metrics->retries), "dead_letters", dead);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "records", (json_int_t)rc_counter_get(metrics->records),
+                     "events", (json_int_t)rc_counter_get(metrics->events), "ignored",
+                     (json_int_t)rc_counter_get(metrics->ignored), "changes",
+                     (json_int_t)rc_counter_get(metrics->changes), "retries",
+                     (json_int_t)rc_counter_get(metrics->retries), "dead_letters", dead);
 }
 
 static json_t *errors(const struct ingest *ingest) {
@@ -113,7 +115,7 @@ static json_t *errors(const struct ingest *ingest) {
     return list;
 }
 
-void report_refresh(struct ingest *ingest, int64_t now_ms) {
+void rc_ingest_report_refresh(struct ingest *ingest, int64_t now_ms) {
     int64_t mono = rc_clock_monotonic_ms();
     if (!ingest->program || (ingest->reported_ms && mono - ingest->reported_ms < REFRESH_MS))
         return;
@@ -130,9 +132,10 @@ void report_refresh(struct ingest *ingest, int64_t now_ms) {
     rc_gauge_set(metrics->memory, (double)totals.bytes);
     rc_gauge_set(metrics->disk, (double)rc_store_bytes(ingest->store));
     rc_gauge_set(metrics->partitions, (double)ingest->n_lanes);
-    json_t *report = json_pack("{s:o, s:o, s:{s:o, s:o}, s:o, s:o}", "partitions", partitions, "segments", segments, "latency", "event_to_change",
-                               rc_process_latency(metrics->event_to_change), "due_to_change", rc_process_latency(metrics->due_to_change),
-                               "counters", counters(ingest), "errors", errors(ingest));
+    json_t *report =
+        json_pack("{s:o, s:o, s:{s:o, s:o}, s:o, s:o}", "partitions", partitions, "segments", segments, "latency",
+                  "event_to_change", rc_process_latency(metrics->event_to_change), "due_to_change",
+                  rc_process_latency(metrics->due_to_change), "counters", counters(ingest), "errors", errors(ingest));
     pthread_mutex_lock(&ingest->report_lock);
     json_t *old = ingest->report;
     ingest->report = report;
@@ -140,7 +143,7 @@ void report_refresh(struct ingest *ingest, int64_t now_ms) {
     json_decref(old);
 }
 
-json_t *report_get(void *ctx) {
+json_t *rc_ingest_report_get(void *ctx) {
     struct ingest *ingest = ctx;
     pthread_mutex_lock(&ingest->report_lock);
     json_t *copy = ingest->report ? json_deep_copy(ingest->report) : json_object();

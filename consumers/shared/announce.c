@@ -20,8 +20,8 @@ struct rc_announcer {
     char *said; /* the last value; NULL: none */
 };
 
-rc_status rc_announcer_open(const struct rc_process *process, const char *role, struct rc_producer *producer, struct rc_announcer **out,
-                            struct rc_error *err) {
+rc_status rc_announcer_open(const struct rc_process *process, const char *role, struct rc_producer *producer,
+                            struct rc_announcer **out, struct rc_error *err) {
     (void)err;
     struct rc_announcer *announcer = rc_calloc(1, sizeof *announcer);
     announcer->process = process;
@@ -47,8 +47,9 @@ static rc_status say(struct rc_announcer *announcer, const char *value, struct r
 
 rc_status rc_announcer_tell(struct rc_announcer *announcer, const int32_t *partitions, size_t n, struct rc_error *err) {
     const struct rc_http *http = announcer->process->http;
-    json_t *json = json_pack("{s:s, s:s, s:s?, s:i, s:s}", "instance", announcer->key, "role", announcer->role, "host",
-                             http ? rc_http_host(http) : NULL, "port", http ? rc_http_port(http) : 0, "since", announcer->since);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s?, s:i, s:s}", "instance", announcer->key, "role", announcer->role, "host",
+                  http ? rc_http_host(http) : NULL, "port", http ? rc_http_port(http) : 0, "since", announcer->since);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, json_integer(partitions[i]));
@@ -71,7 +72,8 @@ void rc_announcer_close(struct rc_announcer *announcer) {
     if (!announcer)
         return;
     struct rc_error err;
-    /* Not told: nothing to take back. When the tombstone cannot be sent, the record stays, and nobody answers on its port. */
+    /* Not told: nothing to take back. When the tombstone cannot be sent, the record stays, and nobody answers on its
+     * port. */
     if (announcer->said) {
         rc_status status = say(announcer, NULL, &err);
         (void)status;

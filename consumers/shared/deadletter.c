@@ -18,8 +18,8 @@ static struct rc_header header(const char *name, const char *value) {
     return (struct rc_header){.name = rc_span_str(name), .value = rc_span_str(value)};
 }
 
-rc_status rc_deadletter_send(struct rc_producer *producer, const char *topic, int32_t n_partitions, const struct rc_message *message,
-                             const char *text, int attempts, struct rc_error *err) {
+rc_status rc_deadletter_send(struct rc_producer *producer, const char *topic, int32_t n_partitions,
+                             const struct rc_message *message, const char *text, int attempts, struct rc_error *err) {
     const char *detail;
     enum rc_reason reason = rc_deadletter_reason(text, &detail);
     size_t n_own = rc_message_headers(message, NULL, 0);
@@ -54,7 +54,8 @@ rc_status rc_deadletter_send(struct rc_producer *producer, const char *topic, in
     if (status != RC_OK && err->class == RC_CLASS_POISON) {
         /* Too large even for the dead letter topic: the place where it lies is kept, its bytes stay there. */
         char whole[256];
-        snprintf(whole, sizeof whole, "%.150s (the value of %zu bytes does not fit into a dead letter: see the source)", detail, message->value.len);
+        snprintf(whole, sizeof whole, "%.150s (the value of %zu bytes does not fit into a dead letter: see the source)",
+                 detail, message->value.len);
         headers[n_own + 1] = header(RC_DEADLETTER_DETAIL, whole);
         record.value = rc_span_of("", 0);
         record.null_value = true;

@@ -1,5 +1,5 @@
-/* One record of the definitions topic. The definition's own text is kept byte for byte: numbers as people wrote them ("9.99", not
- * 9.9900000000000002), so the three keys that apply adds are put behind it and taken off again as text. */
+/* One record of the definitions topic. The definition's own text is kept byte for byte: numbers as people wrote them
+ * ("9.99", not 9.9900000000000002), so the three keys that apply adds are put behind it and taken off again as text. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,12 +35,14 @@ static size_t find_mark(struct rc_span value) {
 }
 
 static rc_status take_added(json_t *added, int *version, int64_t *applied_ms, const char **who) {
-    const json_t *number = json_object_get(added, "version"), *time = json_object_get(added, "time"), *by = json_object_get(added, "who");
+    const json_t *number = json_object_get(added, "version"), *time = json_object_get(added, "time"),
+                 *by = json_object_get(added, "who");
     if (!json_is_integer(number) || !json_is_string(by))
         return RC_FAIL;
     if (json_is_integer(time))
         *applied_ms = json_integer_value(time);
-    else if (!json_is_string(time) || rc_rfc3339_parse(json_string_value(time), json_string_length(time), applied_ms) != RC_OK)
+    else if (!json_is_string(time) ||
+             rc_rfc3339_parse(json_string_value(time), json_string_length(time), applied_ms) != RC_OK)
         return RC_FAIL;
     *version = (int)json_integer_value(number);
     *who = json_string_value(by);
@@ -63,7 +65,8 @@ rc_status rc_definition_record_read(struct rc_catalog_builder *builder, struct r
     rc_status status;
     if (!added || json_object_size(added) != 3 || take_added(added, &version, &applied_ms, &who) != RC_OK) {
         status = rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
-                              "not a record of `rollcall apply`: it must end in \"version\", \"time\" and \"who\"; apply the definition again");
+                              "not a record of `rollcall apply`: it must end in \"version\", \"time\" and \"who\"; "
+                              "apply the definition again");
     } else {
         char *json = rc_alloc(at + 2);
         memcpy(json, value.data, at);

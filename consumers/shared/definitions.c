@@ -1,7 +1,7 @@
 /* The follower of the definitions topic. See definitions.h.
  *
- * It keeps every definition's latest record, and from them makes catalogs. When all of them together are sound, that is the catalog; when not,
- * those that do not fit are found by adding one after the other to what was good before. */
+ * It keeps every definition's latest record, and from them makes catalogs. When all of them together are sound, that
+ * is the catalog; when not, those that do not fit are found by adding one after the other to what was good before. */
 #include "consumers/shared/definitions.h"
 
 #include <errno.h>
@@ -23,12 +23,12 @@
 
 /* The latest record of a key. */
 struct item {
-    char *key;          /* "segment/x" */
-    char *value;        /* NULL: deleted */
+    char *key;   /* "segment/x" */
+    char *value; /* NULL: deleted */
     size_t value_len;
-    char *good;         /* the value that the present catalog holds; NULL: none */
+    char *good; /* the value that the present catalog holds; NULL: none */
     size_t good_len;
-    char *problem;      /* why `value` is left out; NULL: it is in */
+    char *problem; /* why `value` is left out; NULL: it is in */
 };
 
 struct rc_definitions {
@@ -39,8 +39,8 @@ struct rc_definitions {
     struct rc_kafka_source *source;
     struct item *items;
     size_t n, capacity;
-    bool changed;        /* records came since the last catalog */
-    bool first;          /* no catalog was given yet */
+    bool changed; /* records came since the last catalog */
+    bool first;   /* no catalog was given yet */
     int64_t changed_at_ms;
 };
 
@@ -77,8 +77,8 @@ static rc_status add(struct rc_catalog_builder *builder, const char *value, size
 }
 
 static bool differs(const struct item *item) {
-    return !(item->value == item->good ||
-             (item->value && item->good && item->value_len == item->good_len && memcmp(item->value, item->good, item->good_len) == 0));
+    return !(item->value == item->good || (item->value && item->good && item->value_len == item->good_len &&
+                                           memcmp(item->value, item->good, item->good_len) == 0));
 }
 
 static void set_good(struct item *item, const char *value, size_t len) {
@@ -90,13 +90,15 @@ static void set_good(struct item *item, const char *value, size_t len) {
 
 static void set_problem(struct rc_definitions *definitions, struct item *item, const struct rc_error *err) {
     if (!item->problem || strcmp(item->problem, err->message) != 0)
-        rc_log(RC_LOG_ERROR, "definition left out", rc_f_str("role", definitions->role), rc_f_str("definition", item->key), rc_f_err(err));
+        rc_log(RC_LOG_ERROR, "definition left out", rc_f_str("role", definitions->role),
+               rc_f_str("definition", item->key), rc_f_err(err));
     free(item->problem);
     item->problem = rc_strdup(err->message);
 }
 
 /* A catalog of `values[i]` of every item (NULL: without it). */
-static rc_status build(struct rc_definitions *definitions, struct item *with, struct rc_catalog **out, struct rc_error *err) {
+static rc_status build(struct rc_definitions *definitions, struct item *with, struct rc_catalog **out,
+                       struct rc_error *err) {
     struct rc_catalog_builder builder;
     rc_catalog_builder_init(&builder);
     rc_status status = RC_OK;
@@ -169,12 +171,13 @@ static rc_status read_all(struct rc_definitions *definitions, int64_t *end, stru
     rc_status status = rc_topic_ensure(admin, &spec, NULL, err);
     rc_admin_close(admin);
     if (status == RC_OK)
-        status = rc_kafka_read(config, definitions->topic, 0, RC_START_BEGINNING, BROKER_WAIT_MS, take_at_start, definitions, end, err);
+        status = rc_kafka_read(config, definitions->topic, 0, RC_START_BEGINNING, BROKER_WAIT_MS, take_at_start,
+                               definitions, end, err);
     return status;
 }
 
-rc_status rc_definitions_open(const struct rc_process *process, const char *role, struct rc_loop *loop, struct rc_definitions **out,
-                              struct rc_error *err) {
+rc_status rc_definitions_open(const struct rc_process *process, const char *role, struct rc_loop *loop,
+                              struct rc_definitions **out, struct rc_error *err) {
     struct rc_definitions *definitions = rc_calloc(1, sizeof *definitions);
     definitions->process = process;
     definitions->role = role;
@@ -261,7 +264,8 @@ char *rc_definitions_problems(const struct rc_definitions *definitions) {
     rc_buf_add_str(&text, "");
     for (size_t i = 0; i < definitions->n; i++)
         if (definitions->items[i].problem)
-            rc_buf_printf(&text, "%s%s: %s", text.len ? "\n" : "", definitions->items[i].key, definitions->items[i].problem);
+            rc_buf_printf(&text, "%s%s: %s", text.len ? "\n" : "", definitions->items[i].key,
+                          definitions->items[i].problem);
     char *out = rc_span_dup(rc_buf_span(&text));
     rc_buf_deinit(&text);
     return out;
@@ -269,7 +273,8 @@ char *rc_definitions_problems(const struct rc_definitions *definitions) {
 
 /* ---- what the embedded broker forgets ---- */
 
-/* One line a definition: key, tab, value (JSON holds no tabs or line ends outside its escapes; apply writes one line). */
+/* One line a definition: key, tab, value (JSON holds no tabs or line ends outside its escapes; apply writes one
+ * line). */
 static void keep(const struct rc_definitions *definitions) {
     if (!definitions->keep_file)
         return;
@@ -294,7 +299,8 @@ rc_status rc_definitions_restore(const struct rc_config *config, struct rc_error
     snprintf(name, sizeof name, "%s/definitions.jsonl", rc_config_text(config, "state.dir"));
     FILE *file = fopen(name, "r");
     if (!file)
-        return errno == ENOENT ? RC_OK : rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s: %s", name, strerror(errno));
+        return errno == ENOENT ? RC_OK
+                               : rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "%s: %s", name, strerror(errno));
     char *topic = rc_topic_name(config, "definitions");
     struct rc_admin *admin = NULL;
     struct rc_producer *producer = NULL;

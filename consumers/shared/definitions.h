@@ -1,12 +1,13 @@
 /* The definitions topic as a consumer sees it: all of it before anything else is read, then followed live.
  *
- * One record a definition: key `kind/id`, value the JSON as applied with three keys behind its own: "version", "time" (RFC 3339),
- * "who"; a tombstone deletes. What `apply` writes and what everybody reads goes through the two functions at the end.
+ * One record a definition: key `kind/id`, value the JSON as applied with three keys behind its own: "version", "time"
+ * (RFC 3339), "who"; a tombstone deletes. What `apply` writes and what everybody reads goes through the two functions
+ * at the end.
  *
- * Definitions that come together are taken together (a short silence ends a batch), so an audience may arrive before its
- * segment. What does not fit is logged, counted and left out; what was good before stays. */
-#ifndef RC_CONSUMERS_SHARED_DEFINITIONS_H
-#define RC_CONSUMERS_SHARED_DEFINITIONS_H
+ * Definitions that come together are taken together (a short silence ends a batch), so an audience may arrive before
+ * its segment. What does not fit is logged, counted and left out; what was good before stays. */
+#ifndef RC_SHARED_DEFINITIONS_H
+#define RC_SHARED_DEFINITIONS_H
 
 #include "base/process.h"
 #include "kafka/loop.h"
@@ -14,16 +15,17 @@
 
 struct rc_definitions;
 
-/* Makes the topic when it is missing and reads it to its end, waiting for the broker until the process is told to stop (then RETRY).
- * `loop`: woken by new records; borrowed. `role`: for logs. Against the embedded broker the role "ingest" also keeps what it reads in
- * `<state.dir>/definitions.jsonl`, because that broker forgets. */
-rc_status rc_definitions_open(const struct rc_process *process, const char *role, struct rc_loop *loop, struct rc_definitions **out,
-                              struct rc_error *err) RC_MUST_USE;
+/* Makes the topic when it is missing and reads it to its end, waiting for the broker until the process is told to
+ * stop (then RETRY). `loop`: woken by new records; borrowed. `role`: for logs. Against the embedded broker the role
+ * "ingest" also keeps what it reads in `<state.dir>/definitions.jsonl`, because that broker forgets. */
+rc_status rc_definitions_open(const struct rc_process *process, const char *role, struct rc_loop *loop,
+                              struct rc_definitions **out, struct rc_error *err) RC_MUST_USE;
 void rc_definitions_close(struct rc_definitions *definitions);
 
-/* Looks for news; never blocks. `*out` becomes a new catalog (owned by the caller) when something changed since the last one that was
- * returned (the first call after open always returns one, maybe empty), else NULL. */
-rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_catalog **out, struct rc_error *err) RC_MUST_USE;
+/* Looks for news; never blocks. `*out` becomes a new catalog (owned by the caller) when something changed since the
+ * last one that was returned (the first call after open always returns one, maybe empty), else NULL. */
+rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_catalog **out, struct rc_error *err)
+    RC_MUST_USE;
 
 /* Wall-clock ms at which poll wants to be called although nothing wakes the loop; INT64_MAX: none. */
 int64_t rc_definitions_due(const struct rc_definitions *definitions);
@@ -31,7 +33,8 @@ int64_t rc_definitions_due(const struct rc_definitions *definitions);
 /* Definitions that are left out at present, as one text a line for status ("segment/x: why"), owned by the caller. */
 char *rc_definitions_problems(const struct rc_definitions *definitions);
 
-/* For `run --embedded`, after rc_embedded_start and before any consumer: puts what `<state.dir>/definitions.jsonl` keeps onto the topic. */
+/* For `run --embedded`, after rc_embedded_start and before any consumer: puts what `<state.dir>/definitions.jsonl`
+ * keeps onto the topic. */
 rc_status rc_definitions_restore(const struct rc_config *config, struct rc_error *err) RC_MUST_USE;
 
 /* ---- the records ---- */
@@ -40,6 +43,7 @@ rc_status rc_definitions_restore(const struct rc_config *config, struct rc_error
 rc_status rc_definition_record_add(struct rc_buf *out, const struct rc_definition *definition) RC_MUST_USE;
 
 /* Reads a record's value and adds it to the builder. POISON with what is wrong. */
-rc_status rc_definition_record_read(struct rc_catalog_builder *builder, struct rc_span value, struct rc_error *err) RC_MUST_USE;
+rc_status rc_definition_record_read(struct rc_catalog_builder *builder, struct rc_span value, struct rc_error *err)
+    RC_MUST_USE;
 
 #endif

@@ -123,7 +123,8 @@ void rc_repeats_seen(struct rc_repeats *repeats, struct rc_span key, bool realiz
         return;
     }
     struct entry *entry = &repeats->entries[repeats->slots[slot] - 1];
-    /* A former owner that wakes up writes lower versions behind higher ones: the version says what counts, not the place. */
+    /* A former owner that wakes up writes lower versions behind higher ones: the version says what counts, not the
+     * place. */
     if (version >= entry->version) {
         entry->since_ms = since_ms;
         entry->realized = realized;
@@ -146,8 +147,8 @@ static void hold(struct entry *entry, const struct rc_membership *change) {
     entry->held = held;
 }
 
-enum rc_repeat rc_repeats_judge(struct rc_repeats *repeats, const struct rc_membership *change, struct rc_span key, int64_t fresh_version,
-                                int64_t *version) {
+enum rc_repeat rc_repeats_judge(struct rc_repeats *repeats, const struct rc_membership *change, struct rc_span key,
+                                int64_t fresh_version, int64_t *version) {
     struct entry *entry = find(repeats, key);
     if (!entry) {
         /* Not in the log at all: nothing of it can come again while catching up, so it needs no entry. */

@@ -1,17 +1,18 @@
 /* What the own output log already holds, so that work done again after a crash is told neither twice nor wrongly.
  *
- * The race: changes are acknowledged by Kafka, then the process dies before its state is saved. The next start reads the same input again
- * and decides the same changes again. They must not come out with higher versions, or a receiver would for a while go back to older
- * states. So the next owner first reads its output partition from the end that the last checkpoint noted, into this table; and while
- * it catches up, every change is held against it:
- *   - the latest that the log has for (person, target): it is there already; its version is kept, nothing need be sent;
- *   - not later than that one (by `since`): the work is only on its way there again, or a late event made it go another way this time. It
- *     is held back; rc_repeats_settle decides once everything is caught up. (Sent at once it would carry a higher version than the later
- *     state that receivers have already.)
+ * The race: changes are acknowledged by Kafka, then the process dies before its state is saved. The next start reads
+ * the same input again and decides the same changes again. They must not come out with higher versions, or a receiver
+ * would for a while go back to older states. So the next owner first reads its output partition from the end that the
+ * last checkpoint noted, into this table; and while it catches up, every change is held against it:
+ *   - the latest that the log has for (person, target): it is there already; its version is kept, nothing need be
+ *     sent;
+ *   - not later than that one (by `since`): the work is only on its way there again, or a late event made it go
+ *     another way this time. It is held back; rc_repeats_settle decides once everything is caught up. (Sent at once
+ *     it would carry a higher version than the later state that receivers have already.)
  *   - later, or of a key that the log does not have: new, sent with a new version above everything seen.
  * Pure: no Kafka, no clock. */
-#ifndef RC_CONSUMERS_SHARED_REPEATS_H
-#define RC_CONSUMERS_SHARED_REPEATS_H
+#ifndef RC_SHARED_REPEATS_H
+#define RC_SHARED_REPEATS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,11 +36,11 @@ enum rc_repeat {
 };
 
 /* Judges a change about to be sent. `fresh_version`: the version that it would get when new. */
-enum rc_repeat rc_repeats_judge(struct rc_repeats *repeats, const struct rc_membership *change, struct rc_span key, int64_t fresh_version,
-                                int64_t *version);
+enum rc_repeat rc_repeats_judge(struct rc_repeats *repeats, const struct rc_membership *change, struct rc_span key,
+                                int64_t fresh_version, int64_t *version);
 
-/* All input of the former owner has been read again: calls `send` for every held change that is not what the log's latest says (the
- * caller sends it with a new version), then forgets everything, so that rc_repeats_empty. */
+/* All input of the former owner has been read again: calls `send` for every held change that is not what the log's
+ * latest says (the caller sends it with a new version), then forgets everything, so that rc_repeats_empty. */
 typedef void (*rc_repeats_send_fn)(void *ctx, struct rc_span key, const struct rc_membership *change);
 void rc_repeats_settle(struct rc_repeats *repeats, rc_repeats_send_fn send, void *ctx);
 

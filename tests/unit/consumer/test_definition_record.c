@@ -10,10 +10,11 @@
 
 #include "consumers/shared/definitions.h"
 
-static const char dataset[] = "{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web.events\",\"format\":\"json\","
-                              "\"person\":{\"namespace\":\"c\",\"id\":{\"path\":\"u\"}},\"timestamp\":{\"path\":\"ts\"},"
-                              "\"description\":\"a \\\"version\\\":7,\\\"time\\\" } trap\",\"fields\":{\"n\":{\"path\":\"n\",\"type\":"
-                              "\"decimal\",\"min\":0.1}}}";
+static const char dataset[] =
+    "{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web.events\",\"format\":\"json\","
+    "\"person\":{\"namespace\":\"c\",\"id\":{\"path\":\"u\"}},\"timestamp\":{\"path\":\"ts\"},"
+    "\"description\":\"a \\\"version\\\":7,\\\"time\\\" } trap\",\"fields\":{\"n\":{\"path\":\"n\",\"type\":"
+    "\"decimal\",\"min\":0.1}}}";
 
 static void what_is_written_is_read(void **state) {
     (void)state;

@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <stdio.h>
 
 #include "consumers/shared/repeats.h"
@@ -22,7 +24,8 @@ static struct rc_membership change(bool realized, int64_t since_ms) {
                                   .event_time_ms = since_ms};
 }
 
-static enum rc_repeat judge(struct rc_repeats *repeats, const char *key, bool realized, int64_t since_ms, int64_t fresh, int64_t *version) {
+static enum rc_repeat judge(struct rc_repeats *repeats, const char *key, bool realized, int64_t since_ms, int64_t fresh,
+                            int64_t *version) {
     struct rc_membership made = change(realized, since_ms);
     return rc_repeats_judge(repeats, &made, key_of(key), fresh, version);
 }

@@ -1,4 +1,5 @@
-/* The whole consumer in this process, on the embedded broker: from records to changes, dead letters, restarts, definitions that come later. */
+/* The whole consumer in this process, on the embedded broker: from records to changes, dead letters, restarts,
+ * definitions that come later. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,14 +25,21 @@
 #include "kafka/producer.h"
 #include "kafka/read.h"
 #include "kafka/topics.h"
+#include "tests/unit/folder.h"
+#include "tests/unit/wait.h"
 
-#define WEB                                                                                                             \
-    "{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web.events\",\"format\":\"json\",\"person\":{\"namespace\":\"c\","       \
-    "\"id\":{\"path\":\"u\"}},\"timestamp\":{\"path\":\"ts\"},\"event_id\":{\"path\":\"id\"},\"fields\":{\"t\":{\"path\":\"t\","   \
+#define WEB                                                                                                        \
+    "{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web.events\",\"format\":\"json\",\"person\":{\"namespace\":" \
+    "\"c\","                                                                                                       \
+    "\"id\":{\"path\":\"u\"}},\"timestamp\":{\"path\":\"ts\"},\"event_id\":{\"path\":\"id\"},\"fields\":{\"t\":{"  \
+    "\"path\":\"t\","                                                                                              \
     "\"type\":\"string\"}}}"
-#define BUYERS "{\"kind\":\"segment\",\"id\":\"buyers\",\"dataset\":\"web\",\"where\":{\"event\":{\"field\":\"t\",\"eq\":\"buy\"}}}"
-#define SHORT                                                                                                           \
-    "{\"kind\":\"segment\",\"id\":\"short\",\"dataset\":\"web\",\"window\":\"700ms\",\"where\":{\"event\":{\"field\":\"t\","    \
+#define BUYERS                                                                                                  \
+    "{\"kind\":\"segment\",\"id\":\"buyers\",\"dataset\":\"web\",\"where\":{\"event\":{\"field\":\"t\",\"eq\":" \
+    "\"buy\"}}}"
+#define SHORT                                                                                                          \
+    "{\"kind\":\"segment\",\"id\":\"short\",\"dataset\":\"web\",\"window\":\"700ms\",\"where\":{\"event\":{\"field\":" \
+    "\"t\","                                                                                                           \
     "\"eq\":\"buy\"}}}"
 
 struct site {
@@ -112,12 +120,11 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     struct site *site = *state;
-    char command[128];
     close_broker(site);
     rc_config_free(site->config);
-    snprintf(command, sizeof command, "rm -rf %s", site->dir);
+    int removed = test_folder_remove(site->dir);
     free(site);
-    return system(command);
+    return removed;
 }
 
 static void flush(struct site *site) {
@@ -126,12 +133,16 @@ static void flush(struct site *site) {
 }
 
 static void apply(struct site *site, const char *key, const char *json, int version) {
-    struct rc_definition definition = {.json = (char *)(uintptr_t)json, .version = version, .applied_ms = rc_clock_wall_ms(), .applied_by = "unit"};
+    struct rc_definition definition = {
+        .json = (char *)(uintptr_t)json, .version = version, .applied_ms = rc_clock_wall_ms(), .applied_by = "unit"};
     struct rc_buf value;
     struct rc_error err;
     rc_buf_init(&value, 1 << 16);
     must(rc_definition_record_add(&value, &definition), &err);
-    struct rc_outgoing record = {.topic = "rollcall.definitions", .key = rc_span_str(key), .value = rc_buf_span(&value), .timestamp_ms = RC_NO_TIMESTAMP};
+    struct rc_outgoing record = {.topic = "rollcall.definitions",
+                                 .key = rc_span_str(key),
+                                 .value = rc_buf_span(&value),
+                                 .timestamp_ms = RC_NO_TIMESTAMP};
     must(rc_producer_send(site->producer, &record, &err), &err);
     flush(site);
     rc_buf_deinit(&value);
@@ -199,8 +210,8 @@ static struct seen look(struct site *site, const char *person) {
     struct rc_error err;
     char key[64];
     snprintf(key, sizeof key, "c:%s", person);
-    must(rc_kafka_read(site->running, "rollcall.segments", rc_person_key_partition(rc_span_str(key), 2), RC_START_BEGINNING, 5000, see, &seen, NULL,
-                       &err),
+    must(rc_kafka_read(site->running, "rollcall.segments", rc_person_key_partition(rc_span_str(key), 2),
+                       RC_START_BEGINNING, 5000, see, &seen, NULL, &err),
          &err);
     return seen;
 }
@@ -236,13 +247,16 @@ static void events_become_changes_and_time_does_too(void **state) {
     assert_int_equal(seen.since_ms, at + 700);
 
     /* A definition that comes later is taken up; a bad one is left out, and nothing else with it. */
-    apply(site, "segment/late", "{\"kind\":\"segment\",\"id\":\"late\",\"dataset\":\"web\",\"where\":{\"event\":{}}}", 1);
-    apply(site, "segment/bad", "{\"kind\":\"segment\",\"id\":\"bad\",\"dataset\":\"nowhere\",\"where\":{\"event\":{}}}", 1);
-    for (int64_t until = rc_clock_monotonic_ms() + 20000; !strstr(seen.text, "late in") && rc_clock_monotonic_ms() < until;) {
+    apply(site, "segment/late", "{\"kind\":\"segment\",\"id\":\"late\",\"dataset\":\"web\",\"where\":{\"event\":{}}}",
+          1);
+    apply(site, "segment/bad", "{\"kind\":\"segment\",\"id\":\"bad\",\"dataset\":\"nowhere\",\"where\":{\"event\":{}}}",
+          1);
+    for (int64_t until = rc_clock_monotonic_ms() + 20000;
+         !strstr(seen.text, "late in") && rc_clock_monotonic_ms() < until;) {
         char id[32];
         snprintf(id, sizeof id, "l%zu", seen.n);
         buy(site, "ann", id);
-        usleep(50000);
+        test_wait_ms(50);
         seen = look(site, "ann");
     }
     assert_non_null(strstr(seen.text, "late in"));
@@ -274,17 +288,22 @@ static void what_cannot_be_used_goes_to_the_dead_letters(void **state) {
     send_to(site, home, "bob", NULL);
     send_to(site, home, "bob", "{\"u\":\"bob\",\"id\":\"2\"}");
     char value[128];
-    snprintf(value, sizeof value, "{\"u\":\"bob\",\"ts\":%lld,\"id\":\"3\",\"t\":\"buy\"}", (long long)rc_clock_wall_ms());
+    snprintf(value, sizeof value, "{\"u\":\"bob\",\"ts\":%lld,\"id\":\"3\",\"t\":\"buy\"}",
+             (long long)rc_clock_wall_ms());
     send_to(site, 1 - home, "bob", value);
     buy(site, "eve", "9");
     assert_int_equal(wait_for(site, "eve", 2).n, 2);
     stop(site);
     char text[512] = "";
     struct rc_error err;
-    must(rc_kafka_read(site->running, "rollcall.deadletters", home, RC_START_BEGINNING, 5000, see_dead, text, NULL, &err), &err);
+    must(rc_kafka_read(site->running, "rollcall.deadletters", home, RC_START_BEGINNING, 5000, see_dead, text, NULL,
+                       &err),
+         &err);
     assert_string_equal(text, "broken json;missing timestamp;");
     text[0] = '\0';
-    must(rc_kafka_read(site->running, "rollcall.deadletters", 1 - home, RC_START_BEGINNING, 5000, see_dead, text, NULL, &err), &err);
+    must(rc_kafka_read(site->running, "rollcall.deadletters", 1 - home, RC_START_BEGINNING, 5000, see_dead, text, NULL,
+                       &err),
+         &err);
     assert_string_equal(text, "wrong partition;");
     assert_int_equal(look(site, "bob").n, 2);
 }
@@ -300,7 +319,7 @@ static void a_restart_goes_on(void **state) {
     assert_int_equal(wait_for(site, "cat", 3).n, 3);
     stop(site);
     /* What fell due meanwhile comes at once, with its true instant; what was told is not told again. */
-    usleep(800000);
+    test_wait_ms(800);
     start(site);
     struct seen seen = wait_for(site, "cat", 4);
     assert_int_equal(seen.n, 4);

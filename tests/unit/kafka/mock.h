@@ -1,6 +1,6 @@
 /* A mock cluster and a configuration that points at it, for tests of common/kafka. */
-#ifndef RC_TESTS_KAFKA_MOCK_H
-#define RC_TESTS_KAFKA_MOCK_H
+#ifndef RC_TESTS_UNIT_KAFKA_MOCK_H
+#define RC_TESTS_UNIT_KAFKA_MOCK_H
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,7 +46,8 @@ static inline void mock_start(struct mock *mock, const char *more) {
     assert_non_null(mock->rk);
     mock->cluster = rd_kafka_mock_cluster_new(mock->rk, 1);
     assert_non_null(mock->cluster);
-    snprintf(bootstrap, sizeof bootstrap, "kafka.bootstrap.servers=%s", rd_kafka_mock_cluster_bootstraps(mock->cluster));
+    snprintf(bootstrap, sizeof bootstrap, "kafka.bootstrap.servers=%s",
+             rd_kafka_mock_cluster_bootstraps(mock->cluster));
     const char *sets[] = {bootstrap, "kafka.fetch.wait.max.ms=10", more};
     mock->config = mock_config(sets, more ? 3 : 2);
 }
@@ -70,7 +71,8 @@ static inline struct rc_producer *mock_producer(const struct mock *mock) {
     return producer;
 }
 
-static inline void mock_send(struct rc_producer *producer, const char *topic, int32_t partition, const char *key, const char *value) {
+static inline void mock_send(struct rc_producer *producer, const char *topic, int32_t partition, const char *key,
+                             const char *value) {
     struct rc_outgoing record = {.topic = topic,
                                  .partition = partition,
                                  .key = rc_span_str(key),

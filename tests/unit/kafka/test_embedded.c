@@ -1,4 +1,5 @@
-/* The embedded broker: found by others, one to a state.dir, topics made without an admin API, a group without waiting. */
+/* The embedded broker: found by others, one to a state.dir, topics made without an admin API, a group without
+ * waiting. */
 #include "tests/unit/kafka/mock.h"
 
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include "kafka/embedded.h"
 #include "kafka/loop.h"
 #include "kafka/topics.h"
+#include "tests/unit/wait.h"
 
 struct group {
     size_t assigned, revoked;
@@ -162,10 +164,10 @@ static void the_loop_tells_standing_still(void **state) {
     assert_false(rc_loop_ready(loop, fds[0]));
     close(fds[0]);
     close(fds[1]);
-    usleep((RC_LOOP_GAP_MS + 50) * 1000); /* the subject itself: this process does not turn */
+    test_wait_ms(RC_LOOP_GAP_MS + 50); /* the subject itself: this process does not turn */
     assert_false(rc_loop_wait(loop, 0));
     assert_true(rc_loop_wait(loop, 0));
-    usleep((RC_LOOP_GAP_MS + 50) * 1000);
+    test_wait_ms(RC_LOOP_GAP_MS + 50);
     rc_loop_touch(loop);
     assert_true(rc_loop_wait(loop, 0));
     rc_loop_close(loop);
@@ -179,7 +181,8 @@ static void properties_are_judged(void **state) {
     assert_int_equal(rc_kafka_check_property("lingr.ms", "5", &err), RC_FAIL);
     assert_non_null(strstr(err.message, "lingr.ms"));
     assert_int_equal(rc_kafka_check_property("linger.ms", "soon", &err), RC_FAIL);
-    static const char *const fixed[] = {"enable.auto.commit", "acks", "request.required.acks", "partitioner", "group.id", "auto.offset.reset"};
+    static const char *const fixed[] = {"enable.auto.commit", "acks",     "request.required.acks",
+                                        "partitioner",        "group.id", "auto.offset.reset"};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
         assert_int_equal(rc_kafka_check_property(fixed[i], "1", &err), RC_FAIL);
         assert_non_null(strstr(err.message, "cannot be set"));

@@ -81,7 +81,8 @@ struct refusal {
     size_t value_len;
 };
 
-static bool on_refused(void *ctx, const char *topic, int32_t partition, struct rc_span key, struct rc_span value, const struct rc_error *err) {
+static bool on_refused(void *ctx, const char *topic, int32_t partition, struct rc_span key, struct rc_span value,
+                       const struct rc_error *err) {
     (void)partition, (void)key;
     struct refusal *refusal = ctx;
     assert_int_equal(err->class, RC_CLASS_POISON);
@@ -122,7 +123,8 @@ static void what_can_never_be_sent_is_said_at_once(void **state) {
     struct rc_producer *producer = mock_producer(mock);
     char *big = calloc(1, 3000000);
     memset(big, 'x', 2999999);
-    struct rc_outgoing record = {.topic = "never", .value = rc_span_str(big), .null_key = true, .timestamp_ms = RC_NO_TIMESTAMP};
+    struct rc_outgoing record = {
+        .topic = "never", .value = rc_span_str(big), .null_key = true, .timestamp_ms = RC_NO_TIMESTAMP};
     struct rc_error err;
     assert_int_equal(rc_producer_send(producer, &record, &err), RC_FAIL);
     assert_int_equal(err.class, RC_CLASS_POISON);

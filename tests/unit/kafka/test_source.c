@@ -141,7 +141,9 @@ static void pausing_under_load_skips_nothing(void **state) {
             int p = (int)(rand_r(&seed) % PARTITIONS);
             paused[p] = !paused[p];
             pauses++;
-            assert_int_equal(paused[p] ? rc_source_pause(source, "load", p, &err) : rc_source_resume(source, "load", p, &err), RC_OK);
+            assert_int_equal(paused[p] ? rc_source_pause(source, "load", p, &err)
+                                       : rc_source_resume(source, "load", p, &err),
+                             RC_OK);
         }
         if (sent == PARTITIONS * EACH)
             for (int p = 0; p < PARTITIONS; p++)
@@ -328,7 +330,9 @@ static void bounded_reading_ends_at_the_end(void **state) {
     mock_flush(producer);
     struct rc_error err;
     int n = 0;
-    assert_int_equal(rc_kafka_read(mock->config, "bounded", RC_ALL_PARTITIONS, RC_START_BEGINNING, 5000, count, &n, NULL, &err), RC_OK);
+    assert_int_equal(
+        rc_kafka_read(mock->config, "bounded", RC_ALL_PARTITIONS, RC_START_BEGINNING, 5000, count, &n, NULL, &err),
+        RC_OK);
     assert_int_equal(n, 300);
     n = 0;
     int64_t end = -1;
@@ -336,7 +340,9 @@ static void bounded_reading_ends_at_the_end(void **state) {
     assert_int_equal(n, 60);
     assert_int_equal(end, 100);
     n = 0;
-    assert_int_equal(rc_kafka_read(mock->config, "not-there", RC_ALL_PARTITIONS, RC_START_BEGINNING, 5000, count, &n, NULL, &err), RC_OK);
+    assert_int_equal(
+        rc_kafka_read(mock->config, "not-there", RC_ALL_PARTITIONS, RC_START_BEGINNING, 5000, count, &n, NULL, &err),
+        RC_OK);
     assert_int_equal(n, 0);
     n = 999999; /* the function says stop at the first record */
     assert_int_equal(rc_kafka_read(mock->config, "bounded", 0, RC_START_BEGINNING, 5000, count, &n, NULL, &err), RC_OK);
@@ -358,12 +364,9 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_sent_is_read_whole),
-        cmocka_unit_test(the_end_is_known_only_after_it_was_said),
-        cmocka_unit_test(pausing_under_load_skips_nothing),
-        cmocka_unit_test(a_trim_under_the_reader_is_fatal),
-        cmocka_unit_test(errors_of_the_broker_are_survived),
-        cmocka_unit_test(a_group_member_starts_where_it_says),
+        cmocka_unit_test(what_is_sent_is_read_whole),        cmocka_unit_test(the_end_is_known_only_after_it_was_said),
+        cmocka_unit_test(pausing_under_load_skips_nothing),  cmocka_unit_test(a_trim_under_the_reader_is_fatal),
+        cmocka_unit_test(errors_of_the_broker_are_survived), cmocka_unit_test(a_group_member_starts_where_it_says),
         cmocka_unit_test(bounded_reading_ends_at_the_end),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -16,11 +16,13 @@
 #include <unistd.h>
 
 #include "store/store.h"
+#include "tests/unit/folder.h"
 
 static char folder[64];
 
 static struct rc_store *open_as(const char *kind, int format, bool read_only, int *found, struct rc_error *err) {
-    struct rc_store_options options = {.path = folder, .kind = kind, .format = format, .read_only = read_only, .cache_bytes = 8 << 20};
+    struct rc_store_options options = {
+        .path = folder, .kind = kind, .format = format, .read_only = read_only, .cache_bytes = 8 << 20};
     struct rc_store *store = NULL;
     return rc_store_open(&options, &store, found, err) == RC_OK ? store : NULL;
 }
@@ -39,7 +41,8 @@ static void commit(struct rc_store_batch *batch) {
         fail_msg("%s", err.message);
 }
 
-static bool get(struct rc_store *store, enum rc_store_space space, int32_t partition, const char *key, char *out, size_t bytes) {
+static bool get(struct rc_store *store, enum rc_store_space space, int32_t partition, const char *key, char *out,
+                size_t bytes) {
     struct rc_buf value;
     struct rc_error err;
     bool found;
@@ -90,7 +93,8 @@ struct seen {
 static bool see(void *ctx, struct rc_span key, struct rc_span value) {
     struct seen *seen = ctx;
     size_t len = strlen(seen->text);
-    snprintf(seen->text + len, sizeof seen->text - len, "%.*s=%.*s ", (int)key.len, key.data, (int)value.len, value.data);
+    snprintf(seen->text + len, sizeof seen->text - len, "%.*s=%.*s ", (int)key.len, key.data, (int)value.len,
+             value.data);
     return --seen->stop_after != 0;
 }
 
@@ -255,16 +259,14 @@ static int fresh_folder(void **state) {
     (void)state;
     snprintf(folder, sizeof folder, "/tmp/rollcall-test-XXXXXX");
     assert_non_null(mkdtemp(folder));
-    strcat(folder, "/a/b");
+    snprintf(folder + strlen(folder), sizeof folder - strlen(folder), "/a/b");
     return 0;
 }
 
 static int remove_folder(void **state) {
     (void)state;
-    char command[128];
     folder[strlen(folder) - strlen("/a/b")] = '\0';
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
+    return test_folder_remove(folder);
 }
 
 int main(void) {
