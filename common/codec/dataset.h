@@ -23,7 +23,14 @@ struct rc_path {
     char *text; /* as written, for messages; owned */
 };
 
-enum rc_source_kind { RC_SOURCE_CONSTANT, RC_SOURCE_PATH, RC_SOURCE_FIRST_OF, RC_SOURCE_KEY, RC_SOURCE_TIMESTAMP, RC_SOURCE_HEADER };
+enum rc_source_kind {
+    RC_SOURCE_CONSTANT,
+    RC_SOURCE_PATH,
+    RC_SOURCE_FIRST_OF,
+    RC_SOURCE_KEY,
+    RC_SOURCE_TIMESTAMP,
+    RC_SOURCE_HEADER
+};
 
 struct rc_source {
     enum rc_source_kind kind;
@@ -44,11 +51,11 @@ struct rc_field {
     char *name;          /* "total", "items.sku"; owned */
     struct rc_path path; /* from the record's root; of an element's field: from the element */
     enum rc_type type;
-    int element;   /* index into rc_dataset.elements, or RC_NO_ELEMENT */
+    int element; /* index into rc_dataset.elements, or RC_NO_ELEMENT */
     bool has_min;
-    int64_t min;        /* fixed point for double and decimal, plain for long */
-    bool bad_is_none;   /* "on_bad": "no_value" */
-    char **labels;      /* owned */
+    int64_t min;      /* fixed point for double and decimal, plain for long */
+    bool bad_is_none; /* "on_bad": "no_value" */
+    char **labels;    /* owned */
     size_t n_labels;
 };
 

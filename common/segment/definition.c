@@ -271,8 +271,8 @@ static rc_status lay_out(const struct rc_catalog_builder *builder, struct buildi
         full_name(to->kind, to->id, name);
         (void)json_object_set_new(places, name, json_integer((json_int_t)i));
     }
-#define MAKE_ROOM(array, kind)                                                                                         \
-    catalog->array = rc_calloc(counts[kind], sizeof *catalog->array);                                                  \
+#define MAKE_ROOM(array, kind)                                        \
+    catalog->array = rc_calloc(counts[kind], sizeof *catalog->array); \
     catalog->n_##array = counts[kind]
     MAKE_ROOM(datasets, RC_KIND_DATASET);
     MAKE_ROOM(segments, RC_KIND_SEGMENT);

@@ -17,11 +17,17 @@
 
 enum rc_op {
     RC_OP_EQ, /* `in` is EQ with several operands */
-    RC_OP_LT, RC_OP_LE, RC_OP_GT, RC_OP_GE,
-    RC_OP_CONTAINS,    /* `contains_any` is CONTAINS with several operands */
-    RC_OP_CONTAINS_ALL, RC_OP_STARTS_WITH, RC_OP_ENDS_WITH,
+    RC_OP_LT,
+    RC_OP_LE,
+    RC_OP_GT,
+    RC_OP_GE,
+    RC_OP_CONTAINS, /* `contains_any` is CONTAINS with several operands */
+    RC_OP_CONTAINS_ALL,
+    RC_OP_STARTS_WITH,
+    RC_OP_ENDS_WITH,
     RC_OP_MATCHES,
-    RC_OP_EQ_FIELD, RC_OP_NE_FIELD,
+    RC_OP_EQ_FIELD,
+    RC_OP_NE_FIELD,
     RC_OP_NE, /* `not_in` is NE with several operands */
     RC_OP_NOT_CONTAINS,
     RC_OP_EXISTS, /* operand: number 1 true, 0 false */
@@ -59,7 +65,7 @@ struct rc_pred {
     enum rc_pred_kind kind;
     struct rc_pred **children; /* AND, OR: any number; NOT, SOME: one; owned */
     size_t n_children;
-    char *element;            /* SOME: the array's name */
+    char *element;             /* SOME: the array's name */
     struct rc_field_ref field; /* TEST */
     struct rc_clauses clauses; /* TEST */
 };
@@ -87,9 +93,20 @@ struct rc_cmp {
 };
 
 enum rc_head {
-    RC_HEAD_AND, RC_HEAD_OR, RC_HEAD_NOT,
-    RC_HEAD_EVENT, RC_HEAD_SUM, RC_HEAD_MIN, RC_HEAD_MAX, RC_HEAD_AVG, RC_HEAD_DISTINCT, RC_HEAD_LATEST, RC_HEAD_FIRST,
-    RC_HEAD_SEQUENCE, RC_HEAD_SESSION, RC_HEAD_SEGMENT,
+    RC_HEAD_AND,
+    RC_HEAD_OR,
+    RC_HEAD_NOT,
+    RC_HEAD_EVENT,
+    RC_HEAD_SUM,
+    RC_HEAD_MIN,
+    RC_HEAD_MAX,
+    RC_HEAD_AVG,
+    RC_HEAD_DISTINCT,
+    RC_HEAD_LATEST,
+    RC_HEAD_FIRST,
+    RC_HEAD_SEQUENCE,
+    RC_HEAD_SESSION,
+    RC_HEAD_SEGMENT,
 };
 
 enum rc_step_kind { RC_STEP_EVENT, RC_STEP_EACH, RC_STEP_SESSION, RC_STEP_NONE };
@@ -102,26 +119,26 @@ struct rc_step {
     enum rc_step_kind kind;
     struct rc_pred **preds; /* EVENT, NONE: one; EACH: one or more; owned */
     size_t n_preds;
-    struct rc_cond *session; /* SESSION: the condition on its events; owned */
-    bool closed;             /* SESSION */
+    struct rc_cond *session;     /* SESSION: the condition on its events; owned */
+    bool closed;                 /* SESSION */
     int64_t within_ms, after_ms; /* RC_NO_DURATION when left out */
 };
 
 struct rc_cond {
     enum rc_head head;
     struct rc_window window;
-    char *path; /* JSON path below the definition, for explain: "where.and[1]"; owned */
+    char *path;                /* JSON path below the definition, for explain: "where.and[1]"; owned */
     struct rc_cond **children; /* AND, OR: any number; NOT, SESSION: one; owned */
     size_t n_children;
-    struct rc_pred *where;     /* EVENT: P; aggregates: `where`; NULL: every event; owned */
-    bool has_field;            /* aggregates: always; EVENT and SEQUENCE: `same` is there */
+    struct rc_pred *where; /* EVENT: P; aggregates: `where`; NULL: every event; owned */
+    bool has_field;        /* aggregates: always; EVENT and SEQUENCE: `same` is there */
     struct rc_field_ref field;
-    struct rc_cmp cmp;      /* EVENT, SESSION: count; SUM MIN MAX AVG DISTINCT: is */
-    struct rc_clauses is;   /* LATEST, FIRST */
-    struct rc_step *steps;  /* SEQUENCE; owned */
+    struct rc_cmp cmp;     /* EVENT, SESSION: count; SUM MIN MAX AVG DISTINCT: is */
+    struct rc_clauses is;  /* LATEST, FIRST */
+    struct rc_step *steps; /* SEQUENCE; owned */
     size_t n_steps;
-    int64_t span_ms; /* SEQUENCE; RC_NO_DURATION when left out */
-    bool closed;     /* SESSION */
+    int64_t span_ms;  /* SEQUENCE; RC_NO_DURATION when left out */
+    bool closed;      /* SESSION */
     uint32_t segment; /* SEGMENT: index into the catalog's segments */
 };
 
@@ -148,7 +165,14 @@ struct rc_audience_cond {
     uint32_t segment; /* SEGMENT: index into the catalog's segments */
 };
 
-enum rc_refresh { RC_REFRESH_CONTINUOUS, RC_REFRESH_ONCE, RC_REFRESH_EVERY, RC_REFRESH_DAILY, RC_REFRESH_WEEKLY, RC_REFRESH_MONTHLY };
+enum rc_refresh {
+    RC_REFRESH_CONTINUOUS,
+    RC_REFRESH_ONCE,
+    RC_REFRESH_EVERY,
+    RC_REFRESH_DAILY,
+    RC_REFRESH_WEEKLY,
+    RC_REFRESH_MONTHLY
+};
 enum rc_on_end { RC_ON_END_DEFAULT, RC_ON_END_EXIT, RC_ON_END_KEEP };
 
 struct rc_audience {
@@ -157,8 +181,8 @@ struct rc_audience {
     int64_t applied_ms;
     struct rc_audience_cond *where; /* owned */
     enum rc_refresh refresh;
-    int64_t every_ms;   /* EVERY */
-    int at_minute;      /* minute of the day of "at", or -1 */
+    int64_t every_ms; /* EVERY */
+    int at_minute;    /* minute of the day of "at", or -1 */
     const struct rc_timezone *timezone;
     int64_t expires_ms; /* 0: the default */
     int64_t size_limit;
@@ -169,7 +193,13 @@ struct rc_audience {
     char *topic; /* own topic, or NULL */
 };
 
-enum rc_destination_type { RC_DESTINATION_REDIS, RC_DESTINATION_HTTP, RC_DESTINATION_KAFKA, RC_DESTINATION_EMBEDDED, RC_DESTINATION_FILE };
+enum rc_destination_type {
+    RC_DESTINATION_REDIS,
+    RC_DESTINATION_HTTP,
+    RC_DESTINATION_KAFKA,
+    RC_DESTINATION_EMBEDDED,
+    RC_DESTINATION_FILE
+};
 
 /* A value that is not to stand in a definition: where it is found instead. One of the three is set, the others are NULL. */
 struct rc_secret {
@@ -188,8 +218,9 @@ struct rc_destination {
     int version;
     int64_t applied_ms;
     enum rc_destination_type type;
-    char *url;   /* redis[s]://…, http[s]://…, kafka://BROKERS, embedded:DIR, file:PATH; NULL: the default of embedded and kafka */
-    char *topic; /* KAFKA */
+    char *
+        url; /* redis[s]://…, http[s]://…, kafka://BROKERS, embedded:DIR, file:PATH; NULL: the default of embedded and kafka */
+    char *topic;                       /* KAFKA */
     struct rc_header_setting *headers; /* HTTP; owned */
     size_t n_headers;
     struct rc_secret password; /* REDIS; nothing set when there is none */
@@ -239,9 +270,9 @@ struct rc_policy {
 /* The text of one definition, and everything about it that is not language. */
 struct rc_definition {
     char *kind, *id; /* "segment", "cart-abandoners"; owned */
-    char *json;      /* the definition as one line of JSON, keys in the order written, without what `apply` adds; owned */
-    char *file;      /* where it came from, for messages; owned */
-    char *path;      /* JSON path in that file: "$", or "$[3]" in an array of definitions; owned */
+    char *json; /* the definition as one line of JSON, keys in the order written, without what `apply` adds; owned */
+    char *file; /* where it came from, for messages; owned */
+    char *path; /* JSON path in that file: "$", or "$[3]" in an array of definitions; owned */
     char *schema_file; /* a dataset's "schema" as written, when it named a file; else NULL; owned */
     int version;
     int64_t applied_ms;
@@ -280,23 +311,26 @@ void rc_catalog_builder_deinit(struct rc_catalog_builder *builder);
 /* Adds the definitions in `json` (one object, or an array of them). `file` names the source in messages; relative "schema" paths
  * are opened relative to its folder by `read_schema` (NULL: a definition's schema must be inline JSON, as it is on the definitions
  * topic: apply replaces a file's name by its content, "schema" then is an object or array). Fails: POISON, exit 65. */
-typedef rc_status (*rc_read_schema_fn)(void *ctx, const char *file, const char *schema_path, char **out_text, struct rc_error *err);
-rc_status rc_catalog_builder_add(struct rc_catalog_builder *builder, const char *file, struct rc_span json, rc_read_schema_fn read_schema,
-                                 void *ctx, struct rc_error *err) RC_MUST_USE;
+typedef rc_status (*rc_read_schema_fn)(void *ctx, const char *file, const char *schema_path, char **out_text,
+                                       struct rc_error *err);
+rc_status rc_catalog_builder_add(struct rc_catalog_builder *builder, const char *file, struct rc_span json,
+                                 rc_read_schema_fn read_schema, void *ctx, struct rc_error *err) RC_MUST_USE;
 
 /* Adds one definition as read from the definitions topic. */
-rc_status rc_catalog_builder_add_applied(struct rc_catalog_builder *builder, struct rc_span json, int version, int64_t applied_ms,
-                                         const char *applied_by, struct rc_error *err) RC_MUST_USE;
+rc_status rc_catalog_builder_add_applied(struct rc_catalog_builder *builder, struct rc_span json, int version,
+                                         int64_t applied_ms, const char *applied_by, struct rc_error *err) RC_MUST_USE;
 
 /* Takes a definition out; false when there is none. What refers to it is found by the next build, as an error. */
 bool rc_catalog_builder_remove(struct rc_catalog_builder *builder, const char *kind, const char *id);
 
 /* The definition as it stands in the builder or the catalog, or NULL. Borrowed until the next add, remove or deinit / until free. */
-const struct rc_definition *rc_catalog_builder_find(const struct rc_catalog_builder *builder, const char *kind, const char *id);
+const struct rc_definition *rc_catalog_builder_find(const struct rc_catalog_builder *builder, const char *kind,
+                                                    const char *id);
 const struct rc_definition *rc_catalog_definition(const struct rc_catalog *catalog, const char *kind, const char *id);
 
 /* Checks everything together and builds. The builder may be used further. `*out` owned by the caller. */
-rc_status rc_catalog_build(const struct rc_catalog_builder *builder, struct rc_catalog **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_catalog_build(const struct rc_catalog_builder *builder, struct rc_catalog **out, struct rc_error *err)
+    RC_MUST_USE;
 void rc_catalog_free(struct rc_catalog *catalog);
 
 /* Index of the definition, or -1. */
@@ -307,11 +341,13 @@ int rc_catalog_destination(const struct rc_catalog *catalog, const char *id);
 
 /* Calls `visit` for every definition that names (kind, id) directly: what `delete` must refuse for. Returns their number. */
 typedef void (*rc_referrer_fn)(void *ctx, const struct rc_definition *referrer);
-size_t rc_catalog_referrers(const struct rc_catalog *catalog, const char *kind, const char *id, rc_referrer_fn visit, void *ctx);
+size_t rc_catalog_referrers(const struct rc_catalog *catalog, const char *kind, const char *id, rc_referrer_fn visit,
+                            void *ctx);
 
 /* Whether an installation that runs `before` can go over to `after` (pipeline.md §5): a dataset that is in both must keep its person,
  * timestamp and event_id. The error (POISON, exit 65) says what to do instead. */
-rc_status rc_catalog_compatible(const struct rc_catalog *before, const struct rc_catalog *after, struct rc_error *err) RC_MUST_USE;
+rc_status rc_catalog_compatible(const struct rc_catalog *before, const struct rc_catalog *after, struct rc_error *err)
+    RC_MUST_USE;
 
 /* Whether two definitions (JSON texts) say the same: equal as JSON, whatever the order of keys and the spaces. */
 bool rc_definition_same(const char *json, const char *other_json);

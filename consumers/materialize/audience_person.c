@@ -77,7 +77,8 @@ struct rc_audience_standing *rc_audience_person_mutable_standing(struct rc_audie
     return at < person->n_standings && person->standings[at].audience == audience ? &person->standings[at] : NULL;
 }
 
-const struct rc_audience_standing *rc_audience_person_standing(const struct rc_audience_person *person, uint32_t audience) {
+const struct rc_audience_standing *rc_audience_person_standing(const struct rc_audience_person *person,
+                                                               uint32_t audience) {
     size_t at = standing_at(person, audience);
     return at < person->n_standings && person->standings[at].audience == audience ? &person->standings[at] : NULL;
 }
@@ -91,7 +92,8 @@ struct rc_audience_standing *rc_audience_person_add_standing(struct rc_audience_
     return &person->standings[at];
 }
 
-void rc_audience_person_adopt(struct rc_audience_person *person, uint32_t audience, bool realized, int64_t since_ms, int64_t version) {
+void rc_audience_person_adopt(struct rc_audience_person *person, uint32_t audience, bool realized, int64_t since_ms,
+                              int64_t version) {
     struct rc_audience_standing *standing = rc_audience_person_mutable_standing(person, audience);
     if (!standing)
         standing = rc_audience_person_add_standing(person, audience);
@@ -136,7 +138,8 @@ rc_status rc_audience_person_save(const struct rc_audience_person *person, struc
     (void)rc_buf_add_varint(out, person->n_standings);
     for (size_t i = 0; i < person->n_standings; i++) {
         const struct rc_audience_standing *standing = &person->standings[i];
-        (void)rc_buf_add_varint(out, (uint64_t)standing->audience << 2 | (uint64_t)standing->withheld << 1 | standing->realized);
+        (void)rc_buf_add_varint(out, (uint64_t)standing->audience << 2 | (uint64_t)standing->withheld << 1 |
+                                         standing->realized);
         add_times(out, standing->since_ms, standing->version, &since, &version);
     }
     if (out->full)
@@ -179,30 +182,34 @@ static bool take_body(struct rc_audience_person *person, struct rc_span in, uint
         if (i && head >> 2 <= person->standings[i - 1].audience)
             return false;
         person->standings[person->n_standings++] = (struct rc_audience_standing){.audience = (uint32_t)(head >> 2),
-                                                                                .realized = head & 1,
-                                                                                .withheld = (head >> 1) & 1,
-                                                                                .since_ms = since,
-                                                                                .version = version};
+                                                                                 .realized = head & 1,
+                                                                                 .withheld = (head >> 1) & 1,
+                                                                                 .since_ms = since,
+                                                                                 .version = version};
     }
     return in.len == 0;
 }
 
-rc_status rc_audience_person_load(struct rc_audience_person *person, struct rc_span record, uint32_t n_signals, uint32_t n_audiences,
-                                  struct rc_error *err) {
+rc_status rc_audience_person_load(struct rc_audience_person *person, struct rc_span record, uint32_t n_signals,
+                                  uint32_t n_audiences, struct rc_error *err) {
     rc_audience_person_reset(person);
     if (record.len < 5)
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "a person's audience record has %zu bytes, at least 5 expected", record.len);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
+                            "a person's audience record has %zu bytes, at least 5 expected", record.len);
     struct rc_span body = rc_span_of(record.data, record.len - 4);
     const uint8_t *bytes = (const uint8_t *)record.data + body.len;
     uint32_t sum = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
     if (sum != (uint32_t)XXH3_64bits(body.data, body.len))
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "a person's audience record is damaged: its checksum does not fit");
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
+                            "a person's audience record is damaged: its checksum does not fit");
     uint8_t format = (uint8_t)body.data[0];
     if (format != FORMAT)
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "a person's audience record has format %u, this build reads %d", format, FORMAT);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
+                            "a person's audience record has format %u, this build reads %d", format, FORMAT);
     if (!take_body(person, rc_span_of(body.data + 1, body.len - 1), n_signals, n_audiences)) {
         rc_audience_person_reset(person);
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "a person's audience record does not make sense although its checksum fits");
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
+                            "a person's audience record does not make sense although its checksum fits");
     }
     return RC_OK;
 }

@@ -77,8 +77,8 @@ static void compile_cond(struct compiler *c, const struct rc_audience_cond *cond
     add_op(c, op);
 }
 
-static void compile_rule(const struct rc_catalog *catalog, const struct rc_audience_spec *spec, struct rc_names *signals,
-                         struct rc_audience_rule *rule) {
+static void compile_rule(const struct rc_catalog *catalog, const struct rc_audience_spec *spec,
+                         struct rc_names *signals, struct rc_audience_rule *rule) {
     struct compiler c = {.catalog = catalog, .signals = signals, .rule = rule};
     rule->version = spec->version;
     rule->mode = spec->mode;
@@ -101,8 +101,8 @@ static void index_signal(struct rc_audience_rules *rules, uint32_t signal, uint3
     touch->rules[touch->n++] = rule;
 }
 
-struct rc_audience_rules *rc_audience_rules_new(const struct rc_catalog *catalog, const struct rc_audience_spec *specs, size_t n_specs,
-                                                struct rc_names *signals, struct rc_names *audiences) {
+struct rc_audience_rules *rc_audience_rules_new(const struct rc_catalog *catalog, const struct rc_audience_spec *specs,
+                                                size_t n_specs, struct rc_names *signals, struct rc_names *audiences) {
     struct rc_audience_rules *rules = rc_calloc(1, sizeof *rules);
     rules->signals = signals;
     rules->audiences = audiences;

@@ -57,7 +57,8 @@ static size_t find(const struct rc_groups *groups, struct rc_span key) {
     return i;
 }
 
-void rc_groups_add(struct rc_groups *groups, struct rc_span key, const struct rc_audience_input *input, int64_t offset, int64_t now_ms) {
+void rc_groups_add(struct rc_groups *groups, struct rc_span key, const struct rc_audience_input *input, int64_t offset,
+                   int64_t now_ms) {
     size_t at = find(groups, key);
     if (at == groups->n) {
         rc_grow(&groups->items, &groups->capacity, groups->n + 1, sizeof *groups->items);
@@ -75,7 +76,9 @@ static void give(struct rc_groups *groups, size_t at, struct rc_group *out) {
     groups->taken = groups->items[at];
     groups->n--;
     memmove(&groups->items[at], &groups->items[at + 1], (groups->n - at) * sizeof *groups->items);
-    *out = (struct rc_group){.key = rc_span_of(groups->taken.key, groups->taken.key_len), .inputs = groups->taken.inputs, .n = groups->taken.n};
+    *out = (struct rc_group){.key = rc_span_of(groups->taken.key, groups->taken.key_len),
+                             .inputs = groups->taken.inputs,
+                             .n = groups->taken.n};
 }
 
 bool rc_groups_take(struct rc_groups *groups, struct rc_span key, struct rc_group *out) {

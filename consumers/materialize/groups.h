@@ -26,7 +26,8 @@ size_t rc_groups_open(const struct rc_groups *groups);
 int64_t rc_groups_oldest(const struct rc_groups *groups);
 
 /* Adds a record to the person's group, opening one when there is none. Everything is copied. */
-void rc_groups_add(struct rc_groups *groups, struct rc_span key, const struct rc_audience_input *input, int64_t offset, int64_t now_ms);
+void rc_groups_add(struct rc_groups *groups, struct rc_span key, const struct rc_audience_input *input, int64_t offset,
+                   int64_t now_ms);
 
 /* A whole group, in order of arrival: borrowed until the next call of add, take or take_old. */
 struct rc_group {

@@ -142,7 +142,8 @@ static struct rc_span store_key(struct rc_persons *persons, struct rc_span key, 
 static struct entry *entry_new(struct rc_span key, uint64_t hash, struct rc_span record) {
     size_t capacity = key.len + record.len + record.len / 4;
     struct entry *entry = rc_alloc(sizeof *entry + capacity);
-    *entry = (struct entry){.hash = hash, .key_len = (uint32_t)key.len, .record_len = (uint32_t)record.len, .capacity = (uint32_t)capacity};
+    *entry = (struct entry){
+        .hash = hash, .key_len = (uint32_t)key.len, .record_len = (uint32_t)record.len, .capacity = (uint32_t)capacity};
     memcpy(entry->bytes, key.data, key.len);
     if (record.len)
         memcpy(entry->bytes + key.len, record.data, record.len);
@@ -187,9 +188,11 @@ rc_status rc_persons_load(struct rc_persons *persons, struct rc_span key, uint32
     uint64_t hash = XXH3_64bits(key.data, key.len);
     struct entry *entry = hot(persons, key, hash);
     if (entry)
-        return rc_audience_person_load(out, rc_span_of(entry->bytes + entry->key_len, entry->record_len), n_signals, n_audiences, err);
+        return rc_audience_person_load(out, rc_span_of(entry->bytes + entry->key_len, entry->record_len), n_signals,
+                                       n_audiences, err);
     bool found = false;
-    if (rc_store_get(persons->store, RC_STORE_AUDIENCE, persons->partition, store_key(persons, key, hash), &persons->record, &found, err))
+    if (rc_store_get(persons->store, RC_STORE_AUDIENCE, persons->partition, store_key(persons, key, hash),
+                     &persons->record, &found, err))
         return RC_FAIL;
     if (!found) {
         rc_audience_person_reset(out);
@@ -250,7 +253,8 @@ void rc_persons_save(struct rc_persons *persons, struct rc_store_batch *batch) {
     persons->dirty.n = 0;
     for (size_t i = 0; i < persons->saving.n; i++) {
         struct entry *entry = persons->saving.entries[i];
-        rc_store_put(batch, RC_STORE_AUDIENCE, persons->partition, store_key(persons, rc_span_of(entry->bytes, entry->key_len), entry->hash),
+        rc_store_put(batch, RC_STORE_AUDIENCE, persons->partition,
+                     store_key(persons, rc_span_of(entry->bytes, entry->key_len), entry->hash),
                      rc_span_of(entry->bytes + entry->key_len, entry->record_len));
         entry->saving = entry->dirty;
         entry->dirty = 0;
@@ -298,12 +302,13 @@ static bool add_stored(void *ctx, struct rc_span key, struct rc_span value) {
     return true;
 }
 
-rc_status rc_persons_each(struct rc_persons *persons, uint32_t slice, rc_persons_visit_fn visit, void *ctx, struct rc_error *err) {
+rc_status rc_persons_each(struct rc_persons *persons, uint32_t slice, rc_persons_visit_fn visit, void *ctx,
+                          struct rc_error *err) {
     char prefix[2];
     struct keys keys = {0};
     rc_buf_init(&keys.bytes, SIZE_MAX / 2);
-    rc_status status =
-        rc_store_each(persons->store, RC_STORE_AUDIENCE, persons->partition, slice_prefix(slice, prefix), add_stored, &keys, err);
+    rc_status status = rc_store_each(persons->store, RC_STORE_AUDIENCE, persons->partition, slice_prefix(slice, prefix),
+                                     add_stored, &keys, err);
     for (size_t i = 0; status == RC_OK && i < keys.n; i++) {
         size_t start = i ? keys.ends[i - 1] : 0;
         if (!visit(ctx, rc_span_of(keys.bytes.data + start, keys.ends[i] - start)))

@@ -39,6 +39,7 @@ size_t rc_persons_bytes(const struct rc_persons *persons);
 /* Calls `visit` with the key of every person of a slice (0 … RC_PERSONS_SLICES − 1) that the store knows, so not of those who were never
  * saved yet. Spans are borrowed for the call; `visit` may load and keep. False from `visit` stops (no error). */
 typedef bool (*rc_persons_visit_fn)(void *ctx, struct rc_span key);
-rc_status rc_persons_each(struct rc_persons *persons, uint32_t slice, rc_persons_visit_fn visit, void *ctx, struct rc_error *err) RC_MUST_USE;
+rc_status rc_persons_each(struct rc_persons *persons, uint32_t slice, rc_persons_visit_fn visit, void *ctx,
+                          struct rc_error *err) RC_MUST_USE;
 
 #endif

@@ -53,7 +53,8 @@ static void enter_defined(struct rc_rulebook *book, const struct rc_audience *au
         book->entries[at].state = rc_strdup("expired");
     } else if (audience->refresh != RC_REFRESH_CONTINUOUS) {
         char why[96];
-        snprintf(why, sizeof why, "refresh \"%s\" is not there yet, only \"continuous\"", refresh_word(audience->refresh));
+        snprintf(why, sizeof why, "refresh \"%s\" is not there yet, only \"continuous\"",
+                 refresh_word(audience->refresh));
         book->entries[at].state = rc_strdup("");
         rc_rulebook_refuse(book, at, why);
     } else {
@@ -62,8 +63,8 @@ static void enter_defined(struct rc_rulebook *book, const struct rc_audience *au
     }
 }
 
-void rc_rulebook_init(struct rc_rulebook *book, const struct rc_catalog *catalog, const struct rc_audience_memory *memories, size_t n_memories,
-                      int64_t now_ms) {
+void rc_rulebook_init(struct rc_rulebook *book, const struct rc_catalog *catalog,
+                      const struct rc_audience_memory *memories, size_t n_memories, int64_t now_ms) {
     *book = (struct rc_rulebook){.next_ms = INT64_MAX};
     size_t most = catalog->n_audiences + n_memories;
     book->specs = rc_calloc(most, sizeof *book->specs);
@@ -74,7 +75,8 @@ void rc_rulebook_init(struct rc_rulebook *book, const struct rc_catalog *catalog
         const struct rc_audience_memory *memory = &memories[i];
         if (rc_catalog_audience(catalog, memory->id) >= 0)
             continue;
-        book->specs[book->n] = (struct rc_audience_spec){.id = memory->id, .version = memory->version, .mode = ended(!memory->keep)};
+        book->specs[book->n] =
+            (struct rc_audience_spec){.id = memory->id, .version = memory->version, .mode = ended(!memory->keep)};
         book->entries[book->n++] = (struct rc_audience_entry){.id = memory->id, .state = rc_strdup("deleted")};
     }
 }

@@ -31,8 +31,8 @@ struct rc_rulebook {
 };
 
 /* Works out every audience's mode at `now_ms`. `catalog` and `memories` are borrowed for the rulebook's life. */
-void rc_rulebook_init(struct rc_rulebook *book, const struct rc_catalog *catalog, const struct rc_audience_memory *memories, size_t n_memories,
-                      int64_t now_ms);
+void rc_rulebook_init(struct rc_rulebook *book, const struct rc_catalog *catalog,
+                      const struct rc_audience_memory *memories, size_t n_memories, int64_t now_ms);
 void rc_rulebook_deinit(struct rc_rulebook *book);
 
 /* Freezes one audience with the state "error: <why>" (`why` is copied). */

@@ -25,19 +25,22 @@ struct name_reader {
 static bool read_name(void *ctx, struct rc_span key, struct rc_span value) {
     struct name_reader *reader = ctx;
     uint32_t number = 0;
-    if (key.len < 8 || sscanf(key.data + key.len - 8, "%8" SCNx32, &number) != 1 || number != rc_names_count(reader->names) ||
-        rc_names_intern(reader->names, value) != number)
+    if (key.len < 8 || sscanf(key.data + key.len - 8, "%8" SCNx32, &number) != 1 ||
+        number != rc_names_count(reader->names) || rc_names_intern(reader->names, value) != number)
         reader->broken = true;
     return !reader->broken;
 }
 
-static rc_status load_names(struct stage *stage, const char *prefix, struct rc_names *names, uint32_t *saved, struct rc_error *err) {
+static rc_status load_names(struct stage *stage, const char *prefix, struct rc_names *names, uint32_t *saved,
+                            struct rc_error *err) {
     struct name_reader reader = {.names = names};
     if (rc_store_each(stage->store, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_span_str(prefix), read_name, &reader, err))
         return RC_FAIL;
     if (reader.broken)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the saved names (%s) do not fit together; remove the folder materialize in "
-                            "state.dir, it is built again from Kafka", prefix);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                            "the saved names (%s) do not fit together; remove the folder materialize in "
+                            "state.dir, it is built again from Kafka",
+                            prefix);
     *saved = rc_names_count(names);
     return RC_OK;
 }
@@ -46,7 +49,8 @@ static void put_names(struct rc_store_batch *batch, const char *prefix, const st
     char key[64];
     for (uint32_t i = from; i < rc_names_count(names); i++) {
         snprintf(key, sizeof key, "%s%08" PRIx32, prefix, i);
-        rc_store_put(batch, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_span_str(key), rc_span_str(rc_names_text(names, i)));
+        rc_store_put(batch, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_span_str(key),
+                     rc_span_str(rc_names_text(names, i)));
     }
 }
 
@@ -112,7 +116,8 @@ rc_status rc_rules_load(struct stage *stage, struct rc_error *err) {
     stage->audiences = rc_names_new();
     return load_names(stage, META_SIGNAL, stage->signals, &stage->saved_signals, err) ||
                    load_names(stage, META_AUDIENCE, stage->audiences, &stage->saved_audiences, err) ||
-                   rc_store_each(stage->store, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_span_str(META_MEMORY), read_memory, stage, err)
+                   rc_store_each(stage->store, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_span_str(META_MEMORY),
+                                 read_memory, stage, err)
                ? RC_FAIL
                : RC_OK;
 }
@@ -127,7 +132,10 @@ static rc_status prepare_topic(struct stage *stage, const char *topic, struct rc
         return RC_FAIL;
     if (!present)
         spec.partitions = stage->n_partitions;
-    return rc_topic_ensure(stage->admin, &spec, NULL, err) || rc_producer_partitions(stage->producer, topic, 10000, &n, err) ? RC_FAIL : RC_OK;
+    return rc_topic_ensure(stage->admin, &spec, NULL, err) ||
+                   rc_producer_partitions(stage->producer, topic, 10000, &n, err)
+               ? RC_FAIL
+               : RC_OK;
 }
 
 static rc_status prepare_topics(struct stage *stage, struct rc_rulebook *book, struct rc_error *err) {
@@ -141,7 +149,8 @@ static rc_status prepare_topics(struct stage *stage, struct rc_rulebook *book, s
                 rc_rulebook_refuse(book, i, why.message);
                 break;
             }
-            rc_log_limited(RC_LOG_WARN, "topic of an audience not ready, trying again", rc_f_str("audience", book->entries[i].id), rc_f_err(&why));
+            rc_log_limited(RC_LOG_WARN, "topic of an audience not ready, trying again",
+                           rc_f_str("audience", book->entries[i].id), rc_f_err(&why));
             if (rc_stop_wait(stage->process->stop, RETRY_MS)) {
                 *err = why;
                 return RC_FAIL;
@@ -166,17 +175,19 @@ static void log_states(const struct rc_rulebook *before, const struct rc_ruleboo
         if (strcmp(state_before(before, entry->id), entry->state) == 0)
             continue;
         bool bad = strncmp(entry->state, "error", 5) == 0;
-        rc_log(bad ? RC_LOG_ERROR : RC_LOG_INFO, "audience", rc_f_str("audience", entry->id), rc_f_int("version", now->specs[i].version),
-               rc_f_str("state", entry->state));
+        rc_log(bad ? RC_LOG_ERROR : RC_LOG_INFO, "audience", rc_f_str("audience", entry->id),
+               rc_f_int("version", now->specs[i].version), rc_f_str("state", entry->state));
     }
 }
 
 /* The generation under which these rules go: the saved one when they decide as before, else the next. */
-static rc_status number_rules(struct stage *stage, struct rc_audience_rules *rules, struct rc_store_batch *batch, struct rc_error *err) {
+static rc_status number_rules(struct stage *stage, struct rc_audience_rules *rules, struct rc_store_batch *batch,
+                              struct rc_error *err) {
     uint64_t generation = 0, saved = 0, digest = rc_audience_rules_digest(rules);
     bool found = false;
     rc_buf_reset(&stage->value);
-    if (rc_store_get(stage->store, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_span_str(META_RULES), &stage->value, &found, err))
+    if (rc_store_get(stage->store, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_span_str(META_RULES), &stage->value, &found,
+                     err))
         return RC_FAIL;
     if (!found || sscanf(stage->value.data, "%" SCNu64 " %" SCNx64, &generation, &saved) != 2 || saved != digest)
         generation++;

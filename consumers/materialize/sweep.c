@@ -22,8 +22,8 @@ static bool review(void *ctx, struct rc_span key) {
     struct slice *slice = ctx;
     struct part *part = slice->part;
     struct stage *stage = part->stage;
-    slice->status = rc_persons_load(part->persons, key, rc_names_count(stage->signals), rc_names_count(stage->audiences), &stage->person,
-                                    slice->err);
+    slice->status = rc_persons_load(part->persons, key, rc_names_count(stage->signals),
+                                    rc_names_count(stage->audiences), &stage->person, slice->err);
     if (slice->status)
         return false;
     stage->deciding_key = key;
@@ -64,6 +64,7 @@ rc_status rc_sweep_turn(struct part *part, int64_t budget_ms, struct rc_error *e
     part->sweep_slice = 0;
     part->wanted_now = true;
     stage->view_stale = true;
-    rc_log(RC_LOG_INFO, "all persons reviewed", rc_f_int("partition", part->number), rc_f_int("generation", (int64_t)part->reviewed));
+    rc_log(RC_LOG_INFO, "all persons reviewed", rc_f_int("partition", part->number),
+           rc_f_int("generation", (int64_t)part->reviewed));
     return RC_OK;
 }

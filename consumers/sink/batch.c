@@ -44,8 +44,8 @@ rc_status rc_profile_field_add(struct rc_buf *out, struct rc_span audience) {
 rc_status rc_profile_value_add(struct rc_buf *out, bool realized, int64_t since_ms, int64_t version) {
     char since[25];
     rc_rfc3339_format(since_ms, since);
-    return rc_buf_printf(out, "{\"status\":\"%s\",\"lastQualificationTime\":\"%s\",\"version\":%" PRId64 "}", realized ? "realized" : "exited",
-                         since, version);
+    return rc_buf_printf(out, "{\"status\":\"%s\",\"lastQualificationTime\":\"%s\",\"version\":%" PRId64 "}",
+                         realized ? "realized" : "exited", since, version);
 }
 
 int64_t rc_profile_value_version(struct rc_span value) {

@@ -26,8 +26,8 @@ static struct file *file_of(struct rc_sink_driver *driver) {
 }
 
 static rc_status trouble(const struct file *file, const char *what, struct rc_error *err) {
-    return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "destination %s: %s: %s: %s", file->destination, file->path, what,
-                        strerror(errno));
+    return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "destination %s: %s: %s: %s", file->destination,
+                        file->path, what, strerror(errno));
 }
 
 /* Cuts the file behind its last newline. */
@@ -77,8 +77,8 @@ static void add_line(struct rc_buf *out, const struct rc_membership *change) {
     (void)rc_buf_add_str(out, ",\"personId\":");
     (void)rc_buf_add_json_string(out, change->person_id);
     (void)rc_buf_printf(out, ",\"status\":\"%s\",\"since\":%lld,\"version\":%lld,\"cause\":\"%s\",\"eventId\":",
-                        change->realized ? "realized" : "exited", (long long)change->since_ms, (long long)change->version,
-                        rc_cause_text(change->cause));
+                        change->realized ? "realized" : "exited", (long long)change->since_ms,
+                        (long long)change->version, rc_cause_text(change->cause));
     if (change->event_id.len)
         (void)rc_buf_add_json_string(out, change->event_id);
     else
@@ -87,7 +87,8 @@ static void add_line(struct rc_buf *out, const struct rc_membership *change) {
         (void)rc_buf_add_str(out, ",\"eventTime\":null");
     else
         (void)rc_buf_printf(out, ",\"eventTime\":%lld", (long long)change->event_time_ms);
-    (void)rc_buf_printf(out, ",\"emittedAt\":%lld,\"audienceVersion\":%d}\n", (long long)change->emitted_at_ms, (int)change->target_version);
+    (void)rc_buf_printf(out, ",\"emittedAt\":%lld,\"audienceVersion\":%d}\n", (long long)change->emitted_at_ms,
+                        (int)change->target_version);
 }
 
 static rc_status file_submit(struct rc_sink_driver *driver, struct rc_sink_batch *batch, struct rc_error *err) {
@@ -149,13 +150,15 @@ static const struct rc_sink_driver_ops file_ops = {
     .free = file_free,
 };
 
-rc_status rc_sink_file_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out, struct rc_error *err) {
+rc_status rc_sink_file_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out,
+                           struct rc_error *err) {
     const char *path = strncmp(options->url, "file:", 5) == 0 ? options->url + 5 : options->url;
     if (strncmp(path, "//", 2) == 0)
         path += 2;
     if (!*path)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "destination %s: \"%s\" names no file; expected file:PATH",
-                            options->destination, options->url);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                            "destination %s: \"%s\" names no file; expected file:PATH", options->destination,
+                            options->url);
     struct file *file = rc_calloc(1, sizeof *file);
     file->base.ops = &file_ops;
     file->destination = rc_strdup(options->destination);

@@ -55,7 +55,8 @@ static rc_status read_embedded(const char *path, struct rc_span person_key, json
     return status;
 }
 
-static rc_status read_redis(const char *url, const char *prefix, struct rc_span person_key, json_t **out, struct rc_error *err) {
+static rc_status read_redis(const char *url, const char *prefix, struct rc_span person_key, json_t **out,
+                            struct rc_error *err) {
     struct rc_redis_address address;
     redisContext *context = NULL;
     redisReply *reply = NULL;
@@ -85,7 +86,8 @@ static rc_status read_redis(const char *url, const char *prefix, struct rc_span 
     return status;
 }
 
-rc_status rc_profile_read(const char *url, const char *prefix, struct rc_span person_key, json_t **out, struct rc_error *err) {
+rc_status rc_profile_read(const char *url, const char *prefix, struct rc_span person_key, json_t **out,
+                          struct rc_error *err) {
     if (strncmp(url, "embedded:", 9) == 0) {
         const char *path = url + 9;
         return read_embedded(strncmp(path, "//", 2) == 0 ? path + 2 : path, person_key, out, err);

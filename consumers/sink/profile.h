@@ -15,6 +15,7 @@
  * `*out` is a new JSON object, owned by the caller: one key a field of the profile ("segmentMembership.<audience>"), its value parsed;
  * NULL when the store has no such person. Fails: RETRY (exit 69) when the store cannot be reached, FATAL (exit 78) on a URL that is none
  * of the above. Never logs the person. */
-rc_status rc_profile_read(const char *url, const char *prefix, struct rc_span person_key, json_t **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_profile_read(const char *url, const char *prefix, struct rc_span person_key, json_t **out,
+                          struct rc_error *err) RC_MUST_USE;
 
 #endif

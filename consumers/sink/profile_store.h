@@ -9,6 +9,7 @@
 #include "store/store.h"
 
 /* As rc_profile_read. */
-rc_status rc_profile_read_store(struct rc_store *store, struct rc_span person_key, json_t **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_profile_read_store(struct rc_store *store, struct rc_span person_key, json_t **out, struct rc_error *err)
+    RC_MUST_USE;
 
 #endif

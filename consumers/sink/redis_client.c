@@ -46,7 +46,8 @@ static rc_status parse_unix(const char *path, struct rc_redis_address *out, stru
         path += 2;
     const char *query = strchr(path, '?');
     size_t len = query ? (size_t)(query - path) : strlen(path);
-    if (!len || (query && (strncmp(query, "?db=", 4) != 0 || !number(query + 4, strlen(query + 4), 65535, &out->database))))
+    if (!len ||
+        (query && (strncmp(query, "?db=", 4) != 0 || !number(query + 4, strlen(query + 4), 65535, &out->database))))
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "unix:%s is no address of a Redis; " EXPECTED, path);
     out->path = rc_span_dup(rc_span_of(path, len));
     return RC_OK;
@@ -71,7 +72,8 @@ static rc_status parse_tcp(const char *rest, struct rc_redis_address *out, struc
     if (authority && *rest == '[') { /* an IPv6 address */
         host_end = memchr(rest, ']', authority);
         if (!host_end)
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "the address of a Redis has a [ without ]; " EXPECTED);
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                                "the address of a Redis has a [ without ]; " EXPECTED);
         host = rest + 1;
         port = host_end + 1 < rest + authority && host_end[1] == ':' ? host_end + 2 : NULL;
     } else {
@@ -83,15 +85,18 @@ static rc_status parse_tcp(const char *rest, struct rc_redis_address *out, struc
     }
     out->port = 6379;
     if (port && !number(port, (size_t)(rest + authority - port), 65535, &out->port))
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "the address of a Redis has the port \"%.*s\"; " EXPECTED,
-                            (int)(rest + authority - port), port);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                            "the address of a Redis has the port \"%.*s\"; " EXPECTED, (int)(rest + authority - port),
+                            port);
     if (slash && slash[1] && !number(slash + 1, strlen(slash + 1), 65535, &out->database))
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "the address of a Redis has the database \"%s\"; " EXPECTED, slash + 1);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                            "the address of a Redis has the database \"%s\"; " EXPECTED, slash + 1);
     out->host = host_end > host ? rc_span_dup(rc_span_of(host, (size_t)(host_end - host))) : rc_strdup("127.0.0.1");
     return RC_OK;
 }
 
-rc_status rc_redis_address_parse(const char *url, const char *password, struct rc_redis_address *out, struct rc_error *err) {
+rc_status rc_redis_address_parse(const char *url, const char *password, struct rc_redis_address *out,
+                                 struct rc_error *err) {
     struct rc_redis_address address = {0};
     rc_status status;
     if (strncmp(url, "redis://", 8) == 0)
@@ -101,8 +106,8 @@ rc_status rc_redis_address_parse(const char *url, const char *password, struct r
     else if (strncmp(url, "redis+unix:", 11) == 0)
         status = parse_unix(url + 11, &address, err);
     else
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "the address of a Redis begins with \"%.*s\"; " EXPECTED,
-                            (int)strcspn(url, ":@/"), url);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                            "the address of a Redis begins with \"%.*s\"; " EXPECTED, (int)strcspn(url, ":@/"), url);
     if (status) {
         rc_redis_address_deinit(&address);
         return RC_FAIL;
@@ -135,7 +140,8 @@ char *rc_redis_address_text(const struct rc_redis_address *address) {
     return copy;
 }
 
-rc_status rc_redis_command(redisContext *context, int argc, const char **argv, const size_t *lengths, redisReply **out, struct rc_error *err) {
+rc_status rc_redis_command(redisContext *context, int argc, const char **argv, const size_t *lengths, redisReply **out,
+                           struct rc_error *err) {
     redisReply *reply = redisCommandArgv(context, argc, argv, lengths);
     if (!reply)
         return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "%s: %s", argv[0], context->errstr);
@@ -174,7 +180,8 @@ rc_status rc_redis_connect(const struct rc_redis_address *address, redisContext 
     char *where = rc_redis_address_text(address);
     rc_status status = RC_OK;
     if (!context || context->err)
-        status = rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "%s", context ? context->errstr : "out of memory");
+        status =
+            rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "%s", context ? context->errstr : "out of memory");
     else if (redisSetTimeout(context, timeout) != REDIS_OK)
         status = rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "%s", context->errstr);
     else

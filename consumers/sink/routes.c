@@ -51,14 +51,15 @@ static void add_audiences(struct rc_route *route, const struct rc_catalog *catal
     for (size_t i = 0; i < catalog->n_audiences; i++) {
         const struct rc_audience *audience = &catalog->audiences[i];
         bool here = goes_to(audience, route->id);
-        route->audiences[i] = (struct rc_route_audience){.id = audience->id, .version = audience->version, .here = here};
+        route->audiences[i] =
+            (struct rc_route_audience){.id = audience->id, .version = audience->version, .here = here};
         route->n_here += here;
     }
     qsort(route->audiences, route->n_audiences, sizeof *route->audiences, compare_audiences);
 }
 
-static void add_defined(struct rc_routes *routes, const struct rc_catalog *catalog, const struct rc_destination *destination,
-                        const char *state_dir) {
+static void add_defined(struct rc_routes *routes, const struct rc_catalog *catalog,
+                        const struct rc_destination *destination, const char *state_dir) {
     struct rc_route *route = &routes->items[routes->n++];
     *route = (struct rc_route){.id = rc_strdup(destination->id), .type = destination->type, .definition = destination};
     if (destination->url)
@@ -84,8 +85,9 @@ static void add_default(struct rc_routes *routes, const struct rc_catalog *catal
     else if (strncmp(url, "file:", 5) == 0)
         route->type = RC_DESTINATION_FILE;
     else
-        route->problem = text_of("sink.default begins with \"%.*s\"; expected redis://…, unix:PATH, embedded:DIR or file:PATH",
-                                 (int)strcspn(url, ":@/"), url);
+        route->problem =
+            text_of("sink.default begins with \"%.*s\"; expected redis://…, unix:PATH, embedded:DIR or file:PATH",
+                    (int)strcspn(url, ":@/"), url);
     add_audiences(route, catalog);
 }
 
@@ -101,7 +103,8 @@ static void add_problem(struct rc_routes *routes, char *text) {
     routes->problems[routes->n_problems++] = text;
 }
 
-void rc_routes_init(struct rc_routes *routes, const struct rc_catalog *catalog, const char *default_url, const char *state_dir) {
+void rc_routes_init(struct rc_routes *routes, const struct rc_catalog *catalog, const char *default_url,
+                    const char *state_dir) {
     *routes = (struct rc_routes){0};
     routes->items = rc_calloc(catalog->n_destinations + 1, sizeof *routes->items);
     for (size_t i = 0; i < catalog->n_destinations; i++)

@@ -16,9 +16,9 @@ struct rc_route_audience {
 struct rc_route {
     char *id;
     enum rc_destination_type type;
-    char *url; /* NULL: not given */
+    char *url;                               /* NULL: not given */
     const struct rc_destination *definition; /* borrowed from the catalog; NULL: made from sink.default */
-    char *problem; /* why it cannot be served; NULL: it can */
+    char *problem;                           /* why it cannot be served; NULL: it can */
     /* All audiences of the catalog, ordered by id, with those marked that go here. */
     struct rc_route_audience *audiences;
     size_t n_audiences, n_here;
@@ -32,7 +32,8 @@ struct rc_routes {
 };
 
 /* `default_url`: sink.default. `state_dir`: where an embedded destination without a URL lies. `catalog` is borrowed. */
-void rc_routes_init(struct rc_routes *routes, const struct rc_catalog *catalog, const char *default_url, const char *state_dir);
+void rc_routes_init(struct rc_routes *routes, const struct rc_catalog *catalog, const char *default_url,
+                    const char *state_dir);
 void rc_routes_deinit(struct rc_routes *routes);
 
 /* The audiences of a route as a value of its own, for a worker's thread. */

@@ -61,7 +61,8 @@ static rc_status read_secret(const struct rc_destination *destination, char **ou
     } else if (secret->env) {
         const char *value = getenv(secret->env);
         if (!value)
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "the environment variable %s of its password is not set", secret->env);
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                                "the environment variable %s of its password is not set", secret->env);
         *out = rc_strdup(value);
     } else if (secret->file) {
         char line[4096];
@@ -70,7 +71,8 @@ static rc_status read_secret(const struct rc_destination *destination, char **ou
         if (file)
             fclose(file);
         if (!read)
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "the file %s of its password cannot be read", secret->file);
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "the file %s of its password cannot be read",
+                                secret->file);
         line[strcspn(line, "\r\n")] = '\0';
         *out = rc_strdup(line);
     }
@@ -101,15 +103,16 @@ static char *identity_of(const struct rc_route *route, const char *password) {
     return copy;
 }
 
-static rc_status make_driver(struct sink *sink, const struct rc_route *route, const char *password, struct rc_sink_driver **out,
-                             struct rc_error *err) {
+static rc_status make_driver(struct sink *sink, const struct rc_route *route, const char *password,
+                             struct rc_sink_driver **out, struct rc_error *err) {
     struct rc_sink_driver_options options = {.destination = route->id,
                                              .url = route->url,
                                              .password = password,
                                              .prefix = rc_config_text(sink->config, "topics.prefix"),
                                              .cluster = sink->cluster,
                                              .cluster_may_change = rc_embedded_used(sink->config),
-                                             .cache_bytes = (size_t)rc_config_bytes(sink->config, "state.memory_bytes") / 8};
+                                             .cache_bytes =
+                                                 (size_t)rc_config_bytes(sink->config, "state.memory_bytes") / 8};
     switch (route->type) {
     case RC_DESTINATION_REDIS: return rc_sink_redis_new(&options, out, err);
     case RC_DESTINATION_EMBEDDED: return rc_sink_embedded_new(&options, out, err);
@@ -117,7 +120,8 @@ static rc_status make_driver(struct sink *sink, const struct rc_route *route, co
     case RC_DESTINATION_HTTP:
     case RC_DESTINATION_KAFKA: break;
     }
-    return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "destination %s is of a type that is not there yet", route->id);
+    return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "destination %s is of a type that is not there yet",
+                        route->id);
 }
 
 static struct served *find_served(struct sink *sink, const char *id) {
@@ -137,7 +141,8 @@ static void stop_served(struct sink *sink, size_t at) {
     free(served.identity);
 }
 
-static rc_status start_served(struct sink *sink, const struct rc_route *route, const char *password, struct rc_error *err) {
+static rc_status start_served(struct sink *sink, const struct rc_route *route, const char *password,
+                              struct rc_error *err) {
     struct rc_sink_driver *driver = NULL;
     if (make_driver(sink, route, password, &driver, err))
         return RC_FAIL;
@@ -201,7 +206,8 @@ static void adopt(struct sink *sink, struct rc_catalog *catalog) {
     struct rc_routes routes;
     struct rc_buf text;
     rc_buf_init(&text, 64 * 1024);
-    rc_routes_init(&routes, catalog, rc_config_text(sink->config, "sink.default"), rc_config_text(sink->config, "state.dir"));
+    rc_routes_init(&routes, catalog, rc_config_text(sink->config, "sink.default"),
+                   rc_config_text(sink->config, "state.dir"));
     char **problems = rc_calloc(routes.n_problems + routes.n, sizeof *problems);
     size_t n = 0;
     for (; n < routes.n_problems; n++)
@@ -280,10 +286,11 @@ static void serve_profile(void *ctx, const struct rc_http_request *request, stru
         reply->status = 503;
     else if (!profile)
         reply->status = 404;
-    (void)rc_buf_add_str(&reply->body, text                    ? text
-                                       : !person               ? "{\"error\":\"the argument person=namespace:id is missing\"}"
-                                       : reply->status == 503  ? "{\"error\":\"there is no local profile store here that can be read\"}"
-                                                               : "{\"error\":\"no profile\"}");
+    (void)rc_buf_add_str(&reply->body, text      ? text
+                                       : !person ? "{\"error\":\"the argument person=namespace:id is missing\"}"
+                                       : reply->status == 503
+                                           ? "{\"error\":\"there is no local profile store here that can be read\"}"
+                                           : "{\"error\":\"no profile\"}");
     (void)rc_buf_add_str(&reply->body, "\n");
     free(text);
     json_decref(profile);
@@ -304,8 +311,10 @@ static rc_status find_topics(struct sink *sink, struct rc_error *err) {
     free(topics);
     free(sink->cluster);
     sink->cluster = NULL;
-    return status || rc_topics_ensure_own(sink->admin, n, err) || rc_admin_cluster_id(sink->admin, 10000, &sink->cluster, err) ? RC_FAIL
-                                                                                                                                : RC_OK;
+    return status || rc_topics_ensure_own(sink->admin, n, err) ||
+                   rc_admin_cluster_id(sink->admin, 10000, &sink->cluster, err)
+               ? RC_FAIL
+               : RC_OK;
 }
 
 static rc_status open_all(struct sink *sink, struct rc_error *err) {

@@ -114,10 +114,12 @@ static void pass_over(struct rc_sink_worker *worker, const struct sink_part *par
     for (size_t i = 0; i < worker->n_unknown; i++)
         if (worker->unknown[i].partition == part->number && rc_span_equal(rc_span_str(worker->unknown[i].id), id))
             return;
-    rc_log(RC_LOG_WARN, "a membership of an audience that is not defined is passed over", rc_f_str("destination", worker->destination),
-           rc_f_span("audience", id), rc_f_int("partition", part->number), rc_f_int("offset", offset));
+    rc_log(RC_LOG_WARN, "a membership of an audience that is not defined is passed over",
+           rc_f_str("destination", worker->destination), rc_f_span("audience", id), rc_f_int("partition", part->number),
+           rc_f_int("offset", offset));
     rc_grow(&worker->unknown, &worker->unknown_capacity, worker->n_unknown + 1, sizeof *worker->unknown);
-    worker->unknown[worker->n_unknown++] = (struct sink_unknown){.id = rc_span_dup(id), .partition = part->number, .offset = offset};
+    worker->unknown[worker->n_unknown++] =
+        (struct sink_unknown){.id = rc_span_dup(id), .partition = part->number, .offset = offset};
 }
 
 static bool passed_over_before(const struct rc_sink_worker *worker, struct rc_span id) {
@@ -143,8 +145,9 @@ static enum taken take(struct rc_sink_worker *worker, const struct rc_message *m
     } else if (message->null_key || rc_membership_key_split(message->key, &change.person_key, &target) ||
                rc_membership_read(message->value, worker->confluent, &change.change, &why)) {
         rc_counter_inc(worker->metrics.bad);
-        rc_log_limited(RC_LOG_ERROR, "a membership record cannot be read and is passed over", rc_f_str("destination", worker->destination),
-                       rc_f_str("topic", message->topic), rc_f_int("partition", message->partition), rc_f_int("offset", message->offset),
+        rc_log_limited(RC_LOG_ERROR, "a membership record cannot be read and is passed over",
+                       rc_f_str("destination", worker->destination), rc_f_str("topic", message->topic),
+                       rc_f_int("partition", message->partition), rc_f_int("offset", message->offset),
                        rc_f_str("err", why.message[0] ? why.message : "bad key"));
     } else {
         const struct rc_route_audience *audience = rc_route_set_find(worker->set, target);
@@ -152,7 +155,8 @@ static enum taken take(struct rc_sink_worker *worker, const struct rc_message *m
         change.only_if_there = !audience || !audience->here;
         apply = !change.only_if_there || !change.change.realized;
         if (!audience && change.change.realized) {
-            bool recent = message->timestamp_ms == RC_NO_TIMESTAMP || rc_clock_wall_ms() - message->timestamp_ms < HOLD_MS;
+            bool recent =
+                message->timestamp_ms == RC_NO_TIMESTAMP || rc_clock_wall_ms() - message->timestamp_ms < HOLD_MS;
             if (patient && recent && !passed_over_before(worker, target))
                 return WAIT;
             pass_over(worker, part, target, message->offset);
@@ -172,7 +176,8 @@ static enum taken take(struct rc_sink_worker *worker, const struct rc_message *m
     return part->batch->n >= RC_SINK_MAX_BATCH ? TAKEN_AND_FULL : TAKEN;
 }
 
-static rc_status take_and_submit(struct rc_sink_worker *worker, struct rc_message *message, bool patient, struct rc_error *trouble) {
+static rc_status take_and_submit(struct rc_sink_worker *worker, struct rc_message *message, bool patient,
+                                 struct rc_error *trouble) {
     switch (take(worker, message, patient)) {
     case WAIT:
         if (!worker->holding)
@@ -207,7 +212,8 @@ static size_t under_way(const struct rc_sink_worker *worker) {
 }
 
 /* Reads until the queue is empty (`*drained`), enough is under way, or it is time for other work. `trouble`: of the store, `err`: for good. */
-static rc_status read_messages(struct rc_sink_worker *worker, bool *drained, struct rc_error *trouble, struct rc_error *err) {
+static rc_status read_messages(struct rc_sink_worker *worker, bool *drained, struct rc_error *trouble,
+                               struct rc_error *err) {
     struct rc_message message;
     *drained = false;
     for (int i = 0; i < MESSAGES_A_TURN; i++) {
@@ -225,7 +231,8 @@ static rc_status read_messages(struct rc_sink_worker *worker, bool *drained, str
         case RC_POLLED_ERROR:
             if (err->class != RC_CLASS_RETRY)
                 return RC_FAIL;
-            rc_log_limited(RC_LOG_WARN, "broker trouble, going on", rc_f_str("destination", worker->destination), rc_f_err(err));
+            rc_log_limited(RC_LOG_WARN, "broker trouble, going on", rc_f_str("destination", worker->destination),
+                           rc_f_err(err));
             break;
         }
     }
@@ -296,7 +303,8 @@ static void revoked(void *ctx, const struct rc_source_partition *partitions, siz
     if (!lost) {
         drain(worker);
         if (commit(worker, true, &why))
-            rc_log(RC_LOG_WARN, "offsets not committed; the store knows them", rc_f_str("destination", worker->destination), rc_f_err(&why));
+            rc_log(RC_LOG_WARN, "offsets not committed; the store knows them",
+                   rc_f_str("destination", worker->destination), rc_f_err(&why));
     }
     for (size_t i = 0; i < n; i++) {
         for (size_t k = 0; k < worker->n_parts; k++) {
@@ -337,14 +345,16 @@ static rc_status pause_waiting(struct rc_sink_worker *worker, struct rc_error *e
     return RC_OK;
 }
 
-static rc_status commit_in_time(struct rc_sink_worker *worker, int64_t now, struct rc_error *trouble, struct rc_error *err) {
+static rc_status commit_in_time(struct rc_sink_worker *worker, int64_t now, struct rc_error *trouble,
+                                struct rc_error *err) {
     if (now < worker->commit_ms + worker->interval_ms)
         return RC_OK;
     worker->commit_ms = now;
     /* Records that were all passed over move the store's offset too, or they would be read again. */
     for (size_t i = 0; worker->connected && i < worker->n_parts; i++) {
         struct sink_part *part = worker->parts[i];
-        if (part->ready && !part->batch && part->next != part->chain && part->next > part->applied && submit(worker, part, trouble))
+        if (part->ready && !part->batch && part->next != part->chain && part->next > part->applied &&
+            submit(worker, part, trouble))
             return RC_OK;
     }
     struct rc_error why = {0};
@@ -364,11 +374,13 @@ static void build_view(struct rc_sink_worker *worker, int64_t now) {
     for (size_t i = 0; i < worker->n_parts; i++) {
         struct sink_part *part = worker->parts[i];
         int64_t position = 0, end = -1;
-        json_t *row = json_pack("{s:s, s:i, s:s, s:s, s:I}", "topic", worker->topic, "partition", (int)part->number, "destination",
-                                worker->destination, "state", !part->ready ? "waiting" : "live", "offset", (json_int_t)part->applied);
+        json_t *row = json_pack("{s:s, s:i, s:s, s:s, s:I}", "topic", worker->topic, "partition", (int)part->number,
+                                "destination", worker->destination, "state", !part->ready ? "waiting" : "live",
+                                "offset", (json_int_t)part->applied);
         if (rc_source_position(worker->source, worker->topic, part->number, &position, &end) == RC_OK && end >= 0) {
             int64_t behind = end > part->applied ? end - part->applied : 0;
-            double late = behind && part->last_record_ms > 0 ? (double)(rc_clock_wall_ms() - part->last_record_ms) / 1e3 : 0;
+            double late =
+                behind && part->last_record_ms > 0 ? (double)(rc_clock_wall_ms() - part->last_record_ms) / 1e3 : 0;
             lag += behind;
             seconds = late > seconds ? late : seconds;
             json_object_set_new(row, "end_offset", json_integer(end));
@@ -427,7 +439,8 @@ static rc_status turn(struct rc_sink_worker *worker, bool *idle, struct rc_error
     if (trouble.class != RC_CLASS_NONE)
         rc_sink_worker_trouble(worker, now, &trouble);
     build_view(worker, now);
-    *idle = (drained || worker->holding || under_way(worker) >= RC_SINK_MAX_PENDING) && !(worker->sync_wanted && worker->connected);
+    *idle = (drained || worker->holding || under_way(worker) >= RC_SINK_MAX_PENDING) &&
+            !(worker->sync_wanted && worker->connected);
     return RC_OK;
 }
 
@@ -444,7 +457,8 @@ static rc_status open_kafka(struct rc_sink_worker *worker, struct rc_error *err)
     struct rc_buf group, name;
     rc_buf_init(&group, 1024);
     rc_buf_init(&name, 1024);
-    (void)rc_buf_printf(&group, "%s-sink-%s", rc_config_text(worker->process->config, "group.prefix"), worker->destination);
+    (void)rc_buf_printf(&group, "%s-sink-%s", rc_config_text(worker->process->config, "group.prefix"),
+                        worker->destination);
     (void)rc_buf_printf(&name, "sink-%s", worker->destination);
     struct rc_source_options options = {.name = name.data,
                                         .group = group.data,
@@ -526,8 +540,8 @@ static void register_metrics(struct rc_sink_worker *worker) {
 #undef REGISTER
 }
 
-rc_status rc_sink_worker_start(const struct rc_sink_worker_options *options, struct rc_sink_driver *driver, struct rc_route_set *set,
-                               struct rc_sink_worker **out, struct rc_error *err) {
+rc_status rc_sink_worker_start(const struct rc_sink_worker_options *options, struct rc_sink_driver *driver,
+                               struct rc_route_set *set, struct rc_sink_worker **out, struct rc_error *err) {
     struct rc_sink_worker *worker = rc_calloc(1, sizeof *worker);
     worker->process = options->process;
     worker->destination = rc_strdup(options->destination);
@@ -544,7 +558,8 @@ rc_status rc_sink_worker_start(const struct rc_sink_worker_options *options, str
     register_metrics(worker);
     rc_status status = rc_loop_open(&worker->loop, err);
     if (status == RC_OK && pthread_create(&worker->thread, NULL, run, worker) != 0)
-        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "no thread for destination %s", options->destination);
+        status =
+            rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "no thread for destination %s", options->destination);
     if (status) {
         worker_free(worker);
         return RC_FAIL;
@@ -572,9 +587,10 @@ void rc_sink_worker_update(struct rc_sink_worker *worker, struct rc_route_set *s
 
 json_t *rc_sink_worker_status(struct rc_sink_worker *worker, json_t *partitions) {
     pthread_mutex_lock(&worker->lock);
-    json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:I, s:I}", "id", worker->destination, "type", worker->driver->ops->type, "url",
-                            worker->url, "state", worker->state, "lag_records", (json_int_t)worker->lag_records, "lag_seconds",
-                            worker->lag_seconds, "changes", (json_int_t)rc_counter_get(worker->metrics.changes), "retries",
+    json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:I, s:I}", "id", worker->destination, "type",
+                            worker->driver->ops->type, "url", worker->url, "state", worker->state, "lag_records",
+                            (json_int_t)worker->lag_records, "lag_seconds", worker->lag_seconds, "changes",
+                            (json_int_t)rc_counter_get(worker->metrics.changes), "retries",
                             (json_int_t)rc_counter_get(worker->metrics.retries));
     if (worker->last_change_ms)
         json_object_set_new(row, "last_change_ms", json_integer(worker->last_change_ms));
@@ -585,8 +601,8 @@ json_t *rc_sink_worker_status(struct rc_sink_worker *worker, json_t *partitions)
     }
     pthread_mutex_unlock(&worker->lock);
     json_object_set_new(row, "latency",
-                        json_pack("{s:o, s:o}", "event_to_store", rc_process_latency(worker->metrics.event_latency), "hop",
-                                  rc_process_latency(worker->metrics.hop_latency)));
+                        json_pack("{s:o, s:o}", "event_to_store", rc_process_latency(worker->metrics.event_latency),
+                                  "hop", rc_process_latency(worker->metrics.hop_latency)));
     return row;
 }
 

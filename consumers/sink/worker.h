@@ -20,8 +20,8 @@ struct rc_sink_worker_options {
 };
 
 /* Starts the thread. `driver` and `set` are taken. */
-rc_status rc_sink_worker_start(const struct rc_sink_worker_options *options, struct rc_sink_driver *driver, struct rc_route_set *set,
-                               struct rc_sink_worker **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_sink_worker_start(const struct rc_sink_worker_options *options, struct rc_sink_driver *driver,
+                               struct rc_route_set *set, struct rc_sink_worker **out, struct rc_error *err) RC_MUST_USE;
 
 /* Drains what was read (bounded), commits, ends the thread, and frees. */
 void rc_sink_worker_stop(struct rc_sink_worker *worker);

@@ -14,18 +14,22 @@
 #define RC_SINK_MAX_PENDING 8192
 #define RC_SINK_MAX_BATCH 512
 
-#define RC_SINK_METRICS(X)                                                                                                              \
-    X(counter, records, "rollcall_sink_records_total", "Records of the memberships topic that were read")                              \
-    X(counter, changes, "rollcall_sink_changes_total", "Changes applied or found to be known")                                         \
-    X(counter, written, "rollcall_sink_written_total", "Changes that were news to the store")                                          \
-    X(counter, skipped, "rollcall_sink_skipped_total", "Records of audiences that do not go to this destination")                      \
-    X(counter, bad, "rollcall_sink_bad_total", "Records of the memberships topic that cannot be read")                                 \
-    X(counter, retries, "rollcall_sink_retries_total", "Times that the store was in trouble and work went on from its offsets")        \
-    X(counter, refills, "rollcall_sink_refills_total", "Partitions that the store did not know, filled from their beginning")          \
-    X(gauge, pending, "rollcall_sink_pending_changes", "Changes sent to the store and not acknowledged yet")                           \
-    X(gauge, lag, "rollcall_sink_lag_records", "Records of the memberships topic that are not applied yet")                            \
-    X(histogram, event_latency, "rollcall_sink_event_to_profile_seconds", "Timestamp of the deciding event to profile changed")        \
-    X(histogram, hop_latency, "rollcall_sink_change_to_profile_seconds", "Membership change published to profile changed")
+#define RC_SINK_METRICS(X)                                                                                        \
+    X(counter, records, "rollcall_sink_records_total", "Records of the memberships topic that were read")         \
+    X(counter, changes, "rollcall_sink_changes_total", "Changes applied or found to be known")                    \
+    X(counter, written, "rollcall_sink_written_total", "Changes that were news to the store")                     \
+    X(counter, skipped, "rollcall_sink_skipped_total", "Records of audiences that do not go to this destination") \
+    X(counter, bad, "rollcall_sink_bad_total", "Records of the memberships topic that cannot be read")            \
+    X(counter, retries, "rollcall_sink_retries_total",                                                            \
+      "Times that the store was in trouble and work went on from its offsets")                                    \
+    X(counter, refills, "rollcall_sink_refills_total",                                                            \
+      "Partitions that the store did not know, filled from their beginning")                                      \
+    X(gauge, pending, "rollcall_sink_pending_changes", "Changes sent to the store and not acknowledged yet")      \
+    X(gauge, lag, "rollcall_sink_lag_records", "Records of the memberships topic that are not applied yet")       \
+    X(histogram, event_latency, "rollcall_sink_event_to_profile_seconds",                                         \
+      "Timestamp of the deciding event to profile changed")                                                       \
+    X(histogram, hop_latency, "rollcall_sink_change_to_profile_seconds",                                          \
+      "Membership change published to profile changed")
 
 struct sink_metrics {
     RC_SINK_METRICS(RC_METRIC_MEMBER)
@@ -33,15 +37,15 @@ struct sink_metrics {
 
 struct sink_part {
     int32_t number;
-    bool ready;       /* the store has said where it stands, and the source reads from there */
-    int64_t next;     /* offset of the next record to take */
-    int64_t chain;    /* offset that the store has once everything submitted is applied; RC_SINK_NO_OFFSET: none */
-    int64_t applied;  /* offset up to which the store has acknowledged */
+    bool ready;      /* the store has said where it stands, and the source reads from there */
+    int64_t next;    /* offset of the next record to take */
+    int64_t chain;   /* offset that the store has once everything submitted is applied; RC_SINK_NO_OFFSET: none */
+    int64_t applied; /* offset up to which the store has acknowledged */
     int64_t committed;
     int64_t last_record_ms;
     bool paused;
     struct rc_sink_batch *batch; /* being put together; NULL: none */
-    char **attached; /* audiences whose changes the store has had from their beginning; owned */
+    char **attached;             /* audiences whose changes the store has had from their beginning; owned */
     size_t n_attached, attached_capacity;
     bool knows_attached; /* `attached` was read */
 };
@@ -71,13 +75,13 @@ struct rc_sink_worker {
     size_t n_parts, parts_capacity;
     struct rc_route_set *set;
     bool connected;
-    int fd;             /* in the loop; −1: none */
-    bool sync_wanted;   /* partitions or audiences have come */
-    int64_t retry_ms;   /* monotonic: when to connect again */
+    int fd;           /* in the loop; −1: none */
+    bool sync_wanted; /* partitions or audiences have come */
+    int64_t retry_ms; /* monotonic: when to connect again */
     int64_t back_off_ms;
-    int64_t probe_ms;   /* monotonic: when to ask the store where it stands */
-    int64_t commit_ms;  /* monotonic: last commit */
-    size_t building;    /* changes in batches that are being put together */
+    int64_t probe_ms;       /* monotonic: when to ask the store where it stands */
+    int64_t commit_ms;      /* monotonic: last commit */
+    size_t building;        /* changes in batches that are being put together */
     struct rc_message held; /* waits for the definition of its audience */
     bool holding;
     int64_t held_until_ms; /* monotonic */

@@ -19,7 +19,8 @@ static inline void check_field(const struct rc_dataset *dataset, const struct rc
         int64_t number = values->values[i].number;
         check(!field->has_min || number >= field->min);
         check(field->type != RC_BOOLEAN || number == 0 || number == 1);
-        check((field->type != RC_DOUBLE && field->type != RC_DECIMAL) || (number < RC_FIXED_MAX && number > -RC_FIXED_MAX));
+        check((field->type != RC_DOUBLE && field->type != RC_DECIMAL) ||
+              (number < RC_FIXED_MAX && number > -RC_FIXED_MAX));
     }
     if (field->element == RC_NO_ELEMENT) {
         check(event->cells[f] == NULL);
@@ -35,7 +36,8 @@ static inline void check_field(const struct rc_dataset *dataset, const struct rc
 }
 
 /* Decodes the record twice. Returns the reason when it was bad, RC_REASON_NONE otherwise. */
-static inline enum rc_reason check_record(struct rc_decoder *decoder, const struct rc_dataset *dataset, const struct rc_record *record) {
+static inline enum rc_reason check_record(struct rc_decoder *decoder, const struct rc_dataset *dataset,
+                                          const struct rc_record *record) {
     struct rc_arena arena;
     struct rc_buf lines[2];
     enum rc_decoded decoded = RC_IGNORED;

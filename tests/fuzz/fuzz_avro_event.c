@@ -7,24 +7,33 @@
 
 static const char schema_text[] =
     "{\"type\": \"record\", \"name\": \"E\", \"fields\": ["
-    " {\"name\": \"id\", \"type\": [\"null\", \"string\", \"long\", {\"type\": \"fixed\", \"name\": \"U\", \"size\": 16, \"logicalType\": \"uuid\"}]},"
+    " {\"name\": \"id\", \"type\": [\"null\", \"string\", \"long\", {\"type\": \"fixed\", \"name\": \"U\", \"size\": "
+    "16, \"logicalType\": \"uuid\"}]},"
     " {\"name\": \"ts\", \"type\": [{\"type\": \"long\", \"logicalType\": \"timestamp-micros\"}, \"string\", \"int\"]},"
     " {\"name\": \"kind\", \"type\": {\"type\": \"enum\", \"name\": \"K\", \"symbols\": [\"a\", \"b\", \"c\"]}},"
-    " {\"name\": \"skipped\", \"type\": [\"null\", {\"type\": \"map\", \"values\": [\"null\", \"boolean\", \"bytes\"]}]},"
-    " {\"name\": \"ids\", \"type\": {\"type\": \"map\", \"values\": {\"type\": \"array\", \"items\": [\"null\", \"string\"]}}},"
-    " {\"name\": \"m\", \"type\": [\"null\", {\"type\": \"bytes\", \"logicalType\": \"decimal\", \"precision\": 30, \"scale\": 9}]},"
+    " {\"name\": \"skipped\", \"type\": [\"null\", {\"type\": \"map\", \"values\": [\"null\", \"boolean\", "
+    "\"bytes\"]}]},"
+    " {\"name\": \"ids\", \"type\": {\"type\": \"map\", \"values\": {\"type\": \"array\", \"items\": [\"null\", "
+    "\"string\"]}}},"
+    " {\"name\": \"m\", \"type\": [\"null\", {\"type\": \"bytes\", \"logicalType\": \"decimal\", \"precision\": 30, "
+    "\"scale\": 9}]},"
     " {\"name\": \"f\", \"type\": [\"null\", \"float\", \"double\"]},"
-    " {\"name\": \"items\", \"type\": [\"null\", {\"type\": \"array\", \"items\": [\"null\", {\"type\": \"record\", \"name\": \"I\", \"fields\": ["
+    " {\"name\": \"items\", \"type\": [\"null\", {\"type\": \"array\", \"items\": [\"null\", {\"type\": \"record\", "
+    "\"name\": \"I\", \"fields\": ["
     "   {\"name\": \"s\", \"type\": [\"null\", \"string\"]}, {\"name\": \"n\", \"type\": \"int\"},"
     "   {\"name\": \"kids\", \"type\": {\"type\": \"array\", \"items\": \"I\"}}]}, \"int\"]}, \"I\"]},"
     " {\"name\": \"nulls\", \"type\": {\"type\": \"array\", \"items\": \"null\"}}]}";
 
 static const char dataset_text[] =
-    "\"format\": \"avro\", \"person\": {\"namespace\": {\"path\": \"kind\"}, \"id\": {\"first_of\": [{\"path\": \"id\"}, {\"path\": \"ids.x\"}]}},"
-    " \"timestamp\": {\"path\": \"ts\"}, \"fields\": {\"m\": {\"path\": \"m\", \"type\": \"decimal\", \"on_bad\": \"no_value\"},"
-    "  \"f\": {\"path\": \"f\", \"type\": \"double\", \"min\": -5, \"on_bad\": \"no_value\"}, \"kid\": {\"path\": \"items.kids.kids.s\", \"type\": \"string\"},"
+    "\"format\": \"avro\", \"person\": {\"namespace\": {\"path\": \"kind\"}, \"id\": {\"first_of\": [{\"path\": "
+    "\"id\"}, {\"path\": \"ids.x\"}]}},"
+    " \"timestamp\": {\"path\": \"ts\"}, \"fields\": {\"m\": {\"path\": \"m\", \"type\": \"decimal\", \"on_bad\": "
+    "\"no_value\"},"
+    "  \"f\": {\"path\": \"f\", \"type\": \"double\", \"min\": -5, \"on_bad\": \"no_value\"}, \"kid\": {\"path\": "
+    "\"items.kids.kids.s\", \"type\": \"string\"},"
     "  \"id\": {\"path\": \"id\", \"type\": \"long\", \"on_bad\": \"no_value\"}},"
-    " \"elements\": {\"items\": {\"path\": \"items\", \"fields\": {\"s\": {\"path\": \"s\", \"type\": \"string\"}, \"n\": {\"path\": \"n\", \"type\": \"long\"}}},"
+    " \"elements\": {\"items\": {\"path\": \"items\", \"fields\": {\"s\": {\"path\": \"s\", \"type\": \"string\"}, "
+    "\"n\": {\"path\": \"n\", \"type\": \"long\"}}},"
     "  \"kids\": {\"path\": \"items.kids\", \"fields\": {\"n\": {\"path\": \"n\", \"type\": \"long\"}}}}}";
 
 static struct rc_dataset *dataset;
@@ -57,7 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check(in.len > 0 || reason != RC_REASON_BROKEN_AVRO);
     struct rc_buf out;
     rc_buf_init(&out, (size_t)64 << 20);
-    if (rc_encode(encoder, json, &out, NULL) == RC_OK) { /* not so when a decimal has more digits than the schema says */
+    if (rc_encode(encoder, json, &out, NULL) ==
+        RC_OK) { /* not so when a decimal has more digits than the schema says */
         in = rc_buf_span(&out);
         check(rc_avro_to_json(schema, &in, &again, NULL) == RC_OK);
         check(in.len == 0);

@@ -6,12 +6,16 @@ static const char dataset_text[] =
     "{\"person\": {\"namespace\": {\"first_of\": [{\"path\": \"ns\"}, {\"kafka\": {\"header\": \"h\"}}]},"
     " \"id\": {\"first_of\": [{\"path\": \"id\"}, {\"path\": \"a.id\"}]}},"
     " \"timestamp\": {\"path\": \"ts\", \"unit\": \"us\"}, \"event_id\": {\"path\": \"eid\"},"
-    " \"fields\": {\"s\": {\"path\": \"s\", \"type\": \"string\"}, \"l\": {\"path\": \"l\", \"type\": \"long\", \"min\": 1},"
-    "  \"b\": {\"path\": \"b\", \"type\": \"boolean\"}, \"d\": {\"path\": \"d\", \"type\": \"double\", \"on_bad\": \"no_value\"},"
-    "  \"m\": {\"path\": \"a.m\", \"type\": \"decimal\"}, \"every\": {\"path\": \"items.s\", \"type\": \"string\", \"on_bad\": \"no_value\"}},"
+    " \"fields\": {\"s\": {\"path\": \"s\", \"type\": \"string\"}, \"l\": {\"path\": \"l\", \"type\": \"long\", "
+    "\"min\": 1},"
+    "  \"b\": {\"path\": \"b\", \"type\": \"boolean\"}, \"d\": {\"path\": \"d\", \"type\": \"double\", \"on_bad\": "
+    "\"no_value\"},"
+    "  \"m\": {\"path\": \"a.m\", \"type\": \"decimal\"}, \"every\": {\"path\": \"items.s\", \"type\": \"string\", "
+    "\"on_bad\": \"no_value\"}},"
     " \"elements\": {\"items\": {\"path\": \"items\", \"fields\": {\"s\": {\"path\": \"s\", \"type\": \"string\"},"
     "   \"d\": {\"path\": \"x.d\", \"type\": \"decimal\"}}},"
-    "  \"far\": {\"path\": \"a.items\", \"fields\": {\"s\": {\"path\": \"s\", \"type\": \"long\", \"on_bad\": \"no_value\"}}}}}";
+    "  \"far\": {\"path\": \"a.items\", \"fields\": {\"s\": {\"path\": \"s\", \"type\": \"long\", \"on_bad\": "
+    "\"no_value\"}}}}}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -23,7 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const struct rc_decoder_options options = {.max_ahead_ms = INT64_C(3600000)};
         check(rc_decoder_new(dataset, &options, &decoder, NULL) == RC_OK);
     }
-    const struct rc_record record = {.value = rc_span_of(data, size), .headers = &header, .n_headers = 1, .topic = "t", .timestamp_ms = 1000};
+    const struct rc_record record = {
+        .value = rc_span_of(data, size), .headers = &header, .n_headers = 1, .topic = "t", .timestamp_ms = 1000};
     check_record(decoder, dataset, &record);
     return 0;
 }

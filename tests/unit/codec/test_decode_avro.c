@@ -191,7 +191,7 @@ static void elements(void **state) {
     (void)state;
     check("{" SOUND ", \"items\": []}", BEGIN " ns=\"email\" items*0");
     check("{" SOUND ", \"items\": [null, {\"sku\": \"A\", \"n\": 1}, {\"n\": 2}, null, {\"sku\": \"C\", \"n\": 3, "
-                    "\"tags\": [\"x\", \"y\"]}]}",
+          "\"tags\": [\"x\", \"y\"]}]}",
           BEGIN
           " every=\"A\",\"C\" tags=\"x\",\"y\" ns=\"email\" items.sku=\"A\",\"C\"{\"A\"||\"C\"} items.n=1,2,3{1|2|3}"
           " items.tags=\"x\",\"y\"{||\"x\",\"y\"} items*3");
@@ -199,7 +199,7 @@ static void elements(void **state) {
           BEGIN " every=\"A\" ns=\"email\" items.sku=\"A\"{\"A\"} items.n=1{1} items*1");
     check("{" SOUND ", \"items\": 5}", "bad: bad element: elements items (path items): something else than a record");
     check("{" SOUND ", \"tree\": {\"v\": 1, \"kids\": [{\"v\": 2, \"kids\": [{\"v\": 3}, {\"v\": 4, \"kids\": [{\"v\": "
-                    "9}]}]}, {\"v\": 5}, "
+          "9}]}]}, {\"v\": 5}, "
           "{\"v\": 6, \"kids\": [{\"v\": 7}]}]}}",
           BEGIN " kid=3,4,7 ns=\"email\" items*0");
 }
@@ -209,7 +209,7 @@ static void every_cut_is_broken(void **state) {
     struct rc_buf out;
     rc_buf_init(&out, 10000);
     encode("{" SOUND ", \"skip1\": \"abc\", \"ids\": {\"x\": [\"a\", \"b\"], \"customer\": [\"c\"]}, \"i\": 5, \"l\": "
-                     "600000, \"f\": 1.5, \"d\": 2.5,"
+           "600000, \"f\": 1.5, \"d\": 2.5,"
            " \"b\": true, \"money\": \"1.5\", \"cents\": \"2.5\", \"local\": 1,"
            " \"items\": [{\"sku\": \"A\", \"n\": 1, \"tags\": [\"t\"]}], \"tree\": {\"v\": 1, \"kids\": [{\"v\": 2}]}}",
            &out);
@@ -236,7 +236,7 @@ static void every_byte_changed(void **state) {
     struct rc_buf out;
     rc_buf_init(&out, 10000);
     encode("{" SOUND ", \"ids\": {\"x\": [\"a\"], \"customer\": [\"c\"]}, \"i\": 5, \"items\": [{\"sku\": \"A\", "
-                     "\"n\": 1}], \"tree\": {\"v\": 1}}",
+           "\"n\": 1}], \"tree\": {\"v\": 1}}",
            &out);
     for (size_t at = 0; at < out.len; at++)
         for (unsigned byte = 0; byte < 256; byte++) {

@@ -12,15 +12,19 @@
 #include "consumers/materialize/audience.h"
 
 static const char definitions[] =
-    "[{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web.events\",\"format\":\"json\",\"person\":{\"namespace\":\"u\",\"id\":{\"path\":\"u\"}},"
+    "[{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web.events\",\"format\":\"json\",\"person\":{\"namespace\":"
+    "\"u\",\"id\":{\"path\":\"u\"}},"
     "\"timestamp\":{\"path\":\"ts\"},\"fields\":{\"type\":{\"path\":\"t\",\"type\":\"string\"}}},"
-    "{\"kind\":\"dataset\",\"id\":\"shop\",\"topic\":\"shop.events\",\"format\":\"json\",\"person\":{\"namespace\":\"u\",\"id\":{\"path\":\"u\"}},"
+    "{\"kind\":\"dataset\",\"id\":\"shop\",\"topic\":\"shop.events\",\"format\":\"json\",\"person\":{\"namespace\":"
+    "\"u\",\"id\":{\"path\":\"u\"}},"
     "\"timestamp\":{\"path\":\"ts\"},\"fields\":{\"type\":{\"path\":\"t\",\"type\":\"string\"}}},"
     "{\"kind\":\"segment\",\"id\":\"a\",\"dataset\":\"web\",\"where\":{\"event\":{\"field\":\"type\",\"eq\":\"a\"}}},"
     "{\"kind\":\"segment\",\"id\":\"b\",\"dataset\":\"web\",\"where\":{\"event\":{\"field\":\"type\",\"eq\":\"b\"}}},"
-    "{\"kind\":\"segment\",\"id\":\"s\",\"dataset\":\"shop\",\"where\":{\"or\":[{\"segment\":\"a\"},{\"event\":{\"field\":\"type\",\"eq\":\"s\"}}]}},"
+    "{\"kind\":\"segment\",\"id\":\"s\",\"dataset\":\"shop\",\"where\":{\"or\":[{\"segment\":\"a\"},{\"event\":{"
+    "\"field\":\"type\",\"eq\":\"s\"}}]}},"
     "{\"kind\":\"audience\",\"id\":\"just-a\",\"where\":{\"segment\":\"a\"},\"size_limit\":2},"
-    "{\"kind\":\"audience\",\"id\":\"a-not-b\",\"where\":{\"and\":[{\"segment\":\"a\"},{\"not\":{\"segment\":\"b\"}}]}},"
+    "{\"kind\":\"audience\",\"id\":\"a-not-b\",\"where\":{\"and\":[{\"segment\":\"a\"},{\"not\":{\"segment\":\"b\"}}]}}"
+    ","
     "{\"kind\":\"audience\",\"id\":\"a-and-b\",\"where\":{\"and\":[{\"segment\":\"a\"},{\"segment\":\"b\"}]}},"
     "{\"kind\":\"audience\",\"id\":\"never-b\",\"where\":{\"not\":{\"segment\":\"b\"}}},"
     "{\"kind\":\"audience\",\"id\":\"not-s\",\"where\":{\"not\":{\"segment\":\"s\"}}}]";
@@ -39,12 +43,14 @@ static int64_t say(void *ctx, const struct rc_audience_change *change) {
     struct bench *bench = ctx;
     size_t n = strlen(bench->said);
     snprintf(bench->said + n, sizeof bench->said - n, "%s%s%s@%lld/%s", n ? " " : "", change->realized ? "+" : "-",
-             rc_names_text(bench->audiences, change->rule->name), (long long)change->since_ms, rc_cause_text(change->cause));
+             rc_names_text(bench->audiences, change->rule->name), (long long)change->since_ms,
+             rc_cause_text(change->cause));
     return ++bench->version;
 }
 
 static struct rc_audience_desk desk_of(struct bench *bench) {
-    return (struct rc_audience_desk){.rules = bench->rules, .here = bench->here, .all = bench->all, .emit = say, .ctx = bench};
+    return (struct rc_audience_desk){
+        .rules = bench->rules, .here = bench->here, .all = bench->all, .emit = say, .ctx = bench};
 }
 
 /* Compiles the audiences whose ids are listed (NULL: all), in the given mode. */
@@ -54,7 +60,8 @@ static void compile(struct bench *bench, const char *only, enum rc_audience_mode
     for (size_t i = 0; i < bench->catalog->n_audiences; i++) {
         const struct rc_audience *audience = &bench->catalog->audiences[i];
         if (!only || strcmp(only, audience->id) == 0)
-            specs[n++] = (struct rc_audience_spec){.definition = audience, .id = audience->id, .version = audience->version, .mode = mode};
+            specs[n++] = (struct rc_audience_spec){
+                .definition = audience, .id = audience->id, .version = audience->version, .mode = mode};
     }
     rc_audience_rules_free(bench->rules);
     bench->rules = rc_audience_rules_new(bench->catalog, specs, n, bench->signals, bench->audiences);
@@ -66,7 +73,8 @@ static int setup_with(void **state, const char *only) {
     struct rc_catalog_builder builder;
     struct rc_error err = {0};
     rc_catalog_builder_init(&builder);
-    if (rc_catalog_builder_add(&builder, "test", rc_span_str(definitions), NULL, NULL, &err) || rc_catalog_build(&builder, &bench->catalog, &err))
+    if (rc_catalog_builder_add(&builder, "test", rc_span_str(definitions), NULL, NULL, &err) ||
+        rc_catalog_build(&builder, &bench->catalog, &err))
         fail_msg("%s", err.message);
     rc_catalog_builder_deinit(&builder);
     bench->signals = rc_names_new();
@@ -93,7 +101,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-static struct rc_audience_input told(struct bench *bench, const char *name, bool realized, int64_t since, int64_t version, enum rc_cause cause) {
+static struct rc_audience_input told(struct bench *bench, const char *name, bool realized, int64_t since,
+                                     int64_t version, enum rc_cause cause) {
     return (struct rc_audience_input){.name = rc_names_intern(bench->signals, rc_span_str(name)),
                                       .realized = realized,
                                       .since_ms = since,
@@ -112,8 +121,8 @@ static bool decide(struct bench *bench, struct rc_audience_input *inputs, size_t
 
 #define EVENT(name, realized, since, version) told(bench, name, realized, since, version, RC_CAUSE_EVENT)
 #define TIME(name, realized, since, version) told(bench, name, realized, since, version, RC_CAUSE_TIME)
-#define DECIDE(expected, ...)                                                                                          \
-    decide(bench, (struct rc_audience_input[]){__VA_ARGS__},                                                           \
+#define DECIDE(expected, ...)                                \
+    decide(bench, (struct rc_audience_input[]){__VA_ARGS__}, \
            sizeof((struct rc_audience_input[]){__VA_ARGS__}) / sizeof(struct rc_audience_input), expected)
 
 static void test_existence_makes_a_not_true(void **state) {
@@ -127,27 +136,30 @@ static void test_existence_makes_a_not_true(void **state) {
 static void test_no_existence_no_member(void **state) {
     struct bench *bench = *state;
     DECIDE("", EVENT("a", true, 100, 1));
-    DECIDE("+just-a@100/event +a-not-b@100/event +never-b@100/event +not-s@100/event", EVENT("_exists.web", true, 100, 2));
+    DECIDE("+just-a@100/event +a-not-b@100/event +never-b@100/event +not-s@100/event",
+           EVENT("_exists.web", true, 100, 2));
 }
 
 static void test_segments_that_flip_together_make_nothing_pass(void **state) {
     struct bench *bench = *state;
     DECIDE("+never-b@100/event +not-s@100/event", EVENT("_exists.web", true, 100, 1));
     /* a and b at one instant: `a-not-b` never was. The order of the records does not matter. */
-    DECIDE("+just-a@200/event +a-and-b@200/event -never-b@200/event", EVENT("a", true, 200, 2), EVENT("b", true, 200, 3));
+    DECIDE("+just-a@200/event +a-and-b@200/event -never-b@200/event", EVENT("a", true, 200, 2),
+           EVENT("b", true, 200, 3));
     DECIDE("-a-and-b@300/time +never-b@300/time -just-a@300/time", TIME("b", false, 300, 4), TIME("a", false, 300, 5));
 }
 
 static void test_instants_of_a_group_go_in_order(void **state) {
     struct bench *bench = *state;
     DECIDE("+never-b@100/event +not-s@100/event", EVENT("_exists.web", true, 100, 1));
-    DECIDE("+just-a@200/event +a-not-b@200/event -a-not-b@250/time +a-and-b@250/time -never-b@250/time", TIME("b", true, 250, 3),
-           EVENT("a", true, 200, 2));
+    DECIDE("+just-a@200/event +a-not-b@200/event -a-not-b@250/time +a-and-b@250/time -never-b@250/time",
+           TIME("b", true, 250, 3), EVENT("a", true, 200, 2));
 }
 
 static void test_event_is_the_better_reason(void **state) {
     struct bench *bench = *state;
-    struct rc_audience_input inputs[] = {TIME("b", true, 100, 2), EVENT("a", true, 100, 3), EVENT("_exists.web", true, 100, 1)};
+    struct rc_audience_input inputs[] = {TIME("b", true, 100, 2), EVENT("a", true, 100, 3),
+                                         EVENT("_exists.web", true, 100, 1)};
     decide(bench, inputs, 3, "+a-and-b@100/event +just-a@100/event +not-s@100/event");
 }
 

@@ -169,11 +169,14 @@ static struct rc_catalog *catalog_of(const char *audiences) {
     struct rc_catalog *catalog = NULL;
     struct rc_error err = {0};
     snprintf(text, sizeof text,
-             "[{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web\",\"format\":\"json\",\"person\":{\"namespace\":\"u\",\"id\":{\"path\":\"u\"}},"
-             "\"timestamp\":{\"path\":\"ts\"}},{\"kind\":\"segment\",\"id\":\"a\",\"dataset\":\"web\",\"where\":{\"event\":{}}},%s]",
+             "[{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web\",\"format\":\"json\",\"person\":{\"namespace\":"
+             "\"u\",\"id\":{\"path\":\"u\"}},"
+             "\"timestamp\":{\"path\":\"ts\"}},{\"kind\":\"segment\",\"id\":\"a\",\"dataset\":\"web\",\"where\":{"
+             "\"event\":{}}},%s]",
              audiences);
     rc_catalog_builder_init(&builder);
-    if (rc_catalog_builder_add(&builder, "test", rc_span_str(text), NULL, NULL, &err) || rc_catalog_build(&builder, &catalog, &err))
+    if (rc_catalog_builder_add(&builder, "test", rc_span_str(text), NULL, NULL, &err) ||
+        rc_catalog_build(&builder, &catalog, &err))
         fail_msg("%s", err.message);
     rc_catalog_builder_deinit(&builder);
     return catalog;
@@ -183,10 +186,13 @@ static void test_rulebook(void **state) {
     (void)state;
     struct rc_catalog *catalog = catalog_of(
         "{\"kind\":\"audience\",\"id\":\"live\",\"where\":{\"segment\":\"a\"},\"expires\":\"2026-02-01T00:00:00Z\"},"
-        "{\"kind\":\"audience\",\"id\":\"old\",\"where\":{\"segment\":\"a\"},\"expires\":\"2025-01-01T00:00:00Z\",\"on_end\":\"exit\"},"
+        "{\"kind\":\"audience\",\"id\":\"old\",\"where\":{\"segment\":\"a\"},\"expires\":\"2025-01-01T00:00:00Z\",\"on_"
+        "end\":\"exit\"},"
         "{\"kind\":\"audience\",\"id\":\"stopped\",\"where\":{\"segment\":\"a\"},\"paused\":true},"
         "{\"kind\":\"audience\",\"id\":\"daily\",\"where\":{\"segment\":\"a\"},\"refresh\":\"daily\"}");
-    struct rc_audience_memory memories[] = {{.id = (char *)"live", .version = 1}, {.id = (char *)"gone", .version = 3}, {.id = (char *)"kept", .keep = true}};
+    struct rc_audience_memory memories[] = {{.id = (char *)"live", .version = 1},
+                                            {.id = (char *)"gone", .version = 3},
+                                            {.id = (char *)"kept", .keep = true}};
     struct rc_rulebook book;
     int64_t start = INT64_C(1767225600000), end = INT64_C(1769904000000); /* 1 January, 1 February 2026 */
     rc_rulebook_init(&book, catalog, memories, 3, start);
@@ -195,9 +201,10 @@ static void test_rulebook(void **state) {
     static const struct {
         const char *id, *state;
         enum rc_audience_mode mode;
-    } expected[] = {{"live", "ready", RC_AUDIENCE_LIVE},       {"old", "expired", RC_AUDIENCE_ENDED},
-                    {"stopped", "paused", RC_AUDIENCE_FROZEN}, {"daily", "error: refresh \"daily\"", RC_AUDIENCE_FROZEN},
-                    {"gone", "deleted", RC_AUDIENCE_ENDED},    {"kept", "deleted", RC_AUDIENCE_FROZEN}};
+    } expected[] = {
+        {"live", "ready", RC_AUDIENCE_LIVE},       {"old", "expired", RC_AUDIENCE_ENDED},
+        {"stopped", "paused", RC_AUDIENCE_FROZEN}, {"daily", "error: refresh \"daily\"", RC_AUDIENCE_FROZEN},
+        {"gone", "deleted", RC_AUDIENCE_ENDED},    {"kept", "deleted", RC_AUDIENCE_FROZEN}};
     for (size_t i = 0; i < 6; i++) {
         assert_string_equal(book.entries[i].id, expected[i].id);
         assert_int_equal(strncmp(book.entries[i].state, expected[i].state, strlen(expected[i].state)), 0);

@@ -134,7 +134,7 @@ static void destinations(void **state) {
 static void attributes_and_policies(void **state) {
     (void)state;
     struct rc_catalog *catalog = build("[" WEB ",{'kind':'attribute','id':'orders_90d','dataset':'web','value':{'event'"
-                                               ":{'field':'type','eq':'purchase'}},'window':'90d',"
+                                       ":{'field':'type','eq':'purchase'}},'window':'90d',"
                                        "'destinations':['profiles']},{'kind':'attribute','id':'last','dataset':'web','"
                                        "value':{'latest':'url','where':{}}},"
                                        "{'kind':'policy','id':'p','enabled':false,'marketing_action':'export_to_third_"
@@ -234,7 +234,7 @@ static void referrers(void **state) {
     (void)state;
     struct rc_catalog *catalog =
         build("[" WEB "," CALLS "," SEGMENT ",{'kind':'segment','id':'t','dataset':['calls','web'],'where':{'not':{'"
-                                            "sequence':[{'session':{'segment':'s'}}]}}},"
+              "sequence':[{'session':{'segment':'s'}}]}}},"
               "{'kind':'audience','id':'a','where':{'not':{'segment':'s'}},'destinations':['d']},{'kind':'destination',"
               "'id':'d','type':'embedded'},"
               "{'kind':'attribute','id':'x','dataset':'calls','value':{'event':{}},'destinations':['d']}]");

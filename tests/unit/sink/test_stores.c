@@ -42,7 +42,8 @@ static void done(void *ctx, struct rc_sink_batch *batch, size_t written) {
     rc_sink_batch_free(batch);
 }
 
-static void add(struct rc_sink_batch *batch, const char *key, const char *audience, bool realized, int64_t version, bool only_if_there) {
+static void add(struct rc_sink_batch *batch, const char *key, const char *audience, bool realized, int64_t version,
+                bool only_if_there) {
     const char *id = strchr(key, ':') + 1;
     struct rc_sink_change change = {.person_key = rc_span_str(key),
                                     .change = {.target = rc_span_str(audience),
@@ -77,7 +78,8 @@ static struct rc_sink_driver *embedded(struct folder *folder, const char *cluste
     struct rc_sink_driver *driver = NULL;
     struct rc_error err = {0};
     snprintf(folder->url, sizeof folder->url, "embedded:%s/profiles", folder->path);
-    struct rc_sink_driver_options options = {.destination = "profiles", .url = folder->url, .prefix = "rollcall", .cluster = cluster};
+    struct rc_sink_driver_options options = {
+        .destination = "profiles", .url = folder->url, .prefix = "rollcall", .cluster = cluster};
     if (rc_sink_embedded_new(&options, &driver, &err) || driver->ops->connect(driver, &err))
         fail_msg("%s", err.message);
     return driver;
@@ -110,8 +112,8 @@ static void test_embedded(void **state) {
     add(batch, "id:a", "x", false, 13, true);
     assert_int_equal(apply(folder, driver, batch), 3);
     /* Read beside the process that has it open. */
-    static const char expected[] =
-        "{\"segmentMembership.x\":{\"status\":\"exited\",\"lastQualificationTime\":\"2026-01-01T00:00:00.123Z\",\"version\":13}}";
+    static const char expected[] = "{\"segmentMembership.x\":{\"status\":\"exited\",\"lastQualificationTime\":\"2026-"
+                                   "01-01T00:00:00.123Z\",\"version\":13}}";
     expect_profile(folder, "id:a", expected);
     expect_profile(folder, "id:", "none");
     driver->ops->free(driver);
@@ -150,7 +152,8 @@ static void test_file(void **state) {
     FILE *torn = fopen(path, "w");
     fputs("{\"whole\":1}\n{\"torn\":", torn);
     fclose(torn);
-    struct rc_sink_driver_options options = {.destination = "f", .url = folder->url, .prefix = "rollcall", .cluster = "c"};
+    struct rc_sink_driver_options options = {
+        .destination = "f", .url = folder->url, .prefix = "rollcall", .cluster = "c"};
     if (rc_sink_file_new(&options, &driver, &err) || driver->ops->connect(driver, &err))
         fail_msg("%s", err.message);
     assert_string_equal(text_of(path), "{\"whole\":1}\n");
@@ -158,10 +161,12 @@ static void test_file(void **state) {
     add(batch, "id:\"a\"", "x", true, 10, false);
     add(batch, "id:b", "x", false, 10, true);
     apply(folder, driver, batch);
-    assert_string_equal(text_of(path),
-                        "{\"whole\":1}\n{\"audience\":\"x\",\"namespace\":\"id\",\"personId\":\"\\\"a\\\"\",\"status\":\"realized\",\"since\":"
-                        "1767225600123,\"version\":10,\"cause\":\"event\",\"eventId\":null,\"eventTime\":null,\"emittedAt\":5,"
-                        "\"audienceVersion\":2}\n");
+    assert_string_equal(
+        text_of(path),
+        "{\"whole\":1}\n{\"audience\":\"x\",\"namespace\":\"id\",\"personId\":\"\\\"a\\\"\",\"status\":\"realized\","
+        "\"since\":"
+        "1767225600123,\"version\":10,\"cause\":\"event\",\"eventId\":null,\"eventTime\":null,\"emittedAt\":5,"
+        "\"audienceVersion\":2}\n");
     driver->ops->free(driver);
     snprintf(folder->url, sizeof folder->url, "file:%s/none/out.jsonl", folder->path);
     assert_int_equal(rc_sink_file_new(&options, &driver, &err), RC_OK);
@@ -171,7 +176,8 @@ static void test_file(void **state) {
 }
 
 static const char definitions[] =
-    "[{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web.events\",\"format\":\"json\",\"person\":{\"namespace\":\"u\",\"id\":{\"path\":\"u\"}},"
+    "[{\"kind\":\"dataset\",\"id\":\"web\",\"topic\":\"web.events\",\"format\":\"json\",\"person\":{\"namespace\":"
+    "\"u\",\"id\":{\"path\":\"u\"}},"
     "\"timestamp\":{\"path\":\"ts\"},\"fields\":{\"type\":{\"path\":\"t\",\"type\":\"string\"}}},"
     "{\"kind\":\"segment\",\"id\":\"a\",\"dataset\":\"web\",\"where\":{\"event\":{}}},"
     "{\"kind\":\"destination\",\"id\":\"crm\",\"type\":\"http\",\"url\":\"https://crm.example/x\"},"
@@ -187,7 +193,8 @@ static struct rc_catalog *catalog_of(const char *more) {
     struct rc_error err = {0};
     snprintf(text, sizeof text, definitions, more);
     rc_catalog_builder_init(&builder);
-    if (rc_catalog_builder_add(&builder, "test", rc_span_str(text), NULL, NULL, &err) || rc_catalog_build(&builder, &catalog, &err))
+    if (rc_catalog_builder_add(&builder, "test", rc_span_str(text), NULL, NULL, &err) ||
+        rc_catalog_build(&builder, &catalog, &err))
         fail_msg("%s", err.message);
     rc_catalog_builder_deinit(&builder);
     return catalog;
@@ -206,7 +213,8 @@ static void test_routes(void **state) {
     struct rc_routes routes;
     rc_routes_init(&routes, catalog, "redis://h/0", "/state");
     assert_int_equal(routes.n, 3);
-    const struct rc_route *profiles = route_of(&routes, "profiles"), *crm = route_of(&routes, "crm"), *copy = route_of(&routes, "copy");
+    const struct rc_route *profiles = route_of(&routes, "profiles"), *crm = route_of(&routes, "crm"),
+                          *copy = route_of(&routes, "copy");
     assert_int_equal(profiles->type, RC_DESTINATION_REDIS);
     assert_int_equal(profiles->n_here, 1);
     assert_int_equal(copy->n_here, 2);
