@@ -12,6 +12,7 @@
 #include "consumers/materialize/groups.h"
 #include "consumers/materialize/persons.h"
 #include "consumers/materialize/rulebook.h"
+#include "tests/unit/folder.h"
 
 struct folder {
     char path[64];
@@ -32,10 +33,8 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct folder *folder = *state;
-    char command[128];
     rc_store_close(folder->store);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder->path);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(test_folder_remove(folder->path), 0);
     free(folder);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include "consumers/sink/driver.h"
 #include "consumers/sink/profile.h"
 #include "consumers/sink/routes.h"
+#include "tests/unit/folder.h"
 
 struct folder {
     char path[64], url[128];
@@ -29,9 +30,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct folder *folder = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder->path);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(test_folder_remove(folder->path), 0);
     free(folder);
     return 0;
 }
