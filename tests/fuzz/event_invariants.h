@@ -1,6 +1,6 @@
 /* What holds for every record that is decoded, whatever its bytes. For the fuzz targets. */
-#ifndef RC_FUZZ_EVENT_INVARIANTS_H
-#define RC_FUZZ_EVENT_INVARIANTS_H
+#ifndef RC_TESTS_FUZZ_EVENT_INVARIANTS_H
+#define RC_TESTS_FUZZ_EVENT_INVARIANTS_H
 
 #include "codec/leaf.h"
 #include "tests/unit/codec/support.h"

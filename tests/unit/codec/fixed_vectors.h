@@ -1,5 +1,8 @@
 /* Doubles and decimals with their value in fixed point, by Python's decimal module (exact value, quantize half to even).
  * FAIL: out of range. Made by a script: seed 20240607. */
+#ifndef RC_TESTS_UNIT_CODEC_FIXED_VECTORS_H
+#define RC_TESTS_UNIT_CODEC_FIXED_VECTORS_H
+
 #define FAIL INT64_MIN
 
 static const struct {
@@ -488,3 +491,5 @@ static const struct {
      1000, FAIL},
     {"", 2, 0},
 };
+
+#endif

@@ -1,7 +1,7 @@
 /* For the tests of decoding: a dataset from its JSON (as much of it as decoding needs, unchecked: common/segment does that), and an event
  * as one line of text. */
-#ifndef RC_TEST_CODEC_SUPPORT_H
-#define RC_TEST_CODEC_SUPPORT_H
+#ifndef RC_TESTS_UNIT_CODEC_SUPPORT_H
+#define RC_TESTS_UNIT_CODEC_SUPPORT_H
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -1,3 +1,4 @@
+/* Numbers in fixed point: every way to one (double, decimal bytes, text) rounds as exact arithmetic does, or refuses. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

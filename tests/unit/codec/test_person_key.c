@@ -1,3 +1,4 @@
+/* The key of a person on Kafka: the Java client's hash of it, its two parts there and back, what is none. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

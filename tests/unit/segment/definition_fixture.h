@@ -1,6 +1,6 @@
 /* What the tests of definitions share: definitions written with ' for ", and building them. */
-#ifndef RC_TESTS_DEFINITION_FIXTURE_H
-#define RC_TESTS_DEFINITION_FIXTURE_H
+#ifndef RC_TESTS_UNIT_SEGMENT_DEFINITION_FIXTURE_H
+#define RC_TESTS_UNIT_SEGMENT_DEFINITION_FIXTURE_H
 
 #include <setjmp.h>
 #include <stdarg.h>
