@@ -16,7 +16,7 @@ enum rc_calendar_unit { RC_HOUR, RC_DAY, RC_WEEK, RC_MONTH, RC_QUARTER, RC_YEAR 
 
 /* Loads zone `name` ("UTC", "Europe/Stockholm"). Cached for the life of the process: the same name gives the same pointer,
  * borrowed for ever. Fails (POISON) on an unknown name, naming it and the nearest known one where that is cheap. Thread-safe. */
-rc_status rc_timezone_load(const char *name, const struct rc_timezone **out, struct rc_error *err);
+rc_status rc_timezone_load(const char *name, const struct rc_timezone **out, struct rc_error *err) RC_MUST_USE;
 
 const char *rc_timezone_name(const struct rc_timezone *zone);
 
