@@ -18,6 +18,10 @@
 
 #define VERSION 1
 
+/* Timestamps of events lie in the years 1–9999 (definitions.md §2); what a record says otherwise no population has written. */
+#define FIRST_MS INT64_C(-62135596800000)
+#define LAST_MS INT64_C(253402300799999)
+
 enum form { FORM_TIMES = 0, FORM_NUMBERS = 1, FORM_STRINGS = 2, FORM_ORDERED = 4 /* a flag */ };
 
 /* ---- writing ---------------------------------------------------------------------------------------------------------- */
@@ -164,18 +168,42 @@ static rc_status take_entry(const struct rc_plan *plan, struct rc_span *in, int 
     return RC_OK;
 }
 
+static bool is_time(int64_t ms) {
+    return ms >= FIRST_MS && ms <= LAST_MS;
+}
+
+/* Can a field hold that? Sums are pruned in the faith that nothing negative is in them. */
+static bool is_value(const struct rc_series_plan *plan, int64_t number) {
+    if (plan->keep == RC_KEEP_SUM && number < 0)
+        return false;
+    if (plan->value_type == RC_BOOLEAN)
+        return number == 0 || number == 1;
+    return plan->value_type == RC_LONG || (number > -RC_FIXED_MAX && number < RC_FIXED_MAX);
+}
+
+/* Is that the order in which a series stands? Sessions' intervals have nothing in common. */
+static bool follows(bool sessions, const struct entry *before, const struct entry *e) {
+    if (sessions)
+        return e->ts > before->number;
+    return e->ts > before->ts || (e->ts == before->ts && e->id >= before->id);
+}
+
 /* Reads one series; what this plan does not keep is read over. */
 static rc_status decode_series(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span *in,
                                struct rc_person *person) {
     uint64_t hash, n;
     struct rc_span form_byte;
+    const size_t least_entry = 1 + sizeof(uint64_t);
     if (take_hash(in, &hash) != RC_OK || rc_take_bytes(in, 1, &form_byte) != RC_OK || rc_take_varint(in, &n) != RC_OK ||
-        n > in->len)
+        n > in->len / least_entry)
         return RC_FAIL;
     int form = (unsigned char)form_byte.data[0];
     uint32_t index = rc_plan_find(plan, RC_NAMED_SERIES, hash);
+    bool sessions = index != RC_NONE && plan->series[index].keep == RC_KEEP_SESSIONS;
     if (index != RC_NONE) {
         const struct rc_series_plan *p = &plan->series[index];
+        if (rc_person_series(person, index)) /* twice: there is room for the first one only */
+            return RC_FAIL;
         int want = p->value_slot != RC_NONE && p->value_type == RC_STRING    ? FORM_STRINGS
                    : p->value_slot != RC_NONE || p->keep == RC_KEEP_SESSIONS ? FORM_NUMBERS
                                                                              : FORM_TIMES;
@@ -185,8 +213,11 @@ static rc_status decode_series(const struct rc_plan *plan, struct rc_strings *st
     struct rc_series *series = index == RC_NONE ? NULL : rc_person_restore_series(person, plan, index, (uint32_t)n);
     struct entry e = {0};
     for (uint64_t i = 0; i < n; i++) {
-        int64_t before = i == 0 ? 0 : e.ts;
-        if (take_entry(plan, in, form, before, &e) != RC_OK || (i > 0 && e.ts < before))
+        struct entry before = e;
+        if (take_entry(plan, in, form, before.ts, &e) != RC_OK || !is_time(e.ts) ||
+            (i > 0 && !follows(sessions, &before, &e)) || (sessions && (e.number < e.ts || !is_time(e.number))))
+            return RC_FAIL;
+        if (series && !sessions && (form & FORM_NUMBERS) && !is_value(&plan->series[index], e.number))
             return RC_FAIL;
         if (!series || ((form & FORM_ORDERED) && e.dataset == RC_NONE))
             continue;
@@ -207,7 +238,7 @@ static rc_status decode_datasets(const struct rc_plan *plan, struct rc_span *in,
     if (rc_take_varint(in, &n) != RC_OK)
         return RC_FAIL;
     for (uint64_t i = 0; i < n; i++) {
-        if (take_pair(in, &hash, &first) != RC_OK)
+        if (take_pair(in, &hash, &first) != RC_OK || !is_time(first))
             return RC_FAIL;
         uint32_t d = rc_plan_find(plan, RC_NAMED_DATASET, hash);
         if (d != RC_NONE)
@@ -224,7 +255,8 @@ static rc_status decode_domains(const struct rc_plan *plan, bool redefined, stru
     if (rc_take_varint(in, &n) != RC_OK)
         return RC_FAIL;
     for (uint64_t i = 0; i < n; i++) {
-        if (take_pair(in, &hash, &decided) != RC_OK || rc_take_zigzag(in, &latest) != RC_OK)
+        if (take_pair(in, &hash, &decided) != RC_OK || rc_take_zigzag(in, &latest) != RC_OK ||
+            (decided != INT64_MIN && decided < FIRST_MS - 1) || (latest != INT64_MIN && !is_time(latest)))
             return RC_FAIL;
         furthest = decided > furthest ? decided : furthest;
         uint32_t d = rc_plan_find(plan, RC_NAMED_DOMAIN, hash);
@@ -263,7 +295,7 @@ static rc_status decode_timers(const struct rc_plan *plan, struct rc_span *in, s
     if (rc_take_varint(in, &n) != RC_OK)
         return RC_FAIL;
     for (uint64_t i = 0; i < n; i++) {
-        if (take_pair(in, &hash, &at) != RC_OK)
+        if (take_pair(in, &hash, &at) != RC_OK || at < FIRST_MS)
             return RC_FAIL;
         uint32_t s = rc_plan_find(plan, RC_NAMED_SEGMENT, hash);
         if (s != RC_NONE && plan->segments[s].leader == s)
