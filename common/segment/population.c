@@ -248,8 +248,16 @@ static size_t collect(struct rc_population *p, const struct rc_series_plan *seri
     return n + values.n;
 }
 
+static int compare_texts(const void *a, const void *b, void *strings) {
+    return rc_span_compare(rc_strings_get(strings, (uint32_t) * (const int64_t *)a),
+                           rc_strings_get(strings, (uint32_t) * (const int64_t *)b));
+}
+
+/* Orders the values, texts as texts: their numbers depend on whom the population has met before, what is saved must not. */
 static size_t drop_equal(struct rc_population *p, const struct rc_series_plan *series, size_t n) {
-    if (n > 1)
+    if (n > 1 && series->value_type == RC_STRING)
+        qsort_r(p->values, n, sizeof *p->values, compare_texts, &p->strings);
+    else if (n > 1)
         qsort(p->values, n, sizeof *p->values, compare_numbers);
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
@@ -409,7 +417,7 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
 
 /* ---- saving and loading ------------------------------------------------------------------------------------------------ */
 
-void rc_population_save(struct rc_population *p, rc_record_fn write, void *ctx) {
+void rc_population_save(struct rc_population *p, rc_record_fn put, void *ctx) {
     struct rc_buf record;
     rc_buf_init(&record, RECORD_LIMIT);
     for (size_t i = 0; i < p->n_dirty; i++) {
@@ -418,7 +426,7 @@ void rc_population_save(struct rc_population *p, rc_record_fn write, void *ctx) 
         rc_person_prune(person, p->plan, &p->strings);
         rc_buf_reset(&record);
         rc_person_encode(person, p->plan, &p->strings, &record);
-        write(ctx, rc_span_of(person->key, person->key_len), rc_buf_span(&record));
+        put(ctx, rc_span_of(person->key, person->key_len), rc_buf_span(&record));
         person->dirty = false;
     }
     p->n_dirty = 0;
