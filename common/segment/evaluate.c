@@ -90,7 +90,8 @@ int64_t rc_series_next(const struct rc_eval *eval, const struct rc_series *serie
             next = least(next, next_aged(series, eval->t, w->last_ms));
             if (w->except_last_ms > 0)
                 next = least(next, next_aged(series, eval->t, w->except_last_ms));
-        } else if (w->form == RC_WINDOW_CALENDAR) {
+        } else if (w->form == RC_WINDOW_CALENDAR && series->ts[series->n - 1] >= rc_chain_range(chain, eval->t).from) {
+            /* what has left through the lower edge never comes back: no boundary can matter to it */
             next = least(next, rc_calendar_next(chain->timezone, w->unit, eval->t));
         }
     }
