@@ -19,6 +19,12 @@
 
 #define LOOK_MS 250 /* how soon a SIGHUP is seen */
 
+/* A broker that was away may know a member of a group no longer and fence it although nobody has taken its place. A fenced consumer begins
+ * again as after a crash, which is always safe; one whose place really is taken gives up after a few times. */
+#define FENCED_STARTS 4
+#define FENCED_WAIT_MS 1000
+#define FENCED_CALM_MS 60000
+
 typedef rc_status (*consumer_fn)(struct rc_process *process, struct rc_error *err);
 
 static const struct {
@@ -149,9 +155,22 @@ static void *run_consumer(void *ctx) {
     char name[16];
     snprintf(name, sizeof name, "%s", consumer->role);
     pthread_setname_np(pthread_self(), name);
-    consumer->status = consumer->run(consumer->process, &consumer->err);
-    if (consumer->status != RC_OK)
+    for (int begun = 1;; begun++) {
+        int64_t began_ms = rc_clock_monotonic_ms();
+        consumer->status = consumer->run(consumer->process, &consumer->err);
+        if (consumer->status == RC_OK)
+            break;
         rc_log(RC_LOG_ERROR, "consumer failed", rc_f_str("role", consumer->role), rc_f_err(&consumer->err));
+        if (rc_clock_monotonic_ms() - began_ms > FENCED_CALM_MS)
+            begun = 1;
+        if (consumer->err.class != RC_CLASS_FENCED || begun == FENCED_STARTS)
+            break;
+        rc_log(RC_LOG_WARN, "begins again from its last checkpoint", rc_f_str("role", consumer->role));
+        if (rc_stop_wait(consumer->process->stop, FENCED_WAIT_MS)) {
+            consumer->status = RC_OK;
+            break;
+        }
+    }
     /* Whether it failed or was told to end: the three belong together, and who restarts the process restarts all of them. */
     rc_stop_request(consumer->process->stop);
     return NULL;

@@ -588,8 +588,13 @@ static enum rc_polled take_error(struct rc_kafka_source *source, rd_kafka_messag
         rc_client_error(err, code, rd_kafka_message_errstr(message), "%s: reading %s [%d] at offset %lld", source->name,
                         rd_kafka_topic_name(message->rkt), message->partition, (long long)message->offset);
     } else {
+        char text[512];
+        bool fatal = code == RD_KAFKA_RESP_ERR__FATAL; /* says that there is one; which one must be asked for */
+        rd_kafka_resp_err_t cause = fatal ? rd_kafka_fatal_error(source->rk, text, sizeof text) : code;
         new_generation(source);
-        rc_client_error(err, code, rd_kafka_message_errstr(message), "%s", source->name);
+        rc_client_error(err, cause, fatal ? text : rd_kafka_message_errstr(message), "%s", source->name);
+        if (fatal && err->class == RC_CLASS_RETRY)
+            err->class = RC_CLASS_FATAL;
     }
     rd_kafka_message_destroy(message);
     return polled;
