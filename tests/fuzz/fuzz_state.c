@@ -36,62 +36,51 @@ static const char key[] = "n:p";
 #define SEGMENT(id, more) ",{'kind':'segment','id':'" id "'," more "}"
 #define WEB "'dataset':'web',"
 
-static const char definitions[] = "[" DATASET(
-    "web", "'type':{'path':'type','type':'string'},'price':{'path':'price','type':'decimal','min':0},"
-           "'delta':{'path':'delta','type':'decimal'},'n':{'path':'n','type':'long'},'b':{'path':'b','type':'boolean'},"
-           "'skus':{'path':'skus','type':'string'}") "," DATASET("crm", "'tier':{'path':'tier','type':'string'},'type':"
-                                                                        "{'path':'type','type':'string'}")
-    SEGMENT("latest-k", WEB "'window':'1d','where':{'event':{'field':'type','eq':'a'},'count':{'ge':3}}") SEGMENT(
-        "twin", WEB "'window':'1d','where':{'event':{'field':'type','eq':'a'},'count':{'ge':3}}")
-        SEGMENT("exactly", WEB "'where':{'event':{'field':'type','eq':'b'},'count':{'eq':2}}") SEGMENT(
-            "excepted", WEB
-            "'window':{'last':'1d','except_last':'1h'},'where':{'event':{'field':'type','eq':'a'},'count':{'ge':2}}")
-            SEGMENT("calendar", WEB "'window':{'calendar':'day','count':2},'where':{'event':{'field':'type','eq':'b'},'"
-                                    "count':{'le':2}}") SEGMENT(
-                "complete", WEB "'window':{'calendar':'week','count':1,'complete':true},'where':{'event':{}}")
-                SEGMENT("fixed",
-                        WEB "'window':{'from':'2026-03-03T00:00:00Z','to':'2026-03-05T00:00:00Z'},'where':{'event':{}}")
-                    SEGMENT("same", WEB "'window':'2d','where':{'event':{},'count':{'ge':2},'same':'skus'}") SEGMENT(
-                        "same-number", WEB "'window':'2d','where':{'event':{},'count':{'eq':2},'same':'n'}")
-                        SEGMENT("distinct", WEB "'window':'2d','where':{'distinct':'skus','is':{'ge':3}}") SEGMENT(
-                            "distinct-number", WEB "'where':{'distinct':'n','is':{'eq':2}}")
-                            SEGMENT("sum", WEB "'window':'2d','where':{'sum':'price','is':{'ge':100}}") SEGMENT(
-                                "sum-signed", WEB "'window':'2d','where':{'sum':'delta','is':{'gt':5,'lt':50}}")
-                                SEGMENT("avg", WEB "'window':'2d','where':{'avg':'n','is':{'ge':3}}") SEGMENT(
-                                    "max", WEB "'window':'1d','where':{'max':'delta','is':{'ge':10}}")
-                                    SEGMENT("min", WEB "'window':'1d','where':{'min':'n','is':{'lt':2}}") SEGMENT(
-                                        "latest",
-                                        "'dataset':['web','crm'],'where':{'latest':'tier','is':{'in':['gold','silver']}"
-                                        "}") SEGMENT("latest-flag",
-                                                     WEB "'window':'12h','where':{'latest':'b','is':{'eq':true}}")
-                                        SEGMENT("first", WEB "'where':{'first':'skus','is':{'eq':'x'}}") SEGMENT(
-                                            "first-lately", WEB "'window':'1d','where':{'first':'n','is':{'ge':2}}")
-                                            SEGMENT("sequence", WEB
-                                                    "'window':'2d','where':{'sequence':[{'none':{'field':'type','eq':'"
-                                                    "c'},'within':'1h'},"
-                                                    "{'event':{'field':'type','eq':'a'}},{'none':{'field':'type','eq':'"
-                                                    "b'}},"
-                                                    "{'each':[{'field':'type','eq':'c'},{'field':'b','eq':true}],'"
-                                                    "within':'6h'},"
-                                                    "{'none':{'field':'type','eq':'b'},'within':'2h'}],'span':'12h'}")
-                                                SEGMENT("sequence-same", WEB
-                                                        "'where':{'sequence':[{'event':{'field':'type','eq':'a'}},{'"
-                                                        "event':{'field':'type','eq':'b'},'after':'1m'},"
-                                                        "{'none':{'field':'type','eq':'c'}}],'same':'skus'}")
-                                                    SEGMENT("sessions", WEB
-                                                            "'window':'3d','where':{'session':{'and':[{'event':{'field'"
-                                                            ":'type','eq':'a'}},{'sum':'price','is':{'lt':60}}]},"
-                                                            "'count':{'ge':2},'closed':true}")
-                                                        SEGMENT("session-steps",
-                                                                "'dataset':['web','crm'],'where':{'sequence':[{'"
-                                                                "session':{'event':{'field':'type','eq':'a'}}},"
-                                                                "{'session':{'first':'type','is':{'eq':'b'}},'closed':"
-                                                                "true,'within':'1d'},{'none':{'field':'type','eq':'c'},"
-                                                                "'within':'1h'}]}")
-                                                            SEGMENT("lapsed", "'dataset':['web','crm'],'where':{'not':{"
-                                                                              "'event':{},'window':'1d'}}") SEGMENT(
-                                                                "reference", WEB "'where':{'and':[{'segment':'sum'},{'"
-                                                                                 "not':{'segment':'latest'}}]}") "]";
+/* clang-format off */
+static const char definitions[] = "["
+    DATASET("web", "'type':{'path':'type','type':'string'},'price':{'path':'price','type':'decimal','min':0},"
+                   "'delta':{'path':'delta','type':'decimal'},'n':{'path':'n','type':'long'},"
+                   "'b':{'path':'b','type':'boolean'},'skus':{'path':'skus','type':'string'}") ","
+    DATASET("crm", "'tier':{'path':'tier','type':'string'},'type':{'path':'type','type':'string'}")
+    SEGMENT("latest-k", WEB "'window':'1d','where':{'event':{'field':'type','eq':'a'},'count':{'ge':3}}")
+    SEGMENT("twin", WEB "'window':'1d','where':{'event':{'field':'type','eq':'a'},'count':{'ge':3}}")
+    SEGMENT("exactly", WEB "'where':{'event':{'field':'type','eq':'b'},'count':{'eq':2}}")
+    SEGMENT("excepted", WEB "'window':{'last':'1d','except_last':'1h'},"
+                            "'where':{'event':{'field':'type','eq':'a'},'count':{'ge':2}}")
+    SEGMENT("calendar", WEB "'window':{'calendar':'day','count':2},"
+                            "'where':{'event':{'field':'type','eq':'b'},'count':{'le':2}}")
+    SEGMENT("complete", WEB "'window':{'calendar':'week','count':1,'complete':true},'where':{'event':{}}")
+    SEGMENT("fixed", WEB "'window':{'from':'2026-03-03T00:00:00Z','to':'2026-03-05T00:00:00Z'},'where':{'event':{}}")
+    SEGMENT("same", WEB "'window':'2d','where':{'event':{},'count':{'ge':2},'same':'skus'}")
+    SEGMENT("same-number", WEB "'window':'2d','where':{'event':{},'count':{'eq':2},'same':'n'}")
+    SEGMENT("distinct", WEB "'window':'2d','where':{'distinct':'skus','is':{'ge':3}}")
+    SEGMENT("distinct-number", WEB "'where':{'distinct':'n','is':{'eq':2}}")
+    SEGMENT("sum", WEB "'window':'2d','where':{'sum':'price','is':{'ge':100}}")
+    SEGMENT("sum-signed", WEB "'window':'2d','where':{'sum':'delta','is':{'gt':5,'lt':50}}")
+    SEGMENT("avg", WEB "'window':'2d','where':{'avg':'n','is':{'ge':3}}")
+    SEGMENT("max", WEB "'window':'1d','where':{'max':'delta','is':{'ge':10}}")
+    SEGMENT("min", WEB "'window':'1d','where':{'min':'n','is':{'lt':2}}")
+    SEGMENT("latest", "'dataset':['web','crm'],'where':{'latest':'tier','is':{'in':['gold','silver']}}")
+    SEGMENT("latest-flag", WEB "'window':'12h','where':{'latest':'b','is':{'eq':true}}")
+    SEGMENT("first", WEB "'where':{'first':'skus','is':{'eq':'x'}}")
+    SEGMENT("first-lately", WEB "'window':'1d','where':{'first':'n','is':{'ge':2}}")
+    SEGMENT("sequence", WEB "'window':'2d','where':{'sequence':[{'none':{'field':'type','eq':'c'},'within':'1h'},"
+                            "{'event':{'field':'type','eq':'a'}},{'none':{'field':'type','eq':'b'}},"
+                            "{'each':[{'field':'type','eq':'c'},{'field':'b','eq':true}],'within':'6h'},"
+                            "{'none':{'field':'type','eq':'b'},'within':'2h'}],'span':'12h'}")
+    SEGMENT("sequence-same", WEB "'where':{'sequence':[{'event':{'field':'type','eq':'a'}},"
+                                 "{'event':{'field':'type','eq':'b'},'after':'1m'},"
+                                 "{'none':{'field':'type','eq':'c'}}],'same':'skus'}")
+    SEGMENT("sessions", WEB "'window':'3d','where':{'session':{'and':[{'event':{'field':'type','eq':'a'}},"
+                            "{'sum':'price','is':{'lt':60}}]},'count':{'ge':2},'closed':true}")
+    SEGMENT("session-steps", "'dataset':['web','crm'],'where':{'sequence':["
+                             "{'session':{'event':{'field':'type','eq':'a'}}},"
+                             "{'session':{'first':'type','is':{'eq':'b'}},'closed':true,'within':'1d'},"
+                             "{'none':{'field':'type','eq':'c'},'within':'1h'}]}")
+    SEGMENT("lapsed", "'dataset':['web','crm'],'where':{'not':{'event':{},'window':'1d'}}")
+    SEGMENT("reference", WEB "'where':{'and':[{'segment':'sum'},{'not':{'segment':'latest'}}]}")
+    "]";
+/* clang-format on */
 
 static struct rc_catalog *catalog;
 static struct rc_plan *plan;
