@@ -16,7 +16,7 @@ from support.recompute import Changes, Recomputation, assert_same_changes, asser
 from support.site import ROLES, SLOW, Pipeline, ecom_definitions, ecom_file, seed_of_run  # noqa: E402
 
 SECONDS = float(os.environ.get("ROLLCALL_CHAOS_SECONDS") or 60)
-GRACE_MS = 250
+GRACE_MS = 1000  # the machine is busy with restarts; events may be this late
 SLACK_MS = GRACE_MS + 750 * SLOW
 
 
