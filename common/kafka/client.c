@@ -109,9 +109,11 @@ static rc_status own_defaults(const struct rc_config *config, enum rc_client_kin
         {"socket.nagle.disable", "true", NULL},
         {"socket.keepalive.enable", "true", NULL},
     };
+    /* The session outlives a broker's restart: a member that gave itself up meanwhile comes back under another id, and a
+     * commit that still waits inside librdkafka is then taken for one of a former owner, which is fatal. */
     static const struct property consumer[] = {
         {"fetch.wait.max.ms", "500", NULL},       {"fetch.error.backoff.ms", "100", NULL},
-        {"session.timeout.ms", "10000", NULL},    {"heartbeat.interval.ms", "1000", NULL},
+        {"session.timeout.ms", "30000", NULL},    {"heartbeat.interval.ms", "1000", NULL},
         {"max.poll.interval.ms", "300000", NULL}, {"queued.min.messages", "50000", NULL},
     };
     static const struct property producer[] = {

@@ -773,6 +773,12 @@ static rd_kafka_topic_partition_list_t *to_list(const struct rc_offset *offsets,
 
 rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offset *offsets, size_t n, bool wait,
                            struct rc_error *err) {
+    /* librdkafka would keep it until the broker is back, when this member may be another one: see session.timeout.ms in
+     * client.c. */
+    if (!wait && source->outage_mono_ms > 0) {
+        on_commit(source->rk, RD_KAFKA_RESP_ERR__WAIT_COORD, NULL, source);
+        return RC_OK;
+    }
     rd_kafka_topic_partition_list_t *list = to_list(offsets, n, true);
     rd_kafka_resp_err_t code = list->cnt ? rd_kafka_commit(source->rk, list, !wait) : RD_KAFKA_RESP_ERR_NO_ERROR;
     rc_status status = RC_OK;

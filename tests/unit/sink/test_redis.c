@@ -298,6 +298,9 @@ static void test_rewind_and_attached(void **state) {
     assert_int_equal(server->driver->ops->attach(server->driver, names, 1, &err), RC_OK);
     assert_int_equal(server->driver->ops->attached(server->driver, collect, &n, &err), RC_OK);
     assert_int_equal(n, 2);
+    assert_int_equal(server->driver->ops->detach(server->driver, "0/two", &err), RC_OK);
+    assert_int_equal(server->driver->ops->attached(server->driver, collect, &n, &err), RC_OK);
+    assert_int_equal(n, 3);
     assert_int_equal(server->driver->ops->rewind(server->driver, partitions, offsets, 2, &err), RC_OK);
     assert_int_equal(offset_of(server, 0), 7);
     assert_int_equal(offset_of(server, 1), RC_SINK_NO_OFFSET);
