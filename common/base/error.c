@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef rc_error_set
+#undef rc_error_prefix
+
 rc_status rc_error_set(struct rc_error *err, enum rc_error_class class, enum rc_exit exit_code, const char *fmt, ...) {
     if (err) {
         va_list ap;

@@ -43,4 +43,12 @@ rc_status rc_error_set(struct rc_error *err, enum rc_error_class class, enum rc_
 /* Puts "context: " before the message that is there. Returns RC_FAIL. */
 rc_status rc_error_prefix(struct rc_error *err, const char *fmt, ...) RC_PRINTF(2, 3);
 
+/* So that compilers and analyzers know it too: behind a `return rc_error_set(…)` the caller's outputs are not looked at. */
+static inline rc_status rc_error_always(rc_status fail) {
+    (void)fail;
+    return RC_FAIL;
+}
+#define rc_error_set(...) rc_error_always(rc_error_set(__VA_ARGS__))
+#define rc_error_prefix(...) rc_error_always(rc_error_prefix(__VA_ARGS__))
+
 #endif

@@ -241,6 +241,7 @@ static const char *advice(rd_kafka_resp_err_t code) {
     }
 }
 
+#undef rc_client_error
 rc_status rc_client_error(struct rc_error *err, rd_kafka_resp_err_t code, const char *detail, const char *fmt, ...) {
     char context[1024];
     va_list ap;

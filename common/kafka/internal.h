@@ -31,6 +31,7 @@ enum rc_error_class rc_client_class(rd_kafka_resp_err_t code);
  * NULL: rd_kafka_err2str. */
 rc_status rc_client_error(struct rc_error *err, rd_kafka_resp_err_t code, const char *detail, const char *fmt, ...)
     RC_PRINTF(4, 5);
+#define rc_client_error(...) rc_error_always(rc_client_error(__VA_ARGS__))
 
 /* The whole address of the embedded broker that this process started or found, or NULL. */
 const char *rc_embedded_address(void);
