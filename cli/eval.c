@@ -291,7 +291,7 @@ static rc_status run_at(struct evaluation *e, const struct rc_cli *cli, struct r
         status = read_events(e, cli, err);
     if (status == RC_OK && n > 1)
         qsort(instants, n, sizeof *instants, compare_instants);
-    if (status == RC_OK && instants[0] < e->greatest_ms)
+    if (status == RC_OK && n > 0 && instants[0] < e->greatest_ms)
         status = rc_cli_usage(cli, err, "--at %lld: before the greatest timestamp of the events, %lld",
                               (long long)instants[0], (long long)e->greatest_ms);
     for (size_t i = 0; status == RC_OK && i < n; i++) {

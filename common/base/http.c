@@ -97,7 +97,7 @@ static rc_status open_socket(const char *listen_at, char *host, size_t size, int
             err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE,
             "cannot listen at http.listen = %s: %s; take another with --set http.listen=127.0.0.1:0 (any free port)",
             listen_at, strerror(why));
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t len = sizeof bound;
     if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0) {
         why = errno;

@@ -386,7 +386,7 @@ rc_status rc_timezone_load(const char *name, const struct rc_timezone **out, str
         zone = zone->next;
     if (!zone) {
         status = zone_read(name, &zone, err);
-        if (status == RC_OK) {
+        if (zone) {
             zone->next = cache;
             cache = zone;
         }

@@ -407,29 +407,31 @@ static const struct op *compile_map(struct compiler *c, struct op *op, const str
                                     const struct rc_avro_node *r, struct places at) {
     mark(c, op, at, true);
     struct rc_span *names = NULL;
+    uint32_t n = 0;
     const struct rc_avro_node *items = r ? r->items : NULL;
     for (uint32_t i = 0; i < at.n; i++) {
         const struct rc_want *want =
             at.items[i].kind == AT_PATH ? at.items[i].want : &c->wanted->element_roots[at.items[i].element];
         for (uint32_t s = 0; s < want->n_steps; s++) {
             bool known = false;
-            for (uint32_t k = 0; k < op->n; k++)
+            for (uint32_t k = 0; k < n; k++)
                 known |= rc_span_equal(names[k], want->steps[s].name);
             if (known)
                 continue;
-            struct rc_span *more = rc_arena_alloc(&c->plan->arena, (op->n + 1) * sizeof *more);
-            if (op->n)
-                memcpy(more, names, op->n * sizeof *more);
+            struct rc_span *more = rc_arena_alloc(&c->plan->arena, (n + 1) * sizeof *more);
+            if (n)
+                memcpy(more, names, n * sizeof *more);
             names = more;
-            names[op->n++] = want->steps[s].name;
+            names[n++] = want->steps[s].name;
         }
     }
+    op->n = n;
     op->names = names;
-    op->children = rc_arena_alloc(&c->plan->arena, (op->n + 1) * sizeof *op->children);
-    for (uint32_t k = 0; k < op->n; k++)
+    op->children = rc_arena_alloc(&c->plan->arena, (n + 1) * sizeof *op->children);
+    for (uint32_t k = 0; k < n; k++)
         op->children[k] = compile(c, w->items, items, below(c, at, names[k]));
-    op->children[op->n] = compile(c, w->items, items, (struct places){0});
-    op->wanted |= op->n > 0;
+    op->children[n] = compile(c, w->items, items, (struct places){0});
+    op->wanted |= n > 0;
     return op;
 }
 

@@ -80,7 +80,7 @@ struct rc_avro_node {
 struct rc_avro_schema;
 
 /* Parses. Fails (FATAL, exit 78) naming the JSON path in the schema ("fields[3].type") and what is wrong. */
-rc_status rc_avro_schema_new(const char *json, struct rc_avro_schema **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_avro_schema_new(const char *text, struct rc_avro_schema **out, struct rc_error *err) RC_MUST_USE;
 void rc_avro_schema_free(struct rc_avro_schema *schema);
 
 const struct rc_avro_node *rc_avro_schema_root(const struct rc_avro_schema *schema);

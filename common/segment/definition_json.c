@@ -382,7 +382,7 @@ rc_status rc_def_decimal(const struct rc_def_node *node, __int128 *out) {
 }
 
 rc_status rc_def_fixed(const struct rc_def_node *node, int64_t *out) {
-    __int128 value;
+    __int128 value = 0;
     RC_DEF_TRY(rc_def_decimal(node, &value));
     *out = value > RC_FIXED_MAX ? RC_FIXED_MAX : value < -RC_FIXED_MAX ? -RC_FIXED_MAX : (int64_t)value;
     return RC_OK;

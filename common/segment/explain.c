@@ -97,7 +97,7 @@ static void add_events_of_range(struct explanation *x, const bool *datasets, int
 
 /* ---- conditions ------------------------------------------------------------------------------------------------------- */
 
-static void explain_node(struct explanation *x, uint32_t node, struct rc_scope scope);
+static void explain_node(struct explanation *x, uint32_t index, struct rc_scope scope);
 
 static void explain_children(struct explanation *x, const struct rc_node *node, struct rc_scope scope) {
     rc_buf_add_str(x->out, ", \"conditions\": [");
@@ -238,14 +238,18 @@ static void explain_existence(struct explanation *x, const struct rc_node *node)
     rc_buf_add_byte(x->out, ']');
 }
 
+static void add_path(struct rc_buf *out, const struct rc_node *node) {
+    if (node->cond)
+        rc_buf_printf(out, ", \"path\": \"%s\"", node->cond->path);
+}
+
 static void explain_node(struct explanation *x, uint32_t index, struct rc_scope scope) {
     const struct rc_node *node = &x->eval->plan->nodes[index];
     if (node->head == RC_HEAD_SEGMENT)
         scope = (struct rc_scope){.from = INT64_MIN, .to = x->eval->t};
     struct rc_truth truth = rc_eval_scoped(x->eval, index, scope);
     rc_buf_printf(x->out, "{\"head\": \"%s\"", head_name(node->head));
-    if (node->cond)
-        rc_buf_printf(x->out, ", \"path\": \"%s\"", node->cond->path);
+    add_path(x->out, node);
     rc_buf_printf(x->out, ", \"true\": %s", truth.value ? "true" : "false");
     add_instant(x->out, "mayChangeAt", truth.next_ms);
     switch (node->head) {

@@ -326,7 +326,7 @@ bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, stru
     for (uint32_t i = at; i < series->n && series->ts[i] == ts && !known; i++)
         known = sessions || series->id[i] == id;
     /* A session's interval that holds the timestamp holds the event. */
-    known |= sessions && at > 0 && series->value[at - 1] >= ts;
+    known |= sessions && series->n > 0 && at > 0 && series->value[at - 1] >= ts;
     if (known) {
         if (p->value_slot != RC_NONE && p->value_type == RC_STRING)
             for (size_t i = 0; i < n_values; i++)

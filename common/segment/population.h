@@ -81,7 +81,7 @@ size_t rc_population_members(const struct rc_population *population, uint32_t se
 
 /* Saving: each person changed since the last clean visit, once, as a self-describing, versioned, checksummed record; then clean. */
 typedef void (*rc_record_fn)(void *ctx, struct rc_span person_key, struct rc_span record);
-void rc_population_save(struct rc_population *population, rc_record_fn write, void *ctx);
+void rc_population_save(struct rc_population *population, rc_record_fn put, void *ctx);
 
 /* Takes in a saved record (also one saved under another plan: what the plan shares is kept, the rest dropped, and what is new is empty).
  * Fails (POISON) on bytes that are damaged or of a later format, naming what is wrong; then the person is as if never loaded. */

@@ -123,9 +123,9 @@ static rc_status discard(struct lane *lane, const char *why, struct rc_error *er
 }
 
 /* Whether records that the saved state has not seen are gone from a topic. */
-static rc_status gone(struct ingest *ingest, const struct saved_lane *saved, int32_t number, const char **topic,
-                      struct rc_error *err) {
-    *topic = NULL;
+static rc_status gone(struct ingest *ingest, const struct saved_lane *saved, int32_t number,
+                      const struct saved_input **out, struct rc_error *err) {
+    *out = NULL;
     for (size_t i = 0; i < saved->n_inputs; i++) {
         if (!rc_ingest_program_route(ingest->program, saved->inputs[i].topic) || saved->inputs[i].position < 0)
             continue;
@@ -133,7 +133,7 @@ static rc_status gone(struct ingest *ingest, const struct saved_lane *saved, int
         if (rc_admin_bounds(ingest->admin, saved->inputs[i].topic, number, READ_TIMEOUT_MS, &low, &high, err) != RC_OK)
             return RC_FAIL;
         if (saved->inputs[i].position < low || saved->inputs[i].position > high)
-            *topic = saved->inputs[i].topic;
+            *out = &saved->inputs[i];
     }
     return RC_OK;
 }
@@ -168,17 +168,17 @@ static rc_status load(struct lane *lane, const struct saved_lane *saved, bool ot
     }
     if (strcmp(saved->cluster, ingest->cluster) != 0)
         return discard(lane, "it is of another cluster", err);
-    const char *topic;
-    if (gone(ingest, saved, lane->number, &topic, err) != RC_OK)
+    const struct saved_input *lost;
+    if (gone(ingest, saved, lane->number, &lost, err) != RC_OK)
         return RC_FAIL;
-    if (topic && others)
+    if (lost && others)
         return discard(lane, "another process has gone on from it, and records since are gone", err);
-    if (topic)
+    if (lost)
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE,
                             "%s [%d]: the records behind the saved offset were removed before they were read "
                             "(retention), or the topic was made anew. To "
                             "go on with the records that are left, stop, remove %s/ingest, and start again",
-                            topic, lane->number, rc_config_text(ingest->config, "state.dir"));
+                            lost->topic, lane->number, rc_config_text(ingest->config, "state.dir"));
     struct loading loading = {.lane = lane};
     int64_t began = rc_clock_monotonic_ms();
     if (rc_store_each(ingest->store, RC_STORE_PERSON, lane->number, rc_span_of("", 0), load_person, &loading, err) !=
