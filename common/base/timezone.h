@@ -45,6 +45,7 @@ void rc_rfc3339_format(int64_t at_ms, char out[25]);
 
 /* Local civil time ("2026-01-31 09:15:00[.fff]" or with T, date alone allowed) in `zone` to ms; a time that the clock skips
  * moves forward by the gap, one that comes twice is the first. */
-rc_status rc_local_time_parse(const struct rc_timezone *zone, const char *text, size_t len, int64_t *out_ms) RC_MUST_USE;
+rc_status rc_local_time_parse(const struct rc_timezone *zone, const char *text, size_t len, int64_t *out_ms)
+    RC_MUST_USE;
 
 #endif
