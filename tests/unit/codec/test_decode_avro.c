@@ -269,7 +269,7 @@ static const char *decode_raw(const char *type, const char *bytes, size_t len) {
     if (rc_decoder_new(d, &(struct rc_decoder_options){.max_ahead_ms = -1}, &decoder, &err) != RC_OK)
         fail_msg("%s", err.message);
     struct rc_record record = {.value = rc_span_of(bytes, len), .key = {"p", 1}, .timestamp_ms = 1};
-    snprintf(line, sizeof line, "%s", test_decode(decoder, d, &record));
+    assert_true(snprintf(line, sizeof line, "%s", test_decode(decoder, d, &record)) < (int)sizeof line);
     rc_decoder_free(decoder);
     test_dataset_free(d);
     return line;

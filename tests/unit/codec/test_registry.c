@@ -211,7 +211,7 @@ static void a_registry_away_is_asked_again(void **state) {
 static void passwords_are_sent_and_not_told(void **state) {
     (void)state;
     char url[128];
-    snprintf(url, sizeof url, "http://me:s%%40cret@%s", server.url + strlen("http://"));
+    assert_true(snprintf(url, sizeof url, "http://me:s%%40cret@%s", server.url + strlen("http://")) < (int)sizeof url);
     struct rc_registry *registry = open_registry(url);
     const char *schema;
     struct rc_error err;
