@@ -252,7 +252,7 @@ static size_t mark_affected(struct rc_audience_rules *rules, uint32_t signal, si
 bool rc_audience_decide(const struct rc_audience_desk *desk, struct rc_audience_person *person, struct rc_audience_input *inputs, size_t n,
                         enum rc_cause review_cause, int64_t now_ms) {
     struct rc_audience_rules *rules = desk->rules;
-    bool changed = rc_audience_review(desk, person, review_cause, now_ms);
+    bool changed = !desk->trust && rc_audience_review(desk, person, review_cause, now_ms);
     sort_by_since(inputs, n);
     for (size_t from = 0, to = 0; from < n; from = to) {
         struct why why = {.cause = RC_CAUSE_TIME, .event_time_ms = RC_NO_EVENT_TIME, .otherwise_ms = inputs[from].since_ms};

@@ -168,6 +168,7 @@ struct rc_audience_desk {
     struct rc_audience_tally *all;  /* of all partitions of this process; decides about `size_limit` */
     rc_audience_emit_fn emit;
     void *ctx;
+    bool trust; /* rc_audience_decide reviews nobody: what was published is right for what is known, and a review follows */
 };
 
 /* Takes in a group of changes of one person that belong to one decision, and publishes what follows: instant by instant in order of
@@ -190,6 +191,6 @@ bool rc_audience_review(const struct rc_audience_desk *desk, struct rc_audience_
 bool rc_audience_holds(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person);
 
 /* Adds (sign 1) or takes away (−1) the person's standings: when a partition comes or goes, or its tallies are counted anew. */
-void rc_audience_tally_add(struct rc_audience_tally *tally, const struct rc_audience_person *person, int sign);
+void rc_audience_tally_add(struct rc_audience_tally *tallies, const struct rc_audience_person *person, int sign);
 
 #endif

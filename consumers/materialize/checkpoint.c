@@ -199,17 +199,9 @@ void rc_checkpoint_begin(struct part *part) {
     if (end > part->output_end)
         part->output_end = end;
     part->batch_next = open_group < part->next ? open_group : part->next;
-    part->batch_output_end = part->output_end;
     /* While work is repeated, the log behind the old mark is still needed. */
-    if (part->phase == PART_REPEATING || part->phase == PART_LEARNING) {
-        struct saved_part saved = {0};
-        struct rc_error ignored;
-        bool found = false;
-        if (rc_checkpoint_read(stage, part->number, &saved, &found, &ignored) == RC_OK && found)
-            part->batch_output_end = saved.output_end;
-        else
-            part->batch_output_end = 0;
-    }
+    part->batch_output_end = part->phase == PART_LIVE ? part->output_end : part->mark;
+    part->batch_version = ((int64_t)part->versions.epoch << 32) + part->versions.counter;
     part->batch_for_sweep = part->reviewed != rc_audience_rules_generation(stage->rules);
     part->batch = rc_store_begin(stage->store);
     rc_persons_save(part->persons, part->batch);
@@ -220,7 +212,8 @@ void rc_checkpoint_begin(struct part *part) {
     part->saved_ms = rc_clock_monotonic_ms();
 }
 
-rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) {
+/* `wait`: for the broker's answer to the offset. */
+static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
     struct stage *stage = part->stage;
     if (!part->batch || !rc_producer_passed(stage->producer, part->batch_mark))
         return RC_OK;
@@ -234,12 +227,22 @@ rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) {
     if (part->batch_for_sweep)
         part->sweep_may_start = true;
     part->saved_next = part->batch_next;
-    char metadata[32];
-    snprintf(metadata, sizeof metadata, "epoch=%" PRIu32, part->versions.epoch);
+    /* A new owner begins just here: it learns what lies before the offset, takes versions below the mark for what was published by then, and
+     * decides the rest again. While we do that ourselves, only the new epoch is told. */
+    if (part->phase == PART_LIVE) {
+        part->committed = part->batch_next;
+        part->mark = part->batch_output_end;
+        part->version_mark = part->batch_version;
+    }
+    if (part->committed < 0)
+        return RC_OK;
+    char metadata[96];
+    snprintf(metadata, sizeof metadata, "epoch=%" PRIu32 " output=%" PRId64 " version=%" PRId64, part->versions.epoch, part->mark,
+             part->version_mark);
     struct rc_offset offset = {
-        .topic = stage->segments_topic, .partition = part->number, .offset = part->batch_next, .metadata = metadata};
+        .topic = stage->segments_topic, .partition = part->number, .offset = part->committed, .metadata = metadata};
     struct rc_error why;
-    if (rc_source_commit(stage->source, &offset, 1, false, &why)) {
+    if (rc_source_commit(stage->source, &offset, 1, wait, &why)) {
         if (why.class == RC_CLASS_FENCED || why.class == RC_CLASS_FATAL) {
             *err = why;
             return RC_FAIL;
@@ -247,6 +250,10 @@ rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) {
         rc_log_limited(RC_LOG_WARN, "offset not committed, the next checkpoint does it", rc_f_int("partition", part->number), rc_f_err(&why));
     }
     return RC_OK;
+}
+
+rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) {
+    return finish(part, false, err);
 }
 
 rc_status rc_checkpoint_turn(struct part *part, int64_t monotonic_ms, struct rc_error *err) {
@@ -265,7 +272,7 @@ rc_status rc_checkpoint_turn(struct part *part, int64_t monotonic_ms, struct rc_
 rc_status rc_checkpoint_whole(struct part *part, int timeout_ms, struct rc_error *err) {
     if (rc_producer_flush(part->stage->producer, timeout_ms, err))
         return RC_FAIL;
-    if (rc_checkpoint_finish(part, err))
+    if (finish(part, true, err))
         return RC_FAIL;
     if (!part->changed)
         return RC_OK;
@@ -274,5 +281,5 @@ rc_status rc_checkpoint_whole(struct part *part, int timeout_ms, struct rc_error
     rc_checkpoint_begin(part);
     if (rc_producer_flush(part->stage->producer, timeout_ms, err))
         return RC_FAIL;
-    return rc_checkpoint_finish(part, err);
+    return finish(part, true, err);
 }

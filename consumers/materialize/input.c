@@ -12,7 +12,7 @@
 
 struct rc_audience_desk rc_input_desk(struct part *part) {
     struct stage *stage = part->stage;
-    return (struct rc_audience_desk){.rules = stage->rules, .here = part->here, .all = stage->all, .emit = rc_input_emit, .ctx = part};
+    return (struct rc_audience_desk){.rules = stage->rules, .here = part->here, .all = stage->all, .emit = rc_input_emit, .ctx = part, .trust = part->trust};
 }
 
 /* ---- out --------------------------------------------------------------------------------------------------------------------- */
@@ -204,6 +204,9 @@ rc_status rc_input_take(struct part *part, const struct rc_message *message, str
     struct rc_span key, more;
     struct rc_audience_input input;
     struct rc_error why = {0};
+    /* Also without the end of the queue: the first record to be decided may follow the last one to be learnt at once. */
+    if (part->phase == PART_LEARNING && message->offset >= part->learn_to && rc_takeover_progress(part, message->offset, err))
+        return RC_FAIL;
     rc_counter_inc(stage->metrics.records);
     part->last_record_ms = message->timestamp_ms;
     part->changed = true;

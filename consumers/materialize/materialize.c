@@ -230,7 +230,7 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
         return RC_FAIL;
     for (size_t i = 0; i < stage->n_parts; i++) {
         struct part *part = stage->parts[i];
-        if ((drained || part->next >= part->boundary) && rc_takeover_progress(part, err))
+        if ((drained || part->next >= part->boundary) && rc_takeover_progress(part, part->next, err))
             return RC_FAIL;
         if (rc_input_close_old_groups(part, now, err) || rc_sweep_turn(part, SWEEP_BUDGET_MS, err) || rc_checkpoint_bury(part, wall, err) ||
             rc_checkpoint_turn(part, rc_clock_monotonic_ms(), err))

@@ -81,8 +81,12 @@ static json_t *audiences_view(struct stage *stage, json_t *errors) {
         uint32_t name = rc_names_find(stage->audiences, rc_span_str(entry->id));
         struct rc_audience_tally tally = stage->all[name];
         const char *state = entry->state;
-        if (strcmp(state, "deleted") == 0 && !tally.members && !tally.withheld)
+        if (strcmp(state, "deleted") == 0 && !tally.members && !tally.withheld) {
+            if (stage->members[name])
+                rc_metrics_hide(stage->process->metrics, "audience", entry->id);
+            stage->members[name] = NULL;
             continue;
+        }
         if (tally.withheld)
             state = "error: size limit";
         show_members(stage, name, entry->id);

@@ -71,7 +71,7 @@ struct tail_change {
 };
 
 enum part_phase {
-    PART_LEARNING, /* takes signals in without deciding, up to `boundary`; then everybody is reviewed */
+    PART_LEARNING,  /* takes signals in without deciding, up to `learn_to` */
     PART_REPEATING, /* decides again what the output log may hold already, up to `boundary` */
     PART_LIVE,
 };
@@ -80,7 +80,10 @@ struct part {
     struct stage *stage;
     int32_t number;
     enum part_phase phase;
+    int64_t learn_to; /* where deciding begins: the offset that the former owner committed, or `boundary` */
     int64_t boundary; /* end of the input when the partition came */
+    bool trust;       /* learnt: who is touched is not reviewed before everybody is */
+    int64_t committed; /* offset that the group has; −1: none */
     int64_t next;     /* offset of the next record */
     struct rc_persons *persons;
     struct rc_groups *groups;
@@ -101,10 +104,12 @@ struct part {
     bool wanted_now;    /* do not wait for the interval */
     int64_t saved_ms;   /* monotonic: begin of the last one */
     int64_t saved_next; /* input offset in the last committed one */
-    int64_t output_end; /* of the own output when the last one began */
+    int64_t output_end; /* of the own output, as acknowledged */
+    int64_t mark;       /* in the own output: what is decided while not yet live may stand behind it already */
+    int64_t version_mark; /* versions below it follow from input before `committed`; of the handover while not yet live */
     struct rc_store_batch *batch; /* one that waits for its acknowledgements */
     uint64_t batch_mark;
-    int64_t batch_next, batch_output_end;
+    int64_t batch_next, batch_output_end, batch_version;
     bool batch_for_sweep; /* it began after the present rules came */
 
     struct pending_exit *exits; /* not in a batch yet */
@@ -178,10 +183,11 @@ void rc_stage_grow_tallies(struct stage *stage);
 void rc_stage_set_share(struct stage *stage);
 
 /* takeover.c */
-rc_status rc_takeover_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err);
+rc_status rc_takeover_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err) RC_MUST_USE;
 void rc_takeover_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost);
-/* Looks whether the partition is past its boundary, and takes it to the next phase. */
-rc_status rc_takeover_progress(struct part *part, struct rc_error *err) RC_MUST_USE;
+/* Looks whether the partition is past where its phase ends, and takes it to the next one. `next`: the record about to be taken, or
+ * where reading stands. */
+rc_status rc_takeover_progress(struct part *part, int64_t next, struct rc_error *err) RC_MUST_USE;
 
 /* input.c */
 rc_status rc_input_take(struct part *part, const struct rc_message *message, struct rc_error *err) RC_MUST_USE;

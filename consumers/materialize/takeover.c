@@ -3,8 +3,9 @@
  *   - The local state is the latest there is (a restart, also after kill −9): the input after it is decided again, and every change is held
  *     against the output log behind the checkpoint (consumers/shared/repeats.h). → PART_REPEATING
  *   - The local state is older than what the group has committed (others had the partition meanwhile), or there is none: deciding each old
- *     record again would publish the past. So the output log tells what was published, the input is only learnt up to its end as of now,
- *     and then everybody is reviewed: what comes out is the difference. → PART_LEARNING
+ *     record again would publish the past. So the output log up to the mark that the former owner committed tells what was published, and the
+ *     input up to its offset is only learnt (→ PART_LEARNING); from there on as above. When all is done everybody is reviewed, in case
+ *     a compacted topic no longer told all of it. Without a committed offset everything is learnt, and the review is all there is.
  * In both cases a new epoch begins, above every version that was ever written, so a former owner that wakes up cannot win. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 
 struct tail_reader {
     struct part *part;
-    bool adopt; /* into the persons, else into the table of repeats */
+    int64_t adopt_below; /* versions below it go into the persons, the rest into the table of repeats */
     int64_t greatest;
     rc_status status;
     struct rc_error *err;
@@ -95,7 +96,7 @@ static bool read_tail(void *ctx, const struct rc_message *message) {
     rc_stage_grow_tallies(stage);
     if (change.version > reader->greatest)
         reader->greatest = change.version;
-    reader->status = reader->adopt ? adopt(reader->part, &seen, reader->err) : remember(reader, &seen, message);
+    reader->status = change.version < reader->adopt_below ? adopt(reader->part, &seen, reader->err) : remember(reader, &seen, message);
     return reader->status == RC_OK;
 }
 
@@ -130,26 +131,67 @@ static rc_status drop_local(struct stage *stage, int32_t number, struct rc_error
     return rc_store_commit(batch, false, err);
 }
 
-/* The epoch that the last owner left beside its committed offset; 0: none. */
-static uint32_t agreed_epoch(const char *metadata) {
-    uint32_t epoch = 0;
-    return metadata && sscanf(metadata, "epoch=%" SCNu32, &epoch) == 1 ? epoch : 0;
+/* What the last owner committed. */
+struct handover {
+    int64_t offset, mark, version; /* −1: nothing that is of use */
+    uint32_t epoch;
+};
+
+static struct handover read_handover(const struct rc_offset *committed, int64_t boundary, int64_t output_high) {
+    struct handover handover = {.offset = committed->offset, .mark = -1, .version = -1};
+    int n = committed->metadata ? sscanf(committed->metadata, "epoch=%" SCNu32 " output=%" SCNd64 " version=%" SCNd64, &handover.epoch,
+                                         &handover.mark, &handover.version)
+                                : 0;
+    if (n < 3 || handover.offset < 0 || handover.offset > boundary || handover.mark > output_high)
+        handover.offset = handover.mark = handover.version = -1;
+    return handover;
+}
+
+static const char *reason_to_discard(const struct part *part, const struct saved_part *saved, int64_t output_high) {
+    if (strcmp(saved->cluster, part->stage->cluster) != 0)
+        return "it belongs to another cluster";
+    if (saved->next > part->boundary || saved->output_end > output_high)
+        return "it stands behind the end of the topic, which must have been made anew";
+    return NULL;
+}
+
+/* Puts the partition on its way: what is learnt, what is repeated, from where the own output is read. */
+static void set_course(struct part *part, const struct saved_part *saved, const struct handover *handover, int64_t low, int64_t output_low,
+                       int64_t output_high, struct tail_reader *reader, int64_t *from) {
+    bool found = saved != NULL;
+    part->committed = handover->offset;
+    part->version_mark = handover->version;
+    part->next = found && saved->next > low ? saved->next : low;
+    part->saved_next = part->next;
+    *from = found ? saved->output_end : output_low;
+    bool latest = found && !saved->learning && handover->offset <= saved->next && low <= saved->next;
+    if (latest) {
+        part->phase = PART_REPEATING;
+        part->reviewed = saved->reviewed;
+        part->review_cause = (enum rc_cause)saved->review_cause;
+        part->mark = *from;
+        reader->adopt_below = 0;
+        return;
+    }
+    bool guided = handover->offset >= part->next && handover->mark >= *from;
+    part->phase = PART_LEARNING;
+    part->trust = guided;
+    part->learn_to = guided ? handover->offset : part->boundary;
+    part->mark = guided ? handover->mark : output_high;
+    reader->adopt_below = guided ? handover->version : INT64_MAX;
+    part->review_cause = output_high > output_low ? RC_CAUSE_RESTORE : RC_CAUSE_BACKFILL;
 }
 
 static rc_status open_part(struct part *part, const struct rc_offset *committed, int64_t *start, struct rc_error *err) {
     struct stage *stage = part->stage;
     struct saved_part saved = {0};
     bool found = false;
-    int64_t low = 0, output_low = 0, output_high = 0;
+    int64_t low = 0, output_low = 0, output_high = 0, from = 0;
     if (rc_admin_bounds(stage->admin, stage->segments_topic, part->number, BROKER_TIMEOUT_MS, &low, &part->boundary, err) ||
         rc_admin_bounds(stage->admin, stage->memberships_topic, part->number, BROKER_TIMEOUT_MS, &output_low, &output_high, err) ||
         rc_checkpoint_read(stage, part->number, &saved, &found, err))
         return RC_FAIL;
-    const char *discard = NULL;
-    if (found && strcmp(saved.cluster, stage->cluster) != 0)
-        discard = "it belongs to another cluster";
-    else if (found && (saved.next > part->boundary || saved.output_end > output_high))
-        discard = "it stands behind the end of the topic, which must have been made anew";
+    const char *discard = found ? reason_to_discard(part, &saved, output_high) : NULL;
     if (discard) {
         rc_log(RC_LOG_WARN, "local state is not used and is built again from Kafka", rc_f_int("partition", part->number),
                rc_f_str("reason", discard));
@@ -157,39 +199,27 @@ static rc_status open_part(struct part *part, const struct rc_offset *committed,
             return RC_FAIL;
         found = false;
     }
-    bool stale = found && (saved.learning || committed->offset > saved.next || low > saved.next);
-    bool learn = !found || stale;
-    *start = found ? (saved.next > low ? saved.next : low) : low;
-    part->next = part->saved_next = *start;
-    part->review_cause = RC_CAUSE_DEFINITION;
-    if (found) {
-        part->reviewed = learn ? 0 : saved.reviewed;
-        part->review_cause = (enum rc_cause)saved.review_cause;
-        if (rc_checkpoint_read_tallies(part, err))
-            return RC_FAIL;
-    }
-    if (learn)
-        part->review_cause = output_high > output_low ? RC_CAUSE_RESTORE : RC_CAUSE_BACKFILL;
+    if (found && rc_checkpoint_read_tallies(part, err))
+        return RC_FAIL;
     for (size_t i = 0; i < stage->n_tallies; i++) {
         stage->all[i].members += part->here[i].members;
         stage->all[i].withheld += part->here[i].withheld;
     }
-    part->phase = learn ? PART_LEARNING : PART_REPEATING;
-    if (!learn)
-        part->repeats = rc_repeats_new();
-    struct tail_reader reader = {.part = part, .adopt = learn, .greatest = -1, .err = err};
-    int64_t from = found ? saved.output_end : output_low;
-    int64_t end = from;
+    struct handover handover = read_handover(committed, part->boundary, output_high);
+    struct tail_reader reader = {.part = part, .greatest = -1, .err = err};
+    set_course(part, found ? &saved : NULL, &handover, low, output_low, output_high, &reader, &from);
+    *start = part->next;
+    part->repeats = rc_repeats_new();
+    part->output_end = from;
     if (output_high > from && (rc_kafka_read(stage->config, stage->memberships_topic, part->number, from, BROKER_TIMEOUT_MS, read_tail,
-                                             &reader, &end, err) ||
+                                             &reader, &part->output_end, err) ||
                                reader.status))
         return RC_FAIL;
-    part->output_end = end;
-    part->versions.epoch = rc_versions_epoch_above(saved.epoch, reader.greatest, agreed_epoch(committed->metadata));
+    part->versions.epoch = rc_versions_epoch_above(saved.epoch, reader.greatest, handover.epoch);
     part->changed = part->wanted_now = true; /* the new epoch is saved before long */
     rc_log(RC_LOG_INFO, "partition taken", rc_f_str("topic", stage->segments_topic), rc_f_int("partition", part->number),
-           rc_f_int("offset", *start), rc_f_int("end", part->boundary), rc_f_str("mode", learn ? "learn" : "repeat"),
-           rc_f_int("adopted", (int64_t)part->n_tail), rc_f_int("epoch", part->versions.epoch));
+           rc_f_int("offset", part->next), rc_f_int("decided_from", part->phase == PART_LEARNING ? part->learn_to : part->next),
+           rc_f_int("end", part->boundary), rc_f_int("to_repeat", (int64_t)part->n_tail), rc_f_int("epoch", part->versions.epoch));
     return RC_OK;
 }
 
@@ -324,29 +354,34 @@ static rc_status review_tail(struct part *part, struct rc_error *err) {
     return RC_OK;
 }
 
-rc_status rc_takeover_progress(struct part *part, struct rc_error *err) {
+/* Offsets may have gaps: an end can be reached without its last offset ever being seen. */
+static bool reached(struct part *part, int64_t next, int64_t end) {
     struct stage *stage = part->stage;
-    if (part->phase == PART_LIVE)
-        return RC_OK;
-    /* A group that is still open at the boundary changes nothing here: it was not decided before, and what is known is the person's state
+    if (next >= end || rc_source_at_end(stage->source, stage->segments_topic, part->number, INT64_MAX, NULL))
+        return true;
+    rc_source_ask_end(stage->source);
+    return false;
+}
+
+rc_status rc_takeover_progress(struct part *part, int64_t next, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    /* A group that is still open at an end changes nothing here: it was not decided before, and what is known is the person's state
      * before it. */
-    /* Offsets may have gaps: the end can be reached without its last offset ever being seen. */
-    if (part->next < part->boundary && !rc_source_at_end(stage->source, stage->segments_topic, part->number, INT64_MAX, NULL)) {
-        rc_source_ask_end(stage->source);
+    if (part->phase == PART_LEARNING && reached(part, next, part->learn_to))
+        part->phase = PART_REPEATING;
+    if (part->phase != PART_REPEATING || !reached(part, next, part->boundary))
         return RC_OK;
-    }
-    if (part->phase == PART_REPEATING) {
-        struct settling settling = {.part = part, .status = RC_OK, .err = err};
-        rc_repeats_settle(part->repeats, send_held, &settling);
-        rc_repeats_free(part->repeats);
-        part->repeats = NULL;
-        if (settling.status || review_tail(part, err))
-            return RC_FAIL;
-    }
+    struct settling settling = {.part = part, .status = RC_OK, .err = err};
+    rc_repeats_settle(part->repeats, send_held, &settling);
+    rc_repeats_free(part->repeats);
+    part->repeats = NULL;
+    part->trust = false;
+    if (settling.status || review_tail(part, err))
+        return RC_FAIL;
     part->phase = PART_LIVE;
     part->changed = part->wanted_now = true;
     stage->view_stale = true;
     rc_log(RC_LOG_INFO, "partition caught up", rc_f_str("topic", stage->segments_topic), rc_f_int("partition", part->number),
-           rc_f_int("offset", part->next));
+           rc_f_int("offset", next));
     return RC_OK;
 }

@@ -64,6 +64,8 @@ struct rc_sink_driver_ops {
     /* Calls `visit` with each audience id that rc_sink_driver_ops.attach was given. NULL: the store cannot remember. */
     rc_status (*attached)(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span audience), void *ctx, struct rc_error *err);
     rc_status (*attach)(struct rc_sink_driver *driver, const char *const *audiences, size_t n, struct rc_error *err);
+    /* Takes one off the list. */
+    rc_status (*detach)(struct rc_sink_driver *driver, const char *audience, struct rc_error *err);
 
     /* Sends the batch on its way and keeps it until it is done. */
     rc_status (*submit)(struct rc_sink_driver *driver, struct rc_sink_batch *batch, struct rc_error *err);

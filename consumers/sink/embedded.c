@@ -127,6 +127,12 @@ static rc_status embedded_attach(struct rc_sink_driver *driver, const char *cons
     return rc_store_commit(batch, false, err);
 }
 
+static rc_status embedded_detach(struct rc_sink_driver *driver, const char *audience, struct rc_error *err) {
+    struct rc_store_batch *batch = rc_store_begin(embedded_of(driver)->store);
+    rc_store_delete(batch, RC_STORE_MEMBER, PARTITION, rc_span_str(audience));
+    return rc_store_commit(batch, false, err);
+}
+
 /* A batch may hold several changes of one entry; the store shows only what is committed. So the versions that this batch has put are
  * looked for in the batch itself, from its end: batches are short, and mostly the first look at the key ends the search. */
 static bool put_in_batch(const struct rc_sink_batch *batch, size_t before, const bool *written, int64_t *version) {
@@ -224,6 +230,7 @@ static const struct rc_sink_driver_ops embedded_ops = {
     .rewind = embedded_rewind,
     .attached = embedded_attached,
     .attach = embedded_attach,
+    .detach = embedded_detach,
     .submit = embedded_submit,
     .progress = embedded_progress,
     .pending = embedded_pending,

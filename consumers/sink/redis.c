@@ -181,8 +181,10 @@ static rc_status redis_offsets(struct rc_sink_driver *driver, const int32_t *par
                 out[k] = RC_SINK_NO_OFFSET;
             break;
         }
-        for (size_t k = 0; k < n; k++)
-            if (partitions[k] == atoi(field))
+        char *end;
+        long partition = strtol(field, &end, 10);
+        for (size_t k = 0; end != field && !*end && k < n; k++)
+            if (partitions[k] == partition)
                 out[k] = strtoll(value, NULL, 10);
     }
     freeReplyObject(reply);
@@ -225,6 +227,12 @@ static rc_status redis_attach(struct rc_sink_driver *driver, const char *const *
     rc_status status = n ? order(redis, (int)n + 2, argv, err) : RC_OK;
     free(argv);
     return status;
+}
+
+static rc_status redis_detach(struct rc_sink_driver *driver, const char *audience, struct rc_error *err) {
+    struct redis *redis = redis_of(driver);
+    const char *argv[] = {"SREM", redis->audiences_key, audience};
+    return order(redis, 3, argv, err);
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------------------------------------- */
@@ -386,6 +394,7 @@ static const struct rc_sink_driver_ops redis_ops = {
     .rewind = redis_rewind,
     .attached = redis_attached,
     .attach = redis_attach,
+    .detach = redis_detach,
     .submit = redis_submit,
     .progress = redis_progress,
     .pending = redis_pending,

@@ -69,6 +69,35 @@ static void visit_attached(void *ctx, struct rc_span entry) {
         note_attached(part, rc_span_of(entry.data + n, entry.len - (size_t)n));
 }
 
+static char *entry_of(const struct sink_part *part, const char *audience) {
+    struct rc_buf entry;
+    rc_buf_init(&entry, 1024);
+    (void)rc_buf_printf(&entry, "%" PRId32 "/%s", part->number, audience);
+    char *text = rc_span_dup(rc_buf_span(&entry));
+    rc_buf_deinit(&entry);
+    return text;
+}
+
+/* Audiences that do not go here any more: should one come back, it has to be read anew. */
+static rc_status detach(struct rc_sink_worker *worker, struct sink_part *part, struct rc_error *err) {
+    const struct rc_sink_driver_ops *ops = worker->driver->ops;
+    for (size_t i = 0; i < part->n_attached;) {
+        const struct rc_route_audience *audience = rc_route_set_find(worker->set, rc_span_str(part->attached[i]));
+        if (audience && audience->here) {
+            i++;
+            continue;
+        }
+        char *entry = entry_of(part, part->attached[i]);
+        rc_status status = ops->detach ? ops->detach(worker->driver, entry, err) : RC_OK;
+        free(entry);
+        if (status)
+            return RC_FAIL;
+        free(part->attached[i]);
+        part->attached[i] = part->attached[--part->n_attached];
+    }
+    return RC_OK;
+}
+
 /* Offset from which the records of an audience that comes now have to be read; INT64_MAX: from where we are. */
 static int64_t start_of(const struct rc_sink_worker *worker, const struct sink_part *part, const struct rc_route_audience *audience) {
     for (size_t i = 0; i < worker->n_unknown; i++)
@@ -91,11 +120,7 @@ static rc_status attach(struct rc_sink_worker *worker, struct sink_part *part, i
         int64_t start = start_of(worker, part, audience);
         if (from != RC_SINK_NO_OFFSET && start < from) /* RC_SINK_NO_OFFSET is below every offset */
             from = start;
-        struct rc_buf entry;
-        rc_buf_init(&entry, 1024);
-        (void)rc_buf_printf(&entry, "%" PRId32 "/%s", part->number, audience->id);
-        names[n++] = rc_span_dup(rc_buf_span(&entry));
-        rc_buf_deinit(&entry);
+        names[n++] = entry_of(part, audience->id);
     }
     rc_status status = RC_OK;
     if (from != *offset) {
@@ -187,7 +212,7 @@ static rc_status bring_in(struct rc_sink_worker *worker, struct sink_part *part,
     if (!part->knows_attached && know_attached(worker, part, offset == RC_SINK_NO_OFFSET, err))
         return RC_FAIL;
     before = offset;
-    if (attach(worker, part, &offset, err))
+    if (detach(worker, part, err) || attach(worker, part, &offset, err))
         return RC_FAIL;
     return part->ready && offset == before ? RC_OK : start_part(worker, part, offset, err);
 }

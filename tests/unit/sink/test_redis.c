@@ -19,6 +19,7 @@
 #include "consumers/sink/driver.h"
 #include "consumers/sink/profile.h"
 #include "consumers/sink/redis_client.h"
+#include "tests/unit/wait.h"
 
 struct server {
     pid_t pid;
@@ -69,7 +70,7 @@ static int setup(void **state) {
     for (int i = 0; server->driver->ops->connect(server->driver, &err); i++) {
         if (i == 500)
             fail_msg("%s", err.message);
-        usleep(10000);
+        test_wait_ms(10);
     }
     return 0;
 }
