@@ -48,8 +48,9 @@ static inline void mock_start(struct mock *mock, const char *more) {
     assert_non_null(mock->cluster);
     snprintf(bootstrap, sizeof bootstrap, "kafka.bootstrap.servers=%s",
              rd_kafka_mock_cluster_bootstraps(mock->cluster));
-    const char *sets[] = {bootstrap, "kafka.fetch.wait.max.ms=10", more};
-    mock->config = mock_config(sets, more ? 3 : 2);
+    /* The mock takes up no member before the session of the last one has ended. */
+    const char *sets[] = {bootstrap, "kafka.fetch.wait.max.ms=10", "kafka.session.timeout.ms=6000", more};
+    mock->config = mock_config(sets, more ? 4 : 3);
 }
 
 static inline void mock_stop(struct mock *mock) {
