@@ -61,21 +61,23 @@ static void read_leaves(const struct rc_audience_rule *rule, const struct rc_aud
     }
 }
 
-static bool holds(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person) {
+static bool holds(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule,
+                  const struct rc_audience_person *person) {
     if (!rule->n_ops || first_timestamp(rule, person) == INT64_MAX)
         return false;
     read_leaves(rule, person, rules->leaves);
     return evaluate(rule, rules->leaves, rules->stack) == YES;
 }
 
-bool rc_audience_holds(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person) {
+bool rc_audience_holds(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule,
+                       const struct rc_audience_person *person) {
     return holds(rules, rule, person);
 }
 
 /* The instant at which the rule took its present value `now`; false when the person's record does not tell. With `guess` a signal that has
  * changed is taken to have been the other way all the time before; without it what was before that is unknown, and an answer is certain. */
-static bool find_since(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person,
-                       bool now, bool guess, int64_t *since) {
+static bool find_since(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule,
+                       const struct rc_audience_person *person, bool now, bool guess, int64_t *since) {
     int64_t first = first_timestamp(rule, person);
     int64_t above = INT64_MAX; /* instants from here on are looked at already */
     read_leaves(rule, person, rules->leaves);
@@ -106,8 +108,8 @@ static bool find_since(const struct rc_audience_rules *rules, const struct rc_au
     }
 }
 
-static int64_t since_of(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person,
-                        bool now, int64_t otherwise) {
+static int64_t since_of(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule,
+                        const struct rc_audience_person *person, bool now, int64_t otherwise) {
     int64_t since = otherwise;
     if (!find_since(rules, rule, person, now, false, &since))
         (void)find_since(rules, rule, person, now, true, &since);
@@ -138,8 +140,8 @@ struct why {
 };
 
 /* Holds one audience against what was published. Returns whether the record changed. */
-static bool settle(const struct rc_audience_desk *desk, const struct rc_audience_rule *rule, struct rc_audience_person *person,
-                   const struct why *why) {
+static bool settle(const struct rc_audience_desk *desk, const struct rc_audience_rule *rule,
+                   struct rc_audience_person *person, const struct why *why) {
     if (rule->mode == RC_AUDIENCE_FROZEN)
         return false;
     struct rc_audience_standing *standing = rc_audience_person_mutable_standing(person, rule->name);
@@ -179,11 +181,13 @@ static bool settle(const struct rc_audience_desk *desk, const struct rc_audience
     int64_t version = desk->emit(desk->ctx, &change);
     if (!standing)
         standing = rc_audience_person_add_standing(person, rule->name);
-    *standing = (struct rc_audience_standing){.audience = rule->name, .realized = now, .since_ms = since, .version = version};
+    *standing =
+        (struct rc_audience_standing){.audience = rule->name, .realized = now, .since_ms = since, .version = version};
     return true;
 }
 
-bool rc_audience_review(const struct rc_audience_desk *desk, struct rc_audience_person *person, enum rc_cause cause, int64_t now_ms) {
+bool rc_audience_review(const struct rc_audience_desk *desk, struct rc_audience_person *person, enum rc_cause cause,
+                        int64_t now_ms) {
     struct rc_audience_rules *rules = desk->rules;
     if (person->generation == rules->generation)
         return false;
@@ -249,13 +253,14 @@ static size_t mark_affected(struct rc_audience_rules *rules, uint32_t signal, si
     return n_affected;
 }
 
-bool rc_audience_decide(const struct rc_audience_desk *desk, struct rc_audience_person *person, struct rc_audience_input *inputs, size_t n,
-                        enum rc_cause review_cause, int64_t now_ms) {
+bool rc_audience_decide(const struct rc_audience_desk *desk, struct rc_audience_person *person,
+                        struct rc_audience_input *inputs, size_t n, enum rc_cause review_cause, int64_t now_ms) {
     struct rc_audience_rules *rules = desk->rules;
     bool changed = !desk->trust && rc_audience_review(desk, person, review_cause, now_ms);
     sort_by_since(inputs, n);
     for (size_t from = 0, to = 0; from < n; from = to) {
-        struct why why = {.cause = RC_CAUSE_TIME, .event_time_ms = RC_NO_EVENT_TIME, .otherwise_ms = inputs[from].since_ms};
+        struct why why = {
+            .cause = RC_CAUSE_TIME, .event_time_ms = RC_NO_EVENT_TIME, .otherwise_ms = inputs[from].since_ms};
         size_t n_affected = 0;
         bool any = false;
         rules->pass++;

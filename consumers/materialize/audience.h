@@ -32,7 +32,8 @@ enum rc_audience_mode {
 
 /* What the shell says of one audience. */
 struct rc_audience_spec {
-    const struct rc_audience *definition; /* borrowed for rc_audience_rules_new; NULL: deleted, `id` and `version` say which */
+    const struct rc_audience
+        *definition; /* borrowed for rc_audience_rules_new; NULL: deleted, `id` and `version` say which */
     const char *id;
     int version;
     enum rc_audience_mode mode;
@@ -61,8 +62,8 @@ struct rc_audience_rule {
 struct rc_audience_rules;
 
 /* Compiles. `signals` names segments and existences, `audiences` audiences; both are added to and borrowed for the rules' life. */
-struct rc_audience_rules *rc_audience_rules_new(const struct rc_catalog *catalog, const struct rc_audience_spec *specs, size_t n_specs,
-                                                struct rc_names *signals, struct rc_names *audiences);
+struct rc_audience_rules *rc_audience_rules_new(const struct rc_catalog *catalog, const struct rc_audience_spec *specs,
+                                                size_t n_specs, struct rc_names *signals, struct rc_names *audiences);
 void rc_audience_rules_free(struct rc_audience_rules *rules);
 
 /* A hash of all that decides: equal for rules under which every person stands the same. Independent of numbers and of order. */
@@ -100,7 +101,7 @@ struct rc_audience_standing {
 };
 
 struct rc_audience_person {
-    uint64_t generation; /* of the rules under which it was reviewed; 0: never */
+    uint64_t generation;                /* of the rules under which it was reviewed; 0: never */
     struct rc_audience_signal *signals; /* ordered by name; owned */
     size_t n_signals, signals_capacity;
     struct rc_audience_standing *standings; /* ordered by audience; owned */
@@ -117,14 +118,16 @@ rc_status rc_audience_person_save(const struct rc_audience_person *person, struc
 
 /* Reads the saved form. `n_signals` and `n_audiences` are the counts of the name tables that it was saved with, or more. Fails (POISON) on
  * bytes that are damaged or of a later format; `person` is then empty. */
-rc_status rc_audience_person_load(struct rc_audience_person *person, struct rc_span record, uint32_t n_signals, uint32_t n_audiences,
-                                  struct rc_error *err) RC_MUST_USE;
+rc_status rc_audience_person_load(struct rc_audience_person *person, struct rc_span record, uint32_t n_signals,
+                                  uint32_t n_audiences, struct rc_error *err) RC_MUST_USE;
 
 /* The standing of an audience, or NULL. */
-const struct rc_audience_standing *rc_audience_person_standing(const struct rc_audience_person *person, uint32_t audience);
+const struct rc_audience_standing *rc_audience_person_standing(const struct rc_audience_person *person,
+                                                               uint32_t audience);
 
 /* Takes in what the output log says was published; nothing when it is not newer than what is known. For restoring. */
-void rc_audience_person_adopt(struct rc_audience_person *person, uint32_t audience, bool realized, int64_t since_ms, int64_t version);
+void rc_audience_person_adopt(struct rc_audience_person *person, uint32_t audience, bool realized, int64_t since_ms,
+                              int64_t version);
 
 /* Forgets an exited standing (its tombstone is out). */
 void rc_audience_person_forget(struct rc_audience_person *person, uint32_t audience);
@@ -164,19 +167,20 @@ struct rc_audience_tally {
 /* What deciding works with. */
 struct rc_audience_desk {
     struct rc_audience_rules *rules; /* holds the scratch memory of deciding: one thread at a time */
-    struct rc_audience_tally *here; /* of this partition, by audience name; to be saved with the persons */
-    struct rc_audience_tally *all;  /* of all partitions of this process; decides about `size_limit` */
+    struct rc_audience_tally *here;  /* of this partition, by audience name; to be saved with the persons */
+    struct rc_audience_tally *all;   /* of all partitions of this process; decides about `size_limit` */
     rc_audience_emit_fn emit;
     void *ctx;
-    bool trust; /* rc_audience_decide reviews nobody: what was published is right for what is known, and a review follows */
+    bool
+        trust; /* rc_audience_decide reviews nobody: what was published is right for what is known, and a review follows */
 };
 
 /* Takes in a group of changes of one person that belong to one decision, and publishes what follows: instant by instant in order of
  * `since`, all changes of an instant before it is decided. Inputs whose version is not above the known one are dropped. A person who was
  * not yet reviewed under these rules is reviewed first (with `review_cause`). `now_ms` is the instant of the decision: `since` where what is
  * known does not tell. Returns false when nothing changed in the record. `inputs` is reordered. */
-bool rc_audience_decide(const struct rc_audience_desk *desk, struct rc_audience_person *person, struct rc_audience_input *inputs, size_t n,
-                        enum rc_cause review_cause, int64_t now_ms);
+bool rc_audience_decide(const struct rc_audience_desk *desk, struct rc_audience_person *person,
+                        struct rc_audience_input *inputs, size_t n, enum rc_cause review_cause, int64_t now_ms);
 
 /* Takes the inputs in without deciding anything: for catching up with a compacted topic, whose records do not stand in the order of what
  * happened. The person is to be reviewed afterwards (its generation is set to 0). Returns false when nothing changed. */
@@ -185,10 +189,12 @@ bool rc_audience_learn(struct rc_audience_person *person, const struct rc_audien
 /* Holds everything published against the rules and publishes the difference, with `cause`; with RC_CAUSE_RESTORE also what has the right
  * status with an instant that is too early. Returns false when the person had been
  * reviewed under these rules already. */
-bool rc_audience_review(const struct rc_audience_desk *desk, struct rc_audience_person *person, enum rc_cause cause, int64_t now_ms);
+bool rc_audience_review(const struct rc_audience_desk *desk, struct rc_audience_person *person, enum rc_cause cause,
+                        int64_t now_ms);
 
 /* Whether M is true for the person as known now. */
-bool rc_audience_holds(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule, const struct rc_audience_person *person);
+bool rc_audience_holds(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule,
+                       const struct rc_audience_person *person);
 
 /* Adds (sign 1) or takes away (−1) the person's standings: when a partition comes or goes, or its tallies are counted anew. */
 void rc_audience_tally_add(struct rc_audience_tally *tallies, const struct rc_audience_person *person, int sign);

@@ -23,17 +23,21 @@
 
 /* ---- saved values ------------------------------------------------------------------------------------------------------------ */
 
-rc_status rc_checkpoint_read(struct stage *stage, int32_t number, struct saved_part *out, bool *found, struct rc_error *err) {
+rc_status rc_checkpoint_read(struct stage *stage, int32_t number, struct saved_part *out, bool *found,
+                             struct rc_error *err) {
     rc_buf_reset(&stage->value);
     if (rc_store_get(stage->store, RC_STORE_META, number, rc_span_str(META_STATE), &stage->value, found, err))
         return RC_FAIL;
     if (!*found)
         return RC_OK;
     struct saved_part saved = {0};
-    if (sscanf(stage->value.data, "%127s %" SCNd64 " %" SCNd64 " %" SCNu32 " %" SCNu64 " %d %d", saved.cluster, &saved.next, &saved.output_end,
-               &saved.epoch, &saved.reviewed, &saved.review_cause, &saved.learning) != 7)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the saved state of partition %d cannot be read: \"%s\"; remove the "
-                            "folder materialize in state.dir, it is built again from Kafka", (int)number, stage->value.data);
+    if (sscanf(stage->value.data, "%127s %" SCNd64 " %" SCNd64 " %" SCNu32 " %" SCNu64 " %d %d", saved.cluster,
+               &saved.next, &saved.output_end, &saved.epoch, &saved.reviewed, &saved.review_cause,
+               &saved.learning) != 7)
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                            "the saved state of partition %d cannot be read: \"%s\"; remove the "
+                            "folder materialize in state.dir, it is built again from Kafka",
+                            (int)number, stage->value.data);
     *out = saved;
     return RC_OK;
 }
@@ -41,9 +45,9 @@ rc_status rc_checkpoint_read(struct stage *stage, int32_t number, struct saved_p
 static void put_state(struct part *part, struct rc_store_batch *batch) {
     struct stage *stage = part->stage;
     rc_buf_reset(&stage->value);
-    (void)rc_buf_printf(&stage->value, "%s %" PRId64 " %" PRId64 " %" PRIu32 " %" PRIu64 " %d %d", stage->cluster, part->batch_next,
-                        part->batch_output_end, part->versions.epoch, part->reviewed, (int)part->review_cause,
-                        part->phase == PART_LEARNING);
+    (void)rc_buf_printf(&stage->value, "%s %" PRId64 " %" PRId64 " %" PRIu32 " %" PRIu64 " %d %d", stage->cluster,
+                        part->batch_next, part->batch_output_end, part->versions.epoch, part->reviewed,
+                        (int)part->review_cause, part->phase == PART_LEARNING);
     rc_store_put(batch, RC_STORE_META, part->number, rc_span_str(META_STATE), rc_buf_span(&stage->value));
     rc_buf_reset(&stage->value);
     for (size_t i = 0; i < stage->n_tallies; i++) {
@@ -62,8 +66,10 @@ rc_status rc_checkpoint_read_tallies(struct part *part, struct rc_error *err) {
     struct rc_span in = rc_buf_span(&stage->value);
     for (size_t i = 0; found && in.len && i < stage->n_tallies; i++)
         if (rc_take_zigzag(&in, &part->here[i].members) || rc_take_zigzag(&in, &part->here[i].withheld))
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the saved counts of partition %d cannot be read; remove the folder "
-                                "materialize in state.dir, it is built again from Kafka", (int)part->number);
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                                "the saved counts of partition %d cannot be read; remove the folder "
+                                "materialize in state.dir, it is built again from Kafka",
+                                (int)part->number);
     return RC_OK;
 }
 
@@ -80,7 +86,8 @@ static void clear_exits(struct pending_exit *list, size_t *n) {
     *n = 0;
 }
 
-void rc_checkpoint_note_exit(struct part *part, struct rc_span key, uint32_t audience, int64_t version, int64_t told_ms) {
+void rc_checkpoint_note_exit(struct part *part, struct rc_span key, uint32_t audience, int64_t version,
+                             int64_t told_ms) {
     int64_t due = told_ms + part->stage->exit_retention_ms;
     add_exit(&part->exits, &part->n_exits, &part->exits_capacity,
              (struct pending_exit){
@@ -106,7 +113,8 @@ static void put_exits(struct part *part, struct rc_store_batch *batch) {
     for (size_t i = 0; i < part->n_exits; i++) {
         rc_buf_reset(&stage->value);
         (void)rc_buf_add_zigzag(&stage->value, part->exits[i].version);
-        rc_store_put(batch, RC_STORE_MEMBER, part->number, index_key(stage, &part->exits[i]), rc_buf_span(&stage->value));
+        rc_store_put(batch, RC_STORE_MEMBER, part->number, index_key(stage, &part->exits[i]),
+                     rc_buf_span(&stage->value));
     }
     for (size_t i = 0; i < part->n_buried; i++)
         rc_store_delete(batch, RC_STORE_MEMBER, part->number, index_key(stage, &part->buried[i]));
@@ -143,8 +151,11 @@ static bool collect_due(void *ctx, struct rc_span key, struct rc_span value) {
 }
 
 static rc_status send_tombstone(struct stage *stage, const char *topic, int32_t partition, struct rc_error *err) {
-    struct rc_outgoing record = {
-        .topic = topic, .partition = partition, .key = rc_buf_span(&stage->key), .null_value = true, .timestamp_ms = RC_NO_TIMESTAMP};
+    struct rc_outgoing record = {.topic = topic,
+                                 .partition = partition,
+                                 .key = rc_buf_span(&stage->key),
+                                 .null_value = true,
+                                 .timestamp_ms = RC_NO_TIMESTAMP};
     return rc_producer_send(stage->producer, &record, err);
 }
 
@@ -153,7 +164,8 @@ static rc_status bury(struct part *part, const struct pending_exit *exit, struct
     struct stage *stage = part->stage;
     struct rc_span key = rc_span_of(exit->key, exit->key_len);
     struct rc_audience_person *person = &stage->person;
-    if (rc_persons_load(part->persons, key, rc_names_count(stage->signals), rc_names_count(stage->audiences), person, err))
+    if (rc_persons_load(part->persons, key, rc_names_count(stage->signals), rc_names_count(stage->audiences), person,
+                        err))
         return RC_FAIL;
     const struct rc_audience_standing *standing = rc_audience_person_standing(person, exit->audience);
     if (!standing || standing->realized || standing->version != exit->version)
@@ -174,7 +186,8 @@ rc_status rc_checkpoint_bury(struct part *part, int64_t now_ms, struct rc_error 
     if (part->phase != PART_LIVE || now_ms < part->next_burial_ms || part->n_buried || part->n_exits || part->batch)
         return RC_OK;
     struct due_exits due = {.now_ms = now_ms, .next_ms = INT64_MAX};
-    rc_status status = rc_store_each(part->stage->store, RC_STORE_MEMBER, part->number, rc_span_of(NULL, 0), collect_due, &due, err);
+    rc_status status =
+        rc_store_each(part->stage->store, RC_STORE_MEMBER, part->number, rc_span_of(NULL, 0), collect_due, &due, err);
     for (size_t i = 0; i < due.n; i++) {
         if (status == RC_OK && (status = bury(part, &due.items[i], err)) == RC_OK) {
             add_exit(&part->buried, &part->n_buried, &part->buried_capacity, due.items[i]);
@@ -237,8 +250,8 @@ static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
     if (part->committed < 0)
         return RC_OK;
     char metadata[96];
-    snprintf(metadata, sizeof metadata, "epoch=%" PRIu32 " output=%" PRId64 " version=%" PRId64, part->versions.epoch, part->mark,
-             part->version_mark);
+    snprintf(metadata, sizeof metadata, "epoch=%" PRIu32 " output=%" PRId64 " version=%" PRId64, part->versions.epoch,
+             part->mark, part->version_mark);
     struct rc_offset offset = {
         .topic = stage->segments_topic, .partition = part->number, .offset = part->committed, .metadata = metadata};
     struct rc_error why;
@@ -247,7 +260,8 @@ static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
             *err = why;
             return RC_FAIL;
         }
-        rc_log_limited(RC_LOG_WARN, "offset not committed, the next checkpoint does it", rc_f_int("partition", part->number), rc_f_err(&why));
+        rc_log_limited(RC_LOG_WARN, "offset not committed, the next checkpoint does it",
+                       rc_f_int("partition", part->number), rc_f_err(&why));
     }
     return RC_OK;
 }

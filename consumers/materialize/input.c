@@ -12,16 +12,23 @@
 
 struct rc_audience_desk rc_input_desk(struct part *part) {
     struct stage *stage = part->stage;
-    return (struct rc_audience_desk){.rules = stage->rules, .here = part->here, .all = stage->all, .emit = rc_input_emit, .ctx = part, .trust = part->trust};
+    return (struct rc_audience_desk){.rules = stage->rules,
+                                     .here = part->here,
+                                     .all = stage->all,
+                                     .emit = rc_input_emit,
+                                     .ctx = part,
+                                     .trust = part->trust};
 }
 
 /* ---- out --------------------------------------------------------------------------------------------------------------------- */
 
-static rc_status send_to(struct stage *stage, const char *topic, int32_t partition, const struct rc_membership *change, struct rc_error *err) {
+static rc_status send_to(struct stage *stage, const char *topic, int32_t partition, const struct rc_membership *change,
+                         struct rc_error *err) {
     rc_buf_reset(&stage->value);
     if (rc_membership_add(&stage->value, change, stage->schema_id))
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "%s: a change of audience %.*s does not fit into %zu bytes", topic,
-                            (int)change->target.len, change->target.data, stage->value.limit);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                            "%s: a change of audience %.*s does not fit into %zu bytes", topic, (int)change->target.len,
+                            change->target.data, stage->value.limit);
     struct rc_outgoing record = {.topic = topic,
                                  .partition = partition,
                                  .key = rc_buf_span(&stage->key),
@@ -31,8 +38,8 @@ static rc_status send_to(struct stage *stage, const char *topic, int32_t partiti
 }
 
 /* To the audience's own topic, when it has one. Its partitions need not be as many as ours. */
-static rc_status send_to_own(struct stage *stage, uint32_t audience, struct rc_span person_key, const struct rc_membership *change,
-                             struct rc_error *err) {
+static rc_status send_to_own(struct stage *stage, uint32_t audience, struct rc_span person_key,
+                             const struct rc_membership *change, struct rc_error *err) {
     const char *topic = stage->own_topics[audience];
     if (!topic)
         return RC_OK;
@@ -54,10 +61,11 @@ static void observe(struct stage *stage, const struct rc_membership *change) {
 }
 
 /* stage->key holds the record's key. */
-static rc_status publish(struct part *part, struct rc_span person_key, uint32_t audience, const struct rc_membership *change,
-                         struct rc_error *err) {
+static rc_status publish(struct part *part, struct rc_span person_key, uint32_t audience,
+                         const struct rc_membership *change, struct rc_error *err) {
     struct stage *stage = part->stage;
-    if (send_to(stage, stage->memberships_topic, part->number, change, err) || send_to_own(stage, audience, person_key, change, err))
+    if (send_to(stage, stage->memberships_topic, part->number, change, err) ||
+        send_to_own(stage, audience, person_key, change, err))
         return RC_FAIL;
     observe(stage, change);
     if (!change->realized)
@@ -65,8 +73,8 @@ static rc_status publish(struct part *part, struct rc_span person_key, uint32_t 
     return RC_OK;
 }
 
-rc_status rc_input_send_anew(struct part *part, struct rc_span person_key, uint32_t audience, const struct rc_membership *change,
-                             int64_t *version, struct rc_error *err) {
+rc_status rc_input_send_anew(struct part *part, struct rc_span person_key, uint32_t audience,
+                             const struct rc_membership *change, int64_t *version, struct rc_error *err) {
     struct stage *stage = part->stage;
     struct rc_membership fresh = *change;
     struct rc_versions versions = part->versions;
@@ -74,7 +82,8 @@ rc_status rc_input_send_anew(struct part *part, struct rc_span person_key, uint3
     fresh.emitted_at_ms = rc_clock_wall_ms();
     rc_buf_reset(&stage->key);
     if (rc_membership_key_add(&stage->key, person_key, change->target))
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "a person key of %zu bytes is too long", person_key.len);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "a person key of %zu bytes is too long",
+                            person_key.len);
     if (publish(part, person_key, audience, &fresh, err))
         return RC_FAIL;
     part->versions = versions;
@@ -106,7 +115,8 @@ int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change) {
     rc_buf_reset(&stage->key);
     if (rc_person_key_split(stage->deciding_key, &stage->scratch, &out.namespace, &out.person_id) ||
         rc_membership_key_add(&stage->key, stage->deciding_key, out.target)) {
-        rc_error_set(&err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "a person key of %zu bytes cannot be split", stage->deciding_key.len);
+        rc_error_set(&err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "a person key of %zu bytes cannot be split",
+                     stage->deciding_key.len);
         fail(stage, &err);
         return 0;
     }
@@ -136,10 +146,12 @@ int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change) {
 
 /* ---- in ---------------------------------------------------------------------------------------------------------------------- */
 
-static rc_status decide(struct part *part, struct rc_span key, struct rc_audience_input *inputs, size_t n, struct rc_error *err) {
+static rc_status decide(struct part *part, struct rc_span key, struct rc_audience_input *inputs, size_t n,
+                        struct rc_error *err) {
     struct stage *stage = part->stage;
     struct rc_audience_person *person = &stage->person;
-    if (rc_persons_load(part->persons, key, rc_names_count(stage->signals), rc_names_count(stage->audiences), person, err))
+    if (rc_persons_load(part->persons, key, rc_names_count(stage->signals), rc_names_count(stage->audiences), person,
+                        err))
         return RC_FAIL;
     bool changed;
     if (part->phase == PART_LEARNING) {
@@ -164,8 +176,9 @@ static rc_status decide(struct part *part, struct rc_span key, struct rc_audienc
 static rc_status reject(struct part *part, const struct rc_message *message, const char *text, struct rc_error *err) {
     struct stage *stage = part->stage;
     rc_counter_inc(stage->metrics.bad);
-    rc_log_limited(RC_LOG_WARN, "a record cannot be used and goes to the dead letters", rc_f_str("topic", message->topic),
-                   rc_f_int("partition", message->partition), rc_f_int("offset", message->offset), rc_f_str("err", text));
+    rc_log_limited(RC_LOG_WARN, "a record cannot be used and goes to the dead letters",
+                   rc_f_str("topic", message->topic), rc_f_int("partition", message->partition),
+                   rc_f_int("offset", message->offset), rc_f_str("err", text));
     int32_t n = 0;
     if (rc_producer_partitions(stage->producer, stage->deadletters_topic, 10000, &n, err))
         return RC_FAIL;
@@ -173,8 +186,8 @@ static rc_status reject(struct part *part, const struct rc_message *message, con
 }
 
 /* Reads the record. RC_FAIL with POISON when it is no change of a segment. */
-static rc_status read_input(struct part *part, const struct rc_message *message, struct rc_span *person_key, struct rc_audience_input *input,
-                            int64_t *emitted_ms, struct rc_error *err) {
+static rc_status read_input(struct part *part, const struct rc_message *message, struct rc_span *person_key,
+                            struct rc_audience_input *input, int64_t *emitted_ms, struct rc_error *err) {
     struct stage *stage = part->stage;
     struct rc_span target;
     if (message->null_key || rc_membership_key_split(message->key, person_key, &target))
@@ -182,7 +195,8 @@ static rc_status read_input(struct part *part, const struct rc_message *message,
     if (message->null_value) {
         /* A segment nobody has heard of need not be forgotten. */
         uint32_t name = rc_names_find(stage->signals, target);
-        *input = (struct rc_audience_input){.name = name, .gone = true, .since_ms = INT64_MIN, .event_time_ms = RC_NO_EVENT_TIME};
+        *input = (struct rc_audience_input){
+            .name = name, .gone = true, .since_ms = INT64_MIN, .event_time_ms = RC_NO_EVENT_TIME};
         return RC_OK;
     }
     struct rc_membership change;
@@ -205,7 +219,8 @@ rc_status rc_input_take(struct part *part, const struct rc_message *message, str
     struct rc_audience_input input;
     struct rc_error why = {0};
     /* Also without the end of the queue: the first record to be decided may follow the last one to be learnt at once. */
-    if (part->phase == PART_LEARNING && message->offset >= part->learn_to && rc_takeover_progress(part, message->offset, err))
+    if (part->phase == PART_LEARNING && message->offset >= part->learn_to &&
+        rc_takeover_progress(part, message->offset, err))
         return RC_FAIL;
     rc_counter_inc(stage->metrics.records);
     part->last_record_ms = message->timestamp_ms;

@@ -52,7 +52,8 @@ void rc_stage_set_share(struct stage *stage) {
 /* ---- opening --------------------------------------------------------------------------------------------------------------------- */
 
 /* Runs `step` until it works, the process is told to stop, or trying again is of no use. */
-static rc_status retry(struct stage *stage, rc_status (*step)(struct stage *, struct rc_error *), const char *what, struct rc_error *err) {
+static rc_status retry(struct stage *stage, rc_status (*step)(struct stage *, struct rc_error *), const char *what,
+                       struct rc_error *err) {
     while (step(stage, err)) {
         if (err->class != RC_CLASS_RETRY)
             return RC_FAIL;
@@ -100,8 +101,8 @@ static rc_status open_schema(struct stage *stage, struct rc_error *err) {
     stage->confluent = rc_payload_confluent(stage->config);
     if (stage->confluent && rc_registry_open(rc_config_text(stage->config, "registry.url"), 0, &registry, err))
         return RC_FAIL;
-    rc_status status = rc_payload_schema_id(stage->config, registry, stage->memberships_topic, RC_MEMBERSHIP_AUDIENCE, stage->process->stop,
-                                            &stage->schema_id, err);
+    rc_status status = rc_payload_schema_id(stage->config, registry, stage->memberships_topic, RC_MEMBERSHIP_AUDIENCE,
+                                            stage->process->stop, &stage->schema_id, err);
     rc_registry_close(registry);
     return status;
 }
@@ -127,13 +128,15 @@ static rc_status open_all(struct stage *stage, struct rc_error *err) {
     struct rc_catalog *catalog = NULL;
     struct rc_producer_options producer = {.name = RC_MATERIALIZE_ROLE, .wake_fd = -1};
     if (rc_loop_open(&stage->loop, err) || rc_admin_open(stage->config, &stage->admin, err) || open_store(stage, err) ||
-        rc_rules_load(stage, err) || rc_definitions_open(stage->process, RC_MATERIALIZE_ROLE, stage->loop, &stage->definitions, err) ||
+        rc_rules_load(stage, err) ||
+        rc_definitions_open(stage->process, RC_MATERIALIZE_ROLE, stage->loop, &stage->definitions, err) ||
         rc_definitions_poll(stage->definitions, &catalog, err))
         return RC_FAIL;
     stage->catalog = catalog;
     producer.wake_fd = rc_loop_fd(stage->loop);
     if (retry(stage, find_topics, "topics", err) || rc_producer_open(stage->config, &producer, &stage->producer, err) ||
-        open_schema(stage, err) || rc_announcer_open(stage->process, RC_MATERIALIZE_ROLE, stage->producer, &stage->announcer, err) ||
+        open_schema(stage, err) ||
+        rc_announcer_open(stage->process, RC_MATERIALIZE_ROLE, stage->producer, &stage->announcer, err) ||
         rc_rules_adopt(stage, NULL, err))
         return RC_FAIL;
     return open_group(stage, err);
@@ -232,8 +235,8 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
         struct part *part = stage->parts[i];
         if ((drained || part->next >= part->boundary) && rc_takeover_progress(part, part->next, err))
             return RC_FAIL;
-        if (rc_input_close_old_groups(part, now, err) || rc_sweep_turn(part, SWEEP_BUDGET_MS, err) || rc_checkpoint_bury(part, wall, err) ||
-            rc_checkpoint_turn(part, rc_clock_monotonic_ms(), err))
+        if (rc_input_close_old_groups(part, now, err) || rc_sweep_turn(part, SWEEP_BUDGET_MS, err) ||
+            rc_checkpoint_bury(part, wall, err) || rc_checkpoint_turn(part, rc_clock_monotonic_ms(), err))
             return RC_FAIL;
         sweeping |= part->phase == PART_LIVE && rc_sweep_pending(part) && part->sweep_may_start;
         if (part->changed && !part->batch && part->saved_ms + stage->interval_ms < until)
@@ -273,7 +276,7 @@ static rc_status work(struct stage *stage, struct rc_error *err) {
 static void close_all(struct stage *stage, bool in_order) {
     struct rc_error err;
     rc_process_set_ready(stage->process, RC_MATERIALIZE_ROLE, false);
-    stage->failed |= !in_order; /* what is half done must not be saved */
+    stage->failed |= !in_order;     /* what is half done must not be saved */
     rc_source_close(stage->source); /* gives the partitions back: revoked saves them */
     rc_announcer_close(stage->announcer);
     if (stage->producer && rc_producer_flush(stage->producer, DRAIN_MS, &err))

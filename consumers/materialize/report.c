@@ -48,13 +48,14 @@ static json_t *partitions_view(struct stage *stage) {
         int64_t position = part->next, end = -1;
         if (rc_source_position(stage->source, stage->segments_topic, part->number, &position, &end))
             end = -1;
-        json_t *row = json_pack("{s:s, s:i, s:s, s:I}", "topic", stage->segments_topic, "partition", (int)part->number, "state",
-                                phase_word(part), "offset", (json_int_t)part->next);
+        json_t *row = json_pack("{s:s, s:i, s:s, s:I}", "topic", stage->segments_topic, "partition", (int)part->number,
+                                "state", phase_word(part), "offset", (json_int_t)part->next);
         if (end >= 0) {
             int64_t lag = end > part->next ? end - part->next : 0;
             json_object_set_new(row, "end_offset", json_integer(end));
             json_object_set_new(row, "lag_records", json_integer(lag));
-            double seconds = lag && part->last_record_ms > 0 ? (double)(rc_clock_wall_ms() - part->last_record_ms) / 1e3 : 0;
+            double seconds =
+                lag && part->last_record_ms > 0 ? (double)(rc_clock_wall_ms() - part->last_record_ms) / 1e3 : 0;
             json_object_set_new(row, "lag_seconds", json_real(seconds));
         }
         json_object_set_new(row, "committed", json_integer(part->saved_next));
@@ -90,8 +91,8 @@ static json_t *audiences_view(struct stage *stage, json_t *errors) {
         if (tally.withheld)
             state = "error: size limit";
         show_members(stage, name, entry->id);
-        json_t *row = json_pack("{s:s, s:i, s:s, s:I}", "id", entry->id, "version", stage->book.specs[i].version, "state", state, "members",
-                                (json_int_t)tally.members);
+        json_t *row = json_pack("{s:s, s:i, s:s, s:I}", "id", entry->id, "version", stage->book.specs[i].version,
+                                "state", state, "members", (json_int_t)tally.members);
         if (tally.withheld)
             json_object_set_new(row, "withheld", json_integer(tally.withheld));
         if (stage->last_change_ms[name])
@@ -130,8 +131,9 @@ void rc_report_turn(struct stage *stage, int64_t monotonic_ms) {
     json_object_set_new(view, "partitions", partitions_view(stage));
     json_object_set_new(view, "audiences", audiences_view(stage, errors));
     json_object_set_new(view, "latency",
-                        json_pack("{s:o, s:o, s:o}", "event_to_change", rc_process_latency(m->event_latency), "due_to_change",
-                                  rc_process_latency(m->due_latency), "hop", rc_process_latency(m->hop_latency)));
+                        json_pack("{s:o, s:o, s:o}", "event_to_change", rc_process_latency(m->event_latency),
+                                  "due_to_change", rc_process_latency(m->due_latency), "hop",
+                                  rc_process_latency(m->hop_latency)));
     json_object_set_new(view, "counters",
                         json_pack("{s:I, s:I}", "records", (json_int_t)rc_counter_get(m->records), "changes",
                                   (json_int_t)rc_counter_get(m->changes)));

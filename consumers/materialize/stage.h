@@ -32,22 +32,28 @@
 /* Values of the whole process lie in the store's meta space under this partition number, which no topic has. */
 #define RC_MATERIALIZE_GLOBAL INT32_MAX
 
-#define RC_MATERIALIZE_METRICS(X)                                                                                                         \
-    X(counter, records, "rollcall_materialize_records_total", "Records of the segments topic that were read")                            \
-    X(counter, repeated, "rollcall_materialize_repeated_total", "Records that told nothing new: their version was known")                \
-    X(counter, changes, "rollcall_materialize_changes_total", "Membership changes that were published")                                  \
-    X(counter, adopted, "rollcall_materialize_adopted_total", "Changes decided again after a restart that the topic held already")       \
-    X(counter, withheld, "rollcall_materialize_withheld_total", "Entries that size_limit forbade to publish")                            \
-    X(counter, tombstones, "rollcall_materialize_tombstones_total", "Tombstones after memberships.exit_retention")                       \
-    X(counter, cut_groups, "rollcall_materialize_cut_groups_total", "Decisions whose last record did not come in time")                  \
-    X(counter, bad, "rollcall_materialize_dead_letters_total", "Records of the segments topic that cannot be read")                      \
-    X(counter, checkpoints, "rollcall_materialize_checkpoints_total", "Checkpoints committed")                                           \
-    X(gauge, dirty, "rollcall_materialize_unsaved_persons", "Persons changed since the last checkpoint")                                 \
-    X(gauge, cached, "rollcall_materialize_cache_bytes", "Memory that persons take")                                                     \
-    X(gauge, disk, "rollcall_materialize_state_bytes", "Local state on disk")                                                            \
-    X(histogram, event_latency, "rollcall_materialize_event_to_change_seconds", "Timestamp of the deciding event to change published")   \
-    X(histogram, due_latency, "rollcall_materialize_due_to_change_seconds", "Due time of a change by time alone to change published")    \
-    X(histogram, hop_latency, "rollcall_materialize_hop_seconds", "Segment change emitted to membership change published")
+#define RC_MATERIALIZE_METRICS(X)                                                                                   \
+    X(counter, records, "rollcall_materialize_records_total", "Records of the segments topic that were read")       \
+    X(counter, repeated, "rollcall_materialize_repeated_total",                                                     \
+      "Records that told nothing new: their version was known")                                                     \
+    X(counter, changes, "rollcall_materialize_changes_total", "Membership changes that were published")             \
+    X(counter, adopted, "rollcall_materialize_adopted_total",                                                       \
+      "Changes decided again after a restart that the topic held already")                                          \
+    X(counter, withheld, "rollcall_materialize_withheld_total", "Entries that size_limit forbade to publish")       \
+    X(counter, tombstones, "rollcall_materialize_tombstones_total", "Tombstones after memberships.exit_retention")  \
+    X(counter, cut_groups, "rollcall_materialize_cut_groups_total",                                                 \
+      "Decisions whose last record did not come in time")                                                           \
+    X(counter, bad, "rollcall_materialize_dead_letters_total", "Records of the segments topic that cannot be read") \
+    X(counter, checkpoints, "rollcall_materialize_checkpoints_total", "Checkpoints committed")                      \
+    X(gauge, dirty, "rollcall_materialize_unsaved_persons", "Persons changed since the last checkpoint")            \
+    X(gauge, cached, "rollcall_materialize_cache_bytes", "Memory that persons take")                                \
+    X(gauge, disk, "rollcall_materialize_state_bytes", "Local state on disk")                                       \
+    X(histogram, event_latency, "rollcall_materialize_event_to_change_seconds",                                     \
+      "Timestamp of the deciding event to change published")                                                        \
+    X(histogram, due_latency, "rollcall_materialize_due_to_change_seconds",                                         \
+      "Due time of a change by time alone to change published")                                                     \
+    X(histogram, hop_latency, "rollcall_materialize_hop_seconds",                                                   \
+      "Segment change emitted to membership change published")
 
 struct materialize_metrics {
     RC_MATERIALIZE_METRICS(RC_METRIC_MEMBER)
@@ -80,11 +86,11 @@ struct part {
     struct stage *stage;
     int32_t number;
     enum part_phase phase;
-    int64_t learn_to; /* where deciding begins: the offset that the former owner committed, or `boundary` */
-    int64_t boundary; /* end of the input when the partition came */
-    bool trust;       /* learnt: who is touched is not reviewed before everybody is */
+    int64_t learn_to;  /* where deciding begins: the offset that the former owner committed, or `boundary` */
+    int64_t boundary;  /* end of the input when the partition came */
+    bool trust;        /* learnt: who is touched is not reviewed before everybody is */
     int64_t committed; /* offset that the group has; −1: none */
-    int64_t next;     /* offset of the next record */
+    int64_t next;      /* offset of the next record */
     struct rc_persons *persons;
     struct rc_groups *groups;
     struct rc_audience_tally *here; /* by audience name, n_tallies of the stage */
@@ -94,9 +100,9 @@ struct part {
     size_t n_tail, tail_capacity;
 
     /* Reviewing everybody. */
-    uint64_t reviewed;        /* generation under which all persons were reviewed; saved */
+    uint64_t reviewed;          /* generation under which all persons were reviewed; saved */
     enum rc_cause review_cause; /* RESTORE, BACKFILL after learning, else DEFINITION */
-    bool sweep_may_start;     /* everybody who is to be reviewed is in the store */
+    bool sweep_may_start;       /* everybody who is to be reviewed is in the store */
     uint32_t sweep_slice;
 
     /* Checkpoints. */
@@ -106,7 +112,8 @@ struct part {
     int64_t saved_next; /* input offset in the last committed one */
     int64_t output_end; /* of the own output, as acknowledged */
     int64_t mark;       /* in the own output: what is decided while not yet live may stand behind it already */
-    int64_t version_mark; /* versions below it follow from input before `committed`; of the handover while not yet live */
+    int64_t
+        version_mark; /* versions below it follow from input before `committed`; of the handover while not yet live */
     struct rc_store_batch *batch; /* one that waits for its acknowledgements */
     uint64_t batch_mark;
     int64_t batch_next, batch_output_end, batch_version;
@@ -147,15 +154,15 @@ struct stage {
     size_t n_memories, memories_capacity;
     struct rc_rulebook book;
     struct rc_audience_rules *rules;
-    char **own_topics; /* by audience name: own topic, NULL for none */
+    char **own_topics;             /* by audience name: own topic, NULL for none */
     struct rc_audience_tally *all; /* by audience name */
     int64_t *last_change_ms;       /* by audience name */
     size_t n_tallies;
 
     struct part **parts;
     size_t n_parts, parts_capacity;
-    bool assigned; /* the group has spoken at least once */
-    bool announce; /* the partitions changed since they were announced */
+    bool assigned;         /* the group has spoken at least once */
+    bool announce;         /* the partitions changed since they were announced */
     int64_t full_since_ms; /* monotonic; 0: the producer has room */
 
     /* The decision that is being made. */
@@ -183,7 +190,8 @@ void rc_stage_grow_tallies(struct stage *stage);
 void rc_stage_set_share(struct stage *stage);
 
 /* takeover.c */
-rc_status rc_takeover_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err) RC_MUST_USE;
+rc_status rc_takeover_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err)
+    RC_MUST_USE;
 void rc_takeover_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost);
 /* Looks whether the partition is past where its phase ends, and takes it to the next one. `next`: the record about to be taken, or
  * where reading stands. */
@@ -195,12 +203,13 @@ rc_status rc_input_close_old_groups(struct part *part, int64_t now_ms, struct rc
 /* Publishes one change of the person `stage->deciding_key`; rc_audience_emit_fn with a part as context. */
 int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change);
 /* Sends a change under a new version. */
-rc_status rc_input_send_anew(struct part *part, struct rc_span person_key, uint32_t audience, const struct rc_membership *change,
-                             int64_t *version, struct rc_error *err) RC_MUST_USE;
+rc_status rc_input_send_anew(struct part *part, struct rc_span person_key, uint32_t audience,
+                             const struct rc_membership *change, int64_t *version, struct rc_error *err) RC_MUST_USE;
 struct rc_audience_desk rc_input_desk(struct part *part);
 
 /* checkpoint.c */
-void rc_checkpoint_note_exit(struct part *part, struct rc_span key, uint32_t audience, int64_t version, int64_t told_ms);
+void rc_checkpoint_note_exit(struct part *part, struct rc_span key, uint32_t audience, int64_t version,
+                             int64_t told_ms);
 void rc_checkpoint_begin(struct part *part);
 /* Commits the one that waits if its output is acknowledged. */
 rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) RC_MUST_USE;
@@ -218,7 +227,8 @@ struct saved_part {
     int review_cause;
     int learning; /* it was saved in the middle of learning */
 };
-rc_status rc_checkpoint_read(struct stage *stage, int32_t number, struct saved_part *out, bool *found, struct rc_error *err) RC_MUST_USE;
+rc_status rc_checkpoint_read(struct stage *stage, int32_t number, struct saved_part *out, bool *found,
+                             struct rc_error *err) RC_MUST_USE;
 rc_status rc_checkpoint_read_tallies(struct part *part, struct rc_error *err) RC_MUST_USE;
 
 /* sweep.c */

@@ -33,7 +33,8 @@ struct tail_reader {
 
 static rc_status load(struct part *part, struct rc_span key, struct rc_error *err) {
     struct stage *stage = part->stage;
-    return rc_persons_load(part->persons, key, rc_names_count(stage->signals), rc_names_count(stage->audiences), &stage->person, err);
+    return rc_persons_load(part->persons, key, rc_names_count(stage->signals), rc_names_count(stage->audiences),
+                           &stage->person, err);
 }
 
 /* Takes what the log says into the person's record, and marks it for review. */
@@ -59,7 +60,8 @@ static rc_status adopt(struct part *part, const struct tail_change *change, stru
 }
 
 /* Puts the change into the table, unless the local state has it (a version that it knows). */
-static rc_status remember(struct tail_reader *reader, const struct tail_change *change, const struct rc_message *message) {
+static rc_status remember(struct tail_reader *reader, const struct tail_change *change,
+                          const struct rc_message *message) {
     struct part *part = reader->part;
     if (load(part, rc_span_of(change->key, change->key_len), reader->err))
         return RC_FAIL;
@@ -82,8 +84,9 @@ static bool read_tail(void *ctx, const struct rc_message *message) {
     if (message->null_key || message->null_value || rc_membership_key_split(message->key, &key, &target))
         return true;
     if (rc_membership_read(message->value, stage->confluent, &change, &why)) {
-        rc_log_limited(RC_LOG_WARN, "a record of the own output cannot be read and is passed over", rc_f_str("topic", message->topic),
-                       rc_f_int("partition", message->partition), rc_f_int("offset", message->offset), rc_f_err(&why));
+        rc_log_limited(RC_LOG_WARN, "a record of the own output cannot be read and is passed over",
+                       rc_f_str("topic", message->topic), rc_f_int("partition", message->partition),
+                       rc_f_int("offset", message->offset), rc_f_err(&why));
         return true;
     }
     struct tail_change seen = {.key = (char *)key.data,
@@ -96,7 +99,8 @@ static bool read_tail(void *ctx, const struct rc_message *message) {
     rc_stage_grow_tallies(stage);
     if (change.version > reader->greatest)
         reader->greatest = change.version;
-    reader->status = change.version < reader->adopt_below ? adopt(reader->part, &seen, reader->err) : remember(reader, &seen, message);
+    reader->status = change.version < reader->adopt_below ? adopt(reader->part, &seen, reader->err)
+                                                          : remember(reader, &seen, message);
     return reader->status == RC_OK;
 }
 
@@ -139,8 +143,8 @@ struct handover {
 
 static struct handover read_handover(const struct rc_offset *committed, int64_t boundary, int64_t output_high) {
     struct handover handover = {.offset = committed->offset, .mark = -1, .version = -1};
-    int n = committed->metadata ? sscanf(committed->metadata, "epoch=%" SCNu32 " output=%" SCNd64 " version=%" SCNd64, &handover.epoch,
-                                         &handover.mark, &handover.version)
+    int n = committed->metadata ? sscanf(committed->metadata, "epoch=%" SCNu32 " output=%" SCNd64 " version=%" SCNd64,
+                                         &handover.epoch, &handover.mark, &handover.version)
                                 : 0;
     if (n < 3 || handover.offset < 0 || handover.offset > boundary || handover.mark > output_high)
         handover.offset = handover.mark = handover.version = -1;
@@ -156,8 +160,8 @@ static const char *reason_to_discard(const struct part *part, const struct saved
 }
 
 /* Puts the partition on its way: what is learnt, what is repeated, from where the own output is read. */
-static void set_course(struct part *part, const struct saved_part *saved, const struct handover *handover, int64_t low, int64_t output_low,
-                       int64_t output_high, struct tail_reader *reader, int64_t *from) {
+static void set_course(struct part *part, const struct saved_part *saved, const struct handover *handover, int64_t low,
+                       int64_t output_low, int64_t output_high, struct tail_reader *reader, int64_t *from) {
     bool found = saved != NULL;
     part->committed = handover->offset;
     part->version_mark = handover->version;
@@ -187,14 +191,16 @@ static rc_status open_part(struct part *part, const struct rc_offset *committed,
     struct saved_part saved = {0};
     bool found = false;
     int64_t low = 0, output_low = 0, output_high = 0, from = 0;
-    if (rc_admin_bounds(stage->admin, stage->segments_topic, part->number, BROKER_TIMEOUT_MS, &low, &part->boundary, err) ||
-        rc_admin_bounds(stage->admin, stage->memberships_topic, part->number, BROKER_TIMEOUT_MS, &output_low, &output_high, err) ||
+    if (rc_admin_bounds(stage->admin, stage->segments_topic, part->number, BROKER_TIMEOUT_MS, &low, &part->boundary,
+                        err) ||
+        rc_admin_bounds(stage->admin, stage->memberships_topic, part->number, BROKER_TIMEOUT_MS, &output_low,
+                        &output_high, err) ||
         rc_checkpoint_read(stage, part->number, &saved, &found, err))
         return RC_FAIL;
     const char *discard = found ? reason_to_discard(part, &saved, output_high) : NULL;
     if (discard) {
-        rc_log(RC_LOG_WARN, "local state is not used and is built again from Kafka", rc_f_int("partition", part->number),
-               rc_f_str("reason", discard));
+        rc_log(RC_LOG_WARN, "local state is not used and is built again from Kafka",
+               rc_f_int("partition", part->number), rc_f_str("reason", discard));
         if (drop_local(stage, part->number, err))
             return RC_FAIL;
         found = false;
@@ -211,15 +217,17 @@ static rc_status open_part(struct part *part, const struct rc_offset *committed,
     *start = part->next;
     part->repeats = rc_repeats_new();
     part->output_end = from;
-    if (output_high > from && (rc_kafka_read(stage->config, stage->memberships_topic, part->number, from, BROKER_TIMEOUT_MS, read_tail,
-                                             &reader, &part->output_end, err) ||
+    if (output_high > from && (rc_kafka_read(stage->config, stage->memberships_topic, part->number, from,
+                                             BROKER_TIMEOUT_MS, read_tail, &reader, &part->output_end, err) ||
                                reader.status))
         return RC_FAIL;
     part->versions.epoch = rc_versions_epoch_above(saved.epoch, reader.greatest, handover.epoch);
     part->changed = part->wanted_now = true; /* the new epoch is saved before long */
-    rc_log(RC_LOG_INFO, "partition taken", rc_f_str("topic", stage->segments_topic), rc_f_int("partition", part->number),
-           rc_f_int("offset", part->next), rc_f_int("decided_from", part->phase == PART_LEARNING ? part->learn_to : part->next),
-           rc_f_int("end", part->boundary), rc_f_int("to_repeat", (int64_t)part->n_tail), rc_f_int("epoch", part->versions.epoch));
+    rc_log(RC_LOG_INFO, "partition taken", rc_f_str("topic", stage->segments_topic),
+           rc_f_int("partition", part->number), rc_f_int("offset", part->next),
+           rc_f_int("decided_from", part->phase == PART_LEARNING ? part->learn_to : part->next),
+           rc_f_int("end", part->boundary), rc_f_int("to_repeat", (int64_t)part->n_tail),
+           rc_f_int("epoch", part->versions.epoch));
     return RC_OK;
 }
 
@@ -265,8 +273,8 @@ rc_status rc_takeover_assigned(void *ctx, struct rc_source_partition *partitions
         while (take_part(stage, &partitions[i], err)) {
             if (err->class != RC_CLASS_RETRY || rc_stop_wait(stage->process->stop, RETRY_MS))
                 return RC_FAIL;
-            rc_log_limited(RC_LOG_WARN, "partition not taken yet, trying again", rc_f_int("partition", partitions[i].partition),
-                           rc_f_err(err));
+            rc_log_limited(RC_LOG_WARN, "partition not taken yet, trying again",
+                           rc_f_int("partition", partitions[i].partition), rc_f_err(err));
         }
     rc_loop_touch(stage->loop);
     rc_stage_set_share(stage);
@@ -286,8 +294,8 @@ void rc_takeover_revoked(void *ctx, const struct rc_source_partition *partitions
         if (!lost && !stage->failed && rc_checkpoint_whole(part, BROKER_TIMEOUT_MS, &err))
             rc_log(RC_LOG_WARN, "last checkpoint of a partition not made; the next owner repeats from the one before",
                    rc_f_int("partition", part->number), rc_f_err(&err));
-        rc_log(RC_LOG_INFO, "partition given back", rc_f_str("topic", stage->segments_topic), rc_f_int("partition", part->number),
-               rc_f_bool("lost", lost));
+        rc_log(RC_LOG_INFO, "partition given back", rc_f_str("topic", stage->segments_topic),
+               rc_f_int("partition", part->number), rc_f_bool("lost", lost));
         forget_part(part);
     }
     rc_loop_touch(stage->loop);
@@ -381,7 +389,7 @@ rc_status rc_takeover_progress(struct part *part, int64_t next, struct rc_error 
     part->phase = PART_LIVE;
     part->changed = part->wanted_now = true;
     stage->view_stale = true;
-    rc_log(RC_LOG_INFO, "partition caught up", rc_f_str("topic", stage->segments_topic), rc_f_int("partition", part->number),
-           rc_f_int("offset", next));
+    rc_log(RC_LOG_INFO, "partition caught up", rc_f_str("topic", stage->segments_topic),
+           rc_f_int("partition", part->number), rc_f_int("offset", next));
     return RC_OK;
 }

@@ -29,9 +29,9 @@ struct rc_sink_change {
 /* Changes of one partition in order, and what they bring the store's offset from and to. */
 struct rc_sink_batch {
     int32_t partition;
-    int64_t expected; /* the offset that the store must have before; RC_SINK_NO_OFFSET: none */
-    int64_t next;     /* the offset that it has afterwards */
-    struct rc_arena arena; /* holds everything below */
+    int64_t expected;               /* the offset that the store must have before; RC_SINK_NO_OFFSET: none */
+    int64_t next;                   /* the offset that it has afterwards */
+    struct rc_arena arena;          /* holds everything below */
     struct rc_sink_change *changes; /* owned */
     size_t n, capacity;
 };
@@ -57,12 +57,15 @@ struct rc_sink_driver_ops {
     void (*disconnect)(struct rc_sink_driver *driver);
 
     /* The applied offset of each of `n` partitions, RC_SINK_NO_OFFSET where there is none. Fails when the store belongs to another cluster. */
-    rc_status (*offsets)(struct rc_sink_driver *driver, const int32_t *partitions, size_t n, int64_t *out, struct rc_error *err);
+    rc_status (*offsets)(struct rc_sink_driver *driver, const int32_t *partitions, size_t n, int64_t *out,
+                         struct rc_error *err);
     /* Sets them, whatever they were. */
-    rc_status (*rewind)(struct rc_sink_driver *driver, const int32_t *partitions, const int64_t *offsets, size_t n, struct rc_error *err);
+    rc_status (*rewind)(struct rc_sink_driver *driver, const int32_t *partitions, const int64_t *offsets, size_t n,
+                        struct rc_error *err);
 
     /* Calls `visit` with each audience id that rc_sink_driver_ops.attach was given. NULL: the store cannot remember. */
-    rc_status (*attached)(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span audience), void *ctx, struct rc_error *err);
+    rc_status (*attached)(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span audience), void *ctx,
+                          struct rc_error *err);
     rc_status (*attach)(struct rc_sink_driver *driver, const char *const *audiences, size_t n, struct rc_error *err);
     /* Takes one off the list. */
     rc_status (*detach)(struct rc_sink_driver *driver, const char *audience, struct rc_error *err);
@@ -91,13 +94,17 @@ struct rc_sink_driver_options {
     const char *password; /* NULL: the URL's, if any */
     const char *prefix;   /* topics.prefix */
     const char *cluster;  /* id of the Kafka cluster */
-    bool cluster_may_change; /* against the embedded broker: what another cluster left is discarded instead of being an error */
-    size_t cache_bytes;      /* embedded */
+    bool
+        cluster_may_change; /* against the embedded broker: what another cluster left is discarded instead of being an error */
+    size_t cache_bytes; /* embedded */
 };
 
-rc_status rc_sink_redis_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out, struct rc_error *err) RC_MUST_USE;
-rc_status rc_sink_embedded_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out, struct rc_error *err) RC_MUST_USE;
-rc_status rc_sink_file_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out, struct rc_error *err) RC_MUST_USE;
+rc_status rc_sink_redis_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out,
+                            struct rc_error *err) RC_MUST_USE;
+rc_status rc_sink_embedded_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out,
+                               struct rc_error *err) RC_MUST_USE;
+rc_status rc_sink_file_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out,
+                           struct rc_error *err) RC_MUST_USE;
 
 /* The store of an embedded driver, for reading beside it; valid until the driver is freed. NULL before it is connected. */
 struct rc_store *rc_sink_embedded_store(struct rc_sink_driver *driver);

@@ -71,11 +71,13 @@ static void embedded_disconnect(struct rc_sink_driver *driver) {
     embedded->done = NULL;
 }
 
-static rc_status embedded_offsets(struct rc_sink_driver *driver, const int32_t *partitions, size_t n, int64_t *out, struct rc_error *err) {
+static rc_status embedded_offsets(struct rc_sink_driver *driver, const int32_t *partitions, size_t n, int64_t *out,
+                                  struct rc_error *err) {
     struct embedded *embedded = embedded_of(driver);
     for (size_t i = 0; i < n; i++) {
         bool found = false;
-        if (rc_store_get(embedded->store, RC_STORE_META, PARTITION, offset_key(embedded, partitions[i]), &embedded->old, &found, err))
+        if (rc_store_get(embedded->store, RC_STORE_META, PARTITION, offset_key(embedded, partitions[i]), &embedded->old,
+                         &found, err))
             return RC_FAIL;
         out[i] = found ? strtoll(embedded->old.data, NULL, 10) : RC_SINK_NO_OFFSET;
     }
@@ -93,8 +95,8 @@ static void put_offset(struct embedded *embedded, struct rc_store_batch *batch, 
     rc_store_put(batch, RC_STORE_META, PARTITION, key, rc_buf_span(&embedded->value));
 }
 
-static rc_status embedded_rewind(struct rc_sink_driver *driver, const int32_t *partitions, const int64_t *offsets, size_t n,
-                                 struct rc_error *err) {
+static rc_status embedded_rewind(struct rc_sink_driver *driver, const int32_t *partitions, const int64_t *offsets,
+                                 size_t n, struct rc_error *err) {
     struct embedded *embedded = embedded_of(driver);
     struct rc_store_batch *batch = rc_store_begin(embedded->store);
     for (size_t i = 0; i < n; i++)
@@ -114,13 +116,15 @@ static bool visit_attached(void *ctx, struct rc_span key, struct rc_span value) 
     return true;
 }
 
-static rc_status embedded_attached(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span audience), void *ctx,
-                                   struct rc_error *err) {
+static rc_status embedded_attached(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span audience),
+                                   void *ctx, struct rc_error *err) {
     struct attached_visit attached = {.visit = visit, .ctx = ctx};
-    return rc_store_each(embedded_of(driver)->store, RC_STORE_MEMBER, PARTITION, rc_span_of(NULL, 0), visit_attached, &attached, err);
+    return rc_store_each(embedded_of(driver)->store, RC_STORE_MEMBER, PARTITION, rc_span_of(NULL, 0), visit_attached,
+                         &attached, err);
 }
 
-static rc_status embedded_attach(struct rc_sink_driver *driver, const char *const *audiences, size_t n, struct rc_error *err) {
+static rc_status embedded_attach(struct rc_sink_driver *driver, const char *const *audiences, size_t n,
+                                 struct rc_error *err) {
     struct rc_store_batch *batch = rc_store_begin(embedded_of(driver)->store);
     for (size_t i = 0; i < n; i++)
         rc_store_put(batch, RC_STORE_MEMBER, PARTITION, rc_span_str(audiences[i]), rc_span_str("1"));
@@ -146,8 +150,8 @@ static bool put_in_batch(const struct rc_sink_batch *batch, size_t before, const
     return false;
 }
 
-static rc_status apply(struct embedded *embedded, struct rc_store_batch *writes, const struct rc_sink_batch *batch, size_t at, bool *written,
-                       struct rc_error *err) {
+static rc_status apply(struct embedded *embedded, struct rc_store_batch *writes, const struct rc_sink_batch *batch,
+                       size_t at, bool *written, struct rc_error *err) {
     const struct rc_sink_change *change = &batch->changes[at];
     int64_t known = -1;
     rc_buf_reset(&embedded->key);
@@ -156,14 +160,16 @@ static rc_status apply(struct embedded *embedded, struct rc_store_batch *writes,
     (void)rc_profile_field_add(&embedded->key, change->change.target);
     bool found = put_in_batch(batch, at, written, &known);
     if (!found) {
-        if (rc_store_get(embedded->store, RC_STORE_PROFILE, PARTITION, rc_buf_span(&embedded->key), &embedded->old, &found, err))
+        if (rc_store_get(embedded->store, RC_STORE_PROFILE, PARTITION, rc_buf_span(&embedded->key), &embedded->old,
+                         &found, err))
             return RC_FAIL;
         known = found ? rc_profile_value_version(rc_buf_span(&embedded->old)) : -1;
     }
     if ((change->only_if_there && !found) || (found && known >= change->change.version))
         return RC_OK;
     rc_buf_reset(&embedded->value);
-    (void)rc_profile_value_add(&embedded->value, change->change.realized, change->change.since_ms, change->change.version);
+    (void)rc_profile_value_add(&embedded->value, change->change.realized, change->change.since_ms,
+                               change->change.version);
     rc_store_put(writes, RC_STORE_PROFILE, PARTITION, rc_buf_span(&embedded->key), rc_buf_span(&embedded->value));
     written[at] = true;
     embedded->written++;
@@ -188,7 +194,8 @@ static rc_status embedded_submit(struct rc_sink_driver *driver, struct rc_sink_b
     return rc_store_commit(writes, false, err);
 }
 
-static rc_status embedded_progress(struct rc_sink_driver *driver, rc_sink_done_fn done, void *ctx, struct rc_error *err) {
+static rc_status embedded_progress(struct rc_sink_driver *driver, rc_sink_done_fn done, void *ctx,
+                                   struct rc_error *err) {
     struct embedded *embedded = embedded_of(driver);
     (void)err;
     struct rc_sink_batch *batch = embedded->done;
@@ -238,13 +245,15 @@ static const struct rc_sink_driver_ops embedded_ops = {
     .free = embedded_free,
 };
 
-rc_status rc_sink_embedded_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out, struct rc_error *err) {
+rc_status rc_sink_embedded_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out,
+                               struct rc_error *err) {
     const char *path = strncmp(options->url, "embedded:", 9) == 0 ? options->url + 9 : "";
     if (strncmp(path, "//", 2) == 0)
         path += 2;
     if (!*path)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "destination %s: \"%s\" is no embedded store; expected embedded:DIR",
-                            options->destination, options->url);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                            "destination %s: \"%s\" is no embedded store; expected embedded:DIR", options->destination,
+                            options->url);
     struct embedded *embedded = rc_calloc(1, sizeof *embedded);
     embedded->base.ops = &embedded_ops;
     embedded->destination = rc_strdup(options->destination);

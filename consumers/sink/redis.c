@@ -49,8 +49,8 @@ static struct redis *redis_of(struct rc_sink_driver *driver) {
 }
 
 static rc_status trouble(struct redis *redis, const char *what, struct rc_error *err) {
-    return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "redis of destination %s: %s: %s", redis->destination, what,
-                        redis->context ? redis->context->errstr : "not connected");
+    return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "redis of destination %s: %s: %s", redis->destination,
+                        what, redis->context ? redis->context->errstr : "not connected");
 }
 
 /* ---- commands one by one, with nothing under way ------------------------------------------------------------------------------------ */
@@ -58,8 +58,8 @@ static rc_status trouble(struct redis *redis, const char *what, struct rc_error 
 static rc_status set_blocking(struct redis *redis, bool blocking, struct rc_error *err) {
     int fd = redis->context->fd, flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK) < 0)
-        return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "redis of destination %s: fcntl: %s", redis->destination,
-                            strerror(errno));
+        return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "redis of destination %s: fcntl: %s",
+                            redis->destination, strerror(errno));
     redis->context->flags = blocking ? redis->context->flags | REDIS_BLOCK : redis->context->flags & ~REDIS_BLOCK;
     return RC_OK;
 }
@@ -153,16 +153,19 @@ static rc_status discard(struct redis *redis, struct rc_error *err) {
 
 static rc_status other_cluster(struct redis *redis, const char *found, struct rc_error *err) {
     if (!redis->cluster_may_change)
-        return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_CONFIG,
-                            "redis of destination %s holds the profiles of Kafka cluster %s, this is cluster %s: their versions do not fit "
-                            "together; use another topics.prefix or database, or delete the keys %s and %s* if that cluster is gone",
-                            redis->destination, found, redis->cluster, redis->offsets_key, redis->profile_prefix);
-    rc_log(RC_LOG_WARN, "profiles of another cluster are discarded", rc_f_str("destination", redis->destination), rc_f_str("theirs", found),
-           rc_f_str("ours", redis->cluster));
+        return rc_error_set(
+            err, RC_CLASS_RETRY, RC_EXIT_CONFIG,
+            "redis of destination %s holds the profiles of Kafka cluster %s, this is cluster %s: their versions do not "
+            "fit "
+            "together; use another topics.prefix or database, or delete the keys %s and %s* if that cluster is gone",
+            redis->destination, found, redis->cluster, redis->offsets_key, redis->profile_prefix);
+    rc_log(RC_LOG_WARN, "profiles of another cluster are discarded", rc_f_str("destination", redis->destination),
+           rc_f_str("theirs", found), rc_f_str("ours", redis->cluster));
     return discard(redis, err);
 }
 
-static rc_status redis_offsets(struct rc_sink_driver *driver, const int32_t *partitions, size_t n, int64_t *out, struct rc_error *err) {
+static rc_status redis_offsets(struct rc_sink_driver *driver, const int32_t *partitions, size_t n, int64_t *out,
+                               struct rc_error *err) {
     struct redis *redis = redis_of(driver);
     const char *argv[] = {"HGETALL", redis->offsets_key};
     redisReply *reply = NULL;
@@ -191,7 +194,8 @@ static rc_status redis_offsets(struct rc_sink_driver *driver, const int32_t *par
     return status;
 }
 
-static rc_status redis_rewind(struct rc_sink_driver *driver, const int32_t *partitions, const int64_t *offsets, size_t n, struct rc_error *err) {
+static rc_status redis_rewind(struct rc_sink_driver *driver, const int32_t *partitions, const int64_t *offsets,
+                              size_t n, struct rc_error *err) {
     struct redis *redis = redis_of(driver);
     for (size_t i = 0; i < n; i++) {
         char field[16], value[32];
@@ -205,8 +209,8 @@ static rc_status redis_rewind(struct rc_sink_driver *driver, const int32_t *part
     return RC_OK;
 }
 
-static rc_status redis_attached(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span audience), void *ctx,
-                                struct rc_error *err) {
+static rc_status redis_attached(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span audience),
+                                void *ctx, struct rc_error *err) {
     struct redis *redis = redis_of(driver);
     const char *argv[] = {"SMEMBERS", redis->audiences_key};
     redisReply *reply = NULL;
@@ -218,7 +222,8 @@ static rc_status redis_attached(struct rc_sink_driver *driver, void (*visit)(voi
     return RC_OK;
 }
 
-static rc_status redis_attach(struct rc_sink_driver *driver, const char *const *audiences, size_t n, struct rc_error *err) {
+static rc_status redis_attach(struct rc_sink_driver *driver, const char *const *audiences, size_t n,
+                              struct rc_error *err) {
     struct redis *redis = redis_of(driver);
     const char **argv = rc_alloc((n + 2) * sizeof *argv);
     argv[0] = "SADD";
@@ -314,21 +319,24 @@ static rc_status redis_submit(struct rc_sink_driver *driver, struct rc_sink_batc
         return trouble(redis, "submit", err);
     put_together(redis, batch);
     if (redis->text.full)
-        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "a call to redis of destination %s would be larger than %zu bytes",
-                            redis->destination, redis->text.limit);
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                            "a call to redis of destination %s would be larger than %zu bytes", redis->destination,
+                            redis->text.limit);
     if (redisAppendCommandArgv(redis->context, (int)redis->argc, redis->argv, redis->lengths) != REDIS_OK)
         return trouble(redis, "EVALSHA", err);
     redis->unsent = true;
     return flush(redis, err);
 }
 
-static rc_status take_reply(struct redis *redis, const redisReply *reply, rc_sink_done_fn done, void *ctx, struct rc_error *err) {
+static rc_status take_reply(struct redis *redis, const redisReply *reply, rc_sink_done_fn done, void *ctx,
+                            struct rc_error *err) {
     if (reply->type != REDIS_REPLY_INTEGER)
-        return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "redis of destination %s: EVALSHA: %s", redis->destination,
+        return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "redis of destination %s: EVALSHA: %s",
+                            redis->destination,
                             reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply that is no number");
     if (!redis->n_sent)
-        return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE, "redis of destination %s gave a reply that nobody asked for",
-                            redis->destination);
+        return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
+                            "redis of destination %s gave a reply that nobody asked for", redis->destination);
     struct rc_sink_batch *batch = redis->sent[redis->first];
     redis->first = (redis->first + 1) % redis->sent_capacity;
     redis->n_sent--;
@@ -411,7 +419,8 @@ static char *key_of(const char *prefix, const char *middle, const char *end) {
     return copy;
 }
 
-rc_status rc_sink_redis_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out, struct rc_error *err) {
+rc_status rc_sink_redis_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out,
+                            struct rc_error *err) {
     struct rc_redis_address address;
     if (rc_redis_address_parse(options->url, options->password, &address, err))
         return rc_error_prefix(err, "destination %s", options->destination);

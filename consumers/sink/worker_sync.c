@@ -99,7 +99,8 @@ static rc_status detach(struct rc_sink_worker *worker, struct sink_part *part, s
 }
 
 /* Offset from which the records of an audience that comes now have to be read; INT64_MAX: from where we are. */
-static int64_t start_of(const struct rc_sink_worker *worker, const struct sink_part *part, const struct rc_route_audience *audience) {
+static int64_t start_of(const struct rc_sink_worker *worker, const struct sink_part *part,
+                        const struct rc_route_audience *audience) {
     for (size_t i = 0; i < worker->n_unknown; i++)
         if (worker->unknown[i].partition == part->number && strcmp(worker->unknown[i].id, audience->id) == 0)
             return worker->unknown[i].offset;
@@ -124,8 +125,9 @@ static rc_status attach(struct rc_sink_worker *worker, struct sink_part *part, i
     }
     rc_status status = RC_OK;
     if (from != *offset) {
-        rc_log(RC_LOG_INFO, "an audience comes to a destination: its members are read", rc_f_str("destination", worker->destination),
-               rc_f_int("partition", part->number), rc_f_int("offset", from));
+        rc_log(RC_LOG_INFO, "an audience comes to a destination: its members are read",
+               rc_f_str("destination", worker->destination), rc_f_int("partition", part->number),
+               rc_f_int("offset", from));
         status = ops->rewind ? ops->rewind(worker->driver, &part->number, &from, 1, err) : RC_OK;
     }
     /* First the offset, then the list: a crash between the two reads again, never too little. */
@@ -144,7 +146,8 @@ static rc_status attach(struct rc_sink_worker *worker, struct sink_part *part, i
 
 /* ---- partitions that come ------------------------------------------------------------------------------------------------------------ */
 
-static rc_status stored_offset(struct rc_sink_worker *worker, struct sink_part *part, int64_t *out, struct rc_error *err) {
+static rc_status stored_offset(struct rc_sink_worker *worker, struct sink_part *part, int64_t *out,
+                               struct rc_error *err) {
     const struct rc_sink_driver_ops *ops = worker->driver->ops;
     if (ops->offsets)
         return ops->offsets(worker->driver, &part->number, 1, out, err);
@@ -156,7 +159,8 @@ static rc_status stored_offset(struct rc_sink_worker *worker, struct sink_part *
     return RC_OK;
 }
 
-static rc_status know_attached(struct rc_sink_worker *worker, struct sink_part *part, bool fresh, struct rc_error *err) {
+static rc_status know_attached(struct rc_sink_worker *worker, struct sink_part *part, bool fresh,
+                               struct rc_error *err) {
     const struct rc_sink_driver_ops *ops = worker->driver->ops;
     for (size_t i = 0; i < part->n_attached; i++)
         free(part->attached[i]);
@@ -172,15 +176,16 @@ static rc_status know_attached(struct rc_sink_worker *worker, struct sink_part *
 }
 
 /* Reading goes on at `offset`. */
-static rc_status start_part(struct rc_sink_worker *worker, struct sink_part *part, int64_t offset, struct rc_error *err) {
+static rc_status start_part(struct rc_sink_worker *worker, struct sink_part *part, int64_t offset,
+                            struct rc_error *err) {
     const struct rc_sink_driver_ops *ops = worker->driver->ops;
     int64_t low = 0, high = 0;
     if (rc_admin_bounds(worker->admin, worker->topic, part->number, BROKER_TIMEOUT_MS, &low, &high, err))
         return RC_FAIL;
     if (offset > high) {
         rc_log(RC_LOG_WARN, "the store stands behind the end of the topic, which must have been made anew",
-               rc_f_str("destination", worker->destination), rc_f_int("partition", part->number), rc_f_int("offset", offset),
-               rc_f_int("end", high));
+               rc_f_str("destination", worker->destination), rc_f_int("partition", part->number),
+               rc_f_int("offset", offset), rc_f_int("end", high));
         offset = RC_SINK_NO_OFFSET;
         if (ops->rewind && ops->rewind(worker->driver, &part->number, &offset, 1, err))
             return RC_FAIL;
@@ -199,9 +204,10 @@ static rc_status start_part(struct rc_sink_worker *worker, struct sink_part *par
     part->ready = true;
     if (offset == RC_SINK_NO_OFFSET && high > low)
         rc_counter_inc(worker->metrics.refills);
-    rc_log(RC_LOG_INFO, offset == RC_SINK_NO_OFFSET ? "filling a destination from the beginning" : "destination goes on",
-           rc_f_str("destination", worker->destination), rc_f_int("partition", part->number), rc_f_int("offset", part->next),
-           rc_f_int("end", high));
+    rc_log(RC_LOG_INFO,
+           offset == RC_SINK_NO_OFFSET ? "filling a destination from the beginning" : "destination goes on",
+           rc_f_str("destination", worker->destination), rc_f_int("partition", part->number),
+           rc_f_int("offset", part->next), rc_f_int("end", high));
     return RC_OK;
 }
 
@@ -282,7 +288,8 @@ rc_status rc_sink_worker_sync(struct rc_sink_worker *worker, int64_t monotonic_m
         status = bring_all_in(worker, &why);
         rc_loop_touch(worker->loop);
     }
-    if (status == RC_OK && ops->offsets && monotonic_ms >= worker->probe_ms && !ops->pending(worker->driver) && !worker->building) {
+    if (status == RC_OK && ops->offsets && monotonic_ms >= worker->probe_ms && !ops->pending(worker->driver) &&
+        !worker->building) {
         status = probe(worker, &why);
         worker->probe_ms = monotonic_ms + PROBE_INTERVAL_MS;
     }

@@ -29,7 +29,8 @@ struct server {
 };
 
 static const char *program(void) {
-    static const char *const places[] = {RC_SOURCE_DIR "/build/bin/redis-server", "/usr/bin/redis-server", "/usr/local/bin/redis-server"};
+    static const char *const places[] = {RC_SOURCE_DIR "/build/bin/redis-server", "/usr/bin/redis-server",
+                                         "/usr/local/bin/redis-server"};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         if (access(places[i], X_OK) == 0)
             return places[i];
@@ -91,10 +92,10 @@ static int teardown(void **state) {
     return 0;
 }
 
-#define NEED_SERVER(server)                                                                                            \
-    if (!(server)->pid) {                                                                                              \
-        print_message("no redis-server: run scripts/bootstrap --tests\n");                                             \
-        skip();                                                                                                        \
+#define NEED_SERVER(server)                                                \
+    if (!(server)->pid) {                                                  \
+        print_message("no redis-server: run scripts/bootstrap --tests\n"); \
+        skip();                                                            \
     }
 
 static struct rc_sink_batch *batch_of(int32_t partition, int64_t expected, int64_t next) {
@@ -105,7 +106,8 @@ static struct rc_sink_batch *batch_of(int32_t partition, int64_t expected, int64
     return batch;
 }
 
-static void add(struct rc_sink_batch *batch, const char *key, const char *audience, bool realized, int64_t version, bool only_if_there) {
+static void add(struct rc_sink_batch *batch, const char *key, const char *audience, bool realized, int64_t version,
+                bool only_if_there) {
     struct rc_sink_change change = {.person_key = rc_span_str(key),
                                     .change = {.target = rc_span_str(audience),
                                                .realized = realized,
@@ -189,7 +191,7 @@ static void test_versions_decide(void **state) {
     struct rc_sink_batch *batch = batch_of(3, RC_SINK_NO_OFFSET, 4);
     add(batch, "id:a", "one", true, 10, false);
     add(batch, "id:a", "one", false, 12, false);
-    add(batch, "id:a", "one", true, 11, false); /* late */
+    add(batch, "id:a", "one", true, 11, false);  /* late */
     add(batch, "id:a", "one", false, 12, false); /* again */
     add(batch, "id:b", "one", true, (INT64_C(1) << 53) - 1, false);
     add(batch, "id:b", "one", false, (INT64_C(1) << 53) - 2, false);
@@ -197,9 +199,11 @@ static void test_versions_decide(void **state) {
     add(batch, "id:a", "one", false, 13, true);
     assert_int_equal(apply(server, batch), 4);
     expect_profile(server, "id:a",
-                   "{\"segmentMembership.one\":{\"lastQualificationTime\":\"2026-01-01T00:00:00.123Z\",\"status\":\"exited\",\"version\":13}}");
+                   "{\"segmentMembership.one\":{\"lastQualificationTime\":\"2026-01-01T00:00:00.123Z\",\"status\":"
+                   "\"exited\",\"version\":13}}");
     expect_profile(server, "id:b",
-                   "{\"segmentMembership.one\":{\"lastQualificationTime\":\"2026-01-01T00:00:00.123Z\",\"status\":\"realized\",\"version\":"
+                   "{\"segmentMembership.one\":{\"lastQualificationTime\":\"2026-01-01T00:00:00.123Z\",\"status\":"
+                   "\"realized\",\"version\":"
                    "9007199254740991}}");
     expect_profile(server, "id:c", "none");
     assert_int_equal(offset_of(server, 3), 4);
@@ -212,7 +216,9 @@ static void test_values_have_the_fixed_form(void **state) {
     struct rc_buf value;
     rc_buf_init(&value, 1000);
     rc_profile_value_add(&value, true, 1767225600123, (INT64_C(5) << 32) + 7);
-    assert_string_equal(value.data, "{\"status\":\"realized\",\"lastQualificationTime\":\"2026-01-01T00:00:00.123Z\",\"version\":21474836487}");
+    assert_string_equal(
+        value.data,
+        "{\"status\":\"realized\",\"lastQualificationTime\":\"2026-01-01T00:00:00.123Z\",\"version\":21474836487}");
     assert_int_equal(rc_profile_value_version(rc_buf_span(&value)), (INT64_C(5) << 32) + 7);
     assert_int_equal(rc_profile_value_version(rc_span_str("{\"version\":7} ")), -1);
     assert_int_equal(rc_profile_value_version(rc_span_str("7}")), -1);
@@ -322,7 +328,8 @@ static void test_another_cluster(void **state) {
     assert_int_equal(server->driver->ops->offsets(server->driver, &partition, 1, &offset, &err), RC_FAIL);
     assert_non_null(strstr(err.message, "cluster-1"));
     expect_profile(server, "id:x",
-                   "{\"segmentMembership.one\":{\"lastQualificationTime\":\"2026-01-01T00:00:00.123Z\",\"status\":\"realized\",\"version\":1}}");
+                   "{\"segmentMembership.one\":{\"lastQualificationTime\":\"2026-01-01T00:00:00.123Z\",\"status\":"
+                   "\"realized\",\"version\":1}}");
     server->driver->ops->free(server->driver);
     server->driver = driver_of(server, "cluster-2", true);
     assert_int_equal(server->driver->ops->connect(server->driver, &err), RC_OK);
@@ -374,7 +381,8 @@ static void test_addresses(void **state) {
     assert_string_equal(a.path, "/run/redis.sock");
     assert_int_equal(a.database, 2);
     rc_redis_address_deinit(&a);
-    static const char *const wrong[] = {"http://x", "redis://h:port", "redis://h:70000", "redis://h/db", "unix:", "redis://[::1", "127.0.0.1"};
+    static const char *const wrong[] = {"http://x", "redis://h:port", "redis://h:70000", "redis://h/db",
+                                        "unix:",    "redis://[::1",   "127.0.0.1"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(rc_redis_address_parse(wrong[i], NULL, &a, &err), RC_FAIL);
         assert_int_equal(err.exit_code, RC_EXIT_CONFIG);
