@@ -73,7 +73,7 @@ static rc_status take(struct filter *filter, const struct rc_message *message, s
     return RC_OK;
 }
 
-/* All partitions, from their beginning or from their present end. The ends are asked for now, so that nothing which comes while the reader
+/* All partitions, from their beginning or from their present end. The ends are asked for at once, so that nothing which comes while the reader
  * starts is passed over. */
 static rc_status assign(const struct rc_cli *cli, struct rc_kafka_source *source, const char *topic,
                         struct rc_error *err) {
