@@ -8,6 +8,7 @@ equal time with silence between them, so that there are instants at which the to
 # release only: it measures time
 
 import collections
+import json
 import socket
 import threading
 import time
@@ -15,7 +16,7 @@ import unittest
 
 from confluent_kafka import Producer
 
-from support import Kafka, Redis, person_key, wait_until
+from support import Kafka, Redis, create_topic, person_key, wait_until
 from support.recompute import (
     Changes,
     Recomputation,
@@ -33,7 +34,7 @@ PARTS = 3
 SECONDS_PER_PART = 40 if FULL else 14
 SILENCE_S = 1.2
 TAIL_S = 12.0  # after the last event: people leave windows of 4 to 20 s
-GRACE_MS = 500  # events of a busy test machine may be this late; the examples' 50 ms are for a quiet one
+GRACE_MS = 50 if FULL else 500  # events of a busy test machine may be this late; the examples' 50 ms are for a quiet one
 SLACK_MS = GRACE_MS + 250  # what became due this shortly before a look at the store may be there or not yet
 
 PROBE = [
@@ -101,6 +102,13 @@ class PipelineTest(unittest.TestCase):
         cls.own = [c for c in cls.seen if c.target != "probed"]
         cls.truth = Recomputation([cls.ecom, *cls.segments, *cls.audiences], cls.kafka)
         cls.timeline = cls.truth.timeline(now_ms())
+        # Input is in time when it is there before the grace is over. On a busy machine some of it is not.
+        cls.delays, cls.late = [], set()
+        for record in cls.truth.records["ecom"]:
+            value = json.loads(record.value)
+            cls.delays.append(record.timestamp - value["timestamp"])
+            if cls.delays[-1] >= GRACE_MS:
+                cls.late.add(("shop", value["user_id"]))
         cls.status = cls.site.run("status").out
 
     @classmethod
@@ -126,11 +134,9 @@ class PipelineTest(unittest.TestCase):
     def test_all_events_are_counted_and_none_is_bad(self):
         self.assertEqual(self.truth.events(), 31106)
         self.assertEqual(self.truth.bad, [])
-        late = collections.Counter()
-        for record in self.truth.records["ecom"]:
-            own = self.truth.evaluator.events  # the timestamp stands in the value
-            late[record.timestamp // 1000] += 1
-        print(f"\nevents a second: median {percentile(list(late.values()), 0.5)}, most {max(late.values())}; persons: {len(own)}")
+        rate = collections.Counter(record.timestamp // 1000 for record in self.truth.records["ecom"])
+        print(f"\nevents a second: median {percentile(list(rate.values()), 0.5)}, most {max(rate.values())}; "
+              f"persons: {len(self.truth.evaluator.events)}")  # fmt: skip
 
     def test_it_counts_only_with_fifty_entries_and_fifty_exits_each(self):
         found = counts(w for w in self.timeline if w[3] <= self.until)
@@ -150,8 +156,10 @@ class PipelineTest(unittest.TestCase):
         self.assertEqual(sum(key[0] == "probed" for key in store), len(self.probed))
 
     def test_no_false_change_and_none_missing(self):
-        n = assert_same_changes(self.truth, self.own, self.until, timeline=self.timeline)
-        print(f"\n{n} changes emitted, the same as recomputed")
+        n = assert_same_changes(self.truth, self.own, self.until, timeline=self.timeline, excused=self.late)
+        print(f"\n{n} changes emitted, the same as recomputed; arrived after its time: p50 {percentile(self.delays, 0.5)} ms, "
+              f"p99 {percentile(self.delays, 0.99)} ms, most {max(self.delays)} ms; persons left out for lateness: {len(self.late)}")  # fmt: skip
+        self.assertLess(len(self.late), 300, "the machine is too slow for this test")
 
     def test_versions_only_grow(self):
         n = assert_versions(self.own)
