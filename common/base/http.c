@@ -97,15 +97,18 @@ static rc_status open_socket(const char *listen_at, char *host, size_t size, int
             err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE,
             "cannot listen at http.listen = %s: %s; take another with --set http.listen=127.0.0.1:0 (any free port)",
             listen_at, strerror(why));
-    struct sockaddr_storage bound = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = {.v6 = {0}};
     socklen_t len = sizeof bound;
-    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0) {
+    if (getsockname(fd, &bound.any, &len) != 0) {
         why = errno;
         close(fd);
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "getsockname: %s", strerror(why));
     }
-    *out_port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                                  : ((struct sockaddr_in *)&bound)->sin_port);
+    *out_port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
     *out_fd = fd;
     return RC_OK;
 }

@@ -218,13 +218,13 @@ def seeds(first, count, seconds):
 
 
 def results(options, keep):
-    todo = ((options.rollcall, seed, keep, options.restart_every, options.persons) for seed in seeds(options.seed, options.count, options.seconds))
+    runs = ((options.rollcall, seed, keep, options.restart_every, options.persons) for seed in seeds(options.seed, options.count, options.seconds))
     if options.jobs == 1:
-        yield from map(run_seed, todo)
+        yield from map(run_seed, runs)
         return
     with multiprocessing.Pool(options.jobs) as pool:
         pending = collections.deque()
-        for arguments in todo:  # not imap: it would draw seeds without end before --seconds have passed
+        for arguments in runs:  # not imap: it would draw seeds without end before --seconds have passed
             pending.append(pool.apply_async(run_seed, (arguments,)))
             while len(pending) >= 4 * options.jobs:
                 yield pending.popleft().get()

@@ -53,7 +53,7 @@ static char *quoted(const char *text) {
 
 static struct rc_catalog *catalog_of(const char *grace, const char *segments) {
     struct rc_catalog_builder builder;
-    struct rc_catalog *catalog;
+    struct rc_catalog *catalog = NULL;
     struct rc_error err;
     char text[16384], *json;
     int n = snprintf(text, sizeof text, "[" DATASET "%s%s]", grace, *segments ? "," : "", segments);
