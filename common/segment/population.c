@@ -348,13 +348,15 @@ static void apply_trigger(void *ctx, const struct rc_trigger *trigger) {
 }
 
 /* Before an event goes in, what the person's earlier instants owe is decided without it: pruning that the event brings about must
- * not touch what they still need. */
+ * not touch what they still need. Of one ahead of the clock, up to the clock: it is mostly a hair ahead, and without this a member whom
+ * no event can change and no timer is waiting for would be decided never again, and nothing of theirs be forgotten. */
 static void decide_before(struct rc_population *p, struct rc_person *person, const struct rc_event *event) {
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
-        if (!p->plan->domains[d].datasets[event->dataset] || event->timestamp_ms > p->domain_clocks[d])
+        int64_t clock = p->domain_clocks[d];
+        if (!p->plan->domains[d].datasets[event->dataset] || clock == INT64_MIN)
             continue;
         struct rc_person_domain *place = &person->domains[d];
-        int64_t before = event->timestamp_ms - 1;
+        int64_t before = (event->timestamp_ms < clock ? event->timestamp_ms : clock) - 1;
         if (before <= place->decided_ms)
             continue;
         if (place->redefined || place->first_ms <= before)
