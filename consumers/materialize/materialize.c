@@ -24,6 +24,10 @@ struct part *rc_stage_part(const struct stage *stage, int32_t number) {
     return NULL;
 }
 
+rc_status rc_stage_admin(struct stage *stage, struct rc_error *err) {
+    return stage->admin ? RC_OK : rc_admin_open(stage->config, &stage->admin, err);
+}
+
 static void grow_zeroed(void *array, size_t old, size_t n, size_t size) {
     void **at = array;
     *at = rc_realloc(*at, n * size);
@@ -127,7 +131,7 @@ static rc_status open_group(struct stage *stage, struct rc_error *err) {
 static rc_status open_all(struct stage *stage, struct rc_error *err) {
     struct rc_catalog *catalog = NULL;
     struct rc_producer_options producer = {.name = RC_MATERIALIZE_ROLE, .wake_fd = -1};
-    if (rc_loop_open(&stage->loop, err) || rc_admin_open(stage->config, &stage->admin, err) || open_store(stage, err) ||
+    if (rc_loop_open(&stage->loop, err) || rc_stage_admin(stage, err) || open_store(stage, err) ||
         rc_rules_load(stage, err) ||
         rc_definitions_open(stage->process, RC_MATERIALIZE_ROLE, stage->loop, &stage->definitions, err) ||
         rc_definitions_poll(stage->definitions, &catalog, err))
@@ -246,7 +250,12 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
     }
     if (announce(stage, err))
         return RC_FAIL;
-    rc_process_set_ready(stage->process, RC_MATERIALIZE_ROLE, ready(stage));
+    bool all_live = ready(stage);
+    rc_process_set_ready(stage->process, RC_MATERIALIZE_ROLE, all_live);
+    if (all_live) {
+        rc_admin_close(stage->admin);
+        stage->admin = NULL;
+    }
     rc_report_turn(stage, now);
     if (stage->view_stale && until > now + 200)
         until = now + 200;

@@ -128,7 +128,7 @@ rc_status rc_rules_load(struct stage *stage, struct rc_error *err) {
 static rc_status prepare_topic(struct stage *stage, const char *topic, struct rc_error *err) {
     struct rc_topic_spec spec = {.name = topic, .partitions = 0};
     int32_t present = 0, n = 0;
-    if (rc_topic_partitions(stage->admin, topic, 10000, &present, err))
+    if (rc_stage_admin(stage, err) || rc_topic_partitions(stage->admin, topic, 10000, &present, err))
         return RC_FAIL;
     if (!present)
         spec.partitions = stage->n_partitions;

@@ -139,7 +139,7 @@ struct stage {
     bool confluent;
 
     struct rc_loop *loop;
-    struct rc_admin *admin;
+    struct rc_admin *admin; /* open while partitions or definitions come, see rc_stage_admin */
     struct rc_kafka_source *source;
     struct rc_producer *producer;
     struct rc_announcer *announcer;
@@ -184,6 +184,8 @@ struct stage {
 };
 
 /* materialize.c */
+/* Opens `stage->admin` if need be. It is closed when all partitions are live: a client has threads that wake. */
+rc_status rc_stage_admin(struct stage *stage, struct rc_error *err) RC_MUST_USE;
 struct part *rc_stage_part(const struct stage *stage, int32_t number);
 /* All arrays by audience name get room for every name. */
 void rc_stage_grow_tallies(struct stage *stage);

@@ -332,6 +332,8 @@ static rc_status open_all(struct sink *sink, struct rc_error *err) {
     if (rc_producer_open(sink->config, &producer, &sink->producer, err) ||
         rc_announcer_open(sink->process, ROLE, sink->producer, &sink->announcer, err))
         return RC_FAIL;
+    rc_admin_close(sink->admin); /* a client has threads that wake: not one more than is needed */
+    sink->admin = NULL;
     struct rc_catalog *catalog = sink->catalog;
     sink->catalog = NULL;
     adopt(sink, catalog);

@@ -468,8 +468,7 @@ static rc_status open_kafka(struct rc_sink_worker *worker, struct rc_error *err)
                                         .ctx = worker,
                                         .wake_fd = rc_loop_fd(worker->loop)};
     const char *topics[] = {worker->topic};
-    rc_status status = rc_admin_open(worker->process->config, &worker->admin, err) ||
-                               rc_source_open(worker->process->config, &options, &worker->source, err) ||
+    rc_status status = rc_source_open(worker->process->config, &options, &worker->source, err) ||
                                rc_source_subscribe(worker->source, topics, 1, err)
                            ? RC_FAIL
                            : RC_OK;

@@ -180,7 +180,7 @@ static rc_status start_part(struct rc_sink_worker *worker, struct sink_part *par
                             struct rc_error *err) {
     const struct rc_sink_driver_ops *ops = worker->driver->ops;
     int64_t low = 0, high = 0;
-    if (rc_admin_bounds(worker->admin, worker->topic, part->number, BROKER_TIMEOUT_MS, &low, &high, err))
+    if ((!worker->admin && rc_admin_open(worker->process->config, &worker->admin, err)) || rc_admin_bounds(worker->admin, worker->topic, part->number, BROKER_TIMEOUT_MS, &low, &high, err))
         return RC_FAIL;
     if (offset > high) {
         rc_log(RC_LOG_WARN, "the store stands behind the end of the topic, which must have been made anew",
@@ -240,6 +240,8 @@ static rc_status bring_all_in(struct rc_sink_worker *worker, struct rc_error *er
         if (bring_in(worker, worker->parts[i], err))
             return RC_FAIL;
     forget_unknown(worker);
+    rc_admin_close(worker->admin); /* a client has threads that wake; partitions come seldom */
+    worker->admin = NULL;
     worker->sync_wanted = false;
     worker->back_off_ms = 0;
     rc_sink_worker_set_state(worker, "live");
