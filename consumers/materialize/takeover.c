@@ -191,7 +191,8 @@ static rc_status open_part(struct part *part, const struct rc_offset *committed,
     struct saved_part saved = {0};
     bool found = false;
     int64_t low = 0, output_low = 0, output_high = 0, from = 0;
-    if (rc_stage_admin(stage, err) || rc_admin_bounds(stage->admin, stage->segments_topic, part->number, BROKER_TIMEOUT_MS, &low, &part->boundary,
+    if (rc_stage_admin(stage, err) ||
+        rc_admin_bounds(stage->admin, stage->segments_topic, part->number, BROKER_TIMEOUT_MS, &low, &part->boundary,
                         err) ||
         rc_admin_bounds(stage->admin, stage->memberships_topic, part->number, BROKER_TIMEOUT_MS, &output_low,
                         &output_high, err) ||

@@ -180,7 +180,8 @@ static rc_status start_part(struct rc_sink_worker *worker, struct sink_part *par
                             struct rc_error *err) {
     const struct rc_sink_driver_ops *ops = worker->driver->ops;
     int64_t low = 0, high = 0;
-    if ((!worker->admin && rc_admin_open(worker->process->config, &worker->admin, err)) || rc_admin_bounds(worker->admin, worker->topic, part->number, BROKER_TIMEOUT_MS, &low, &high, err))
+    if ((!worker->admin && rc_admin_open(worker->process->config, &worker->admin, err)) ||
+        rc_admin_bounds(worker->admin, worker->topic, part->number, BROKER_TIMEOUT_MS, &low, &high, err))
         return RC_FAIL;
     if (offset > high) {
         rc_log(RC_LOG_WARN, "the store stands behind the end of the topic, which must have been made anew",
