@@ -219,6 +219,8 @@ int main(int argc, char **argv) {
             class->entries + (class->n_series > 0); /* the event that no clock has passed yet comes on top */
         size_t room = entries + entries / 2 + 1;    /* series grow by half */
         size_t texts = class->entry_bytes == ORDERED ? room * 50 : 0; /* event ids, interned */
+        if (strstr(class->condition, "sku"))
+            texts += VALUES * 64 / persons; /* values, interned, shared by all persons */
         size_t per_series = 2 * sizeof(struct rc_series) + sizeof(struct rc_timer) + sizeof(struct rc_realized);
         size_t bound = none.bytes + room * class->entry_bytes + texts + class->n_series * per_series + 64;
         bool good = all.entries <= entries && all.bytes <= bound;
