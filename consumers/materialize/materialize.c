@@ -164,6 +164,7 @@ static rc_status balance(struct stage *stage, int64_t monotonic_ms, struct rc_er
         stage->full_since_ms = 0;
     else if (!stage->full_since_ms)
         stage->full_since_ms = monotonic_ms;
+    stage->view_stale |= full; /* the lag grows */
     bool pause = full && monotonic_ms - stage->full_since_ms >= PAUSE_AFTER_MS;
     for (size_t i = 0; i < stage->n_parts; i++) {
         struct part *part = stage->parts[i];

@@ -43,6 +43,8 @@ static const char *phase_word(const struct part *part) {
 
 static json_t *partitions_view(struct stage *stage) {
     json_t *list = json_array();
+    int64_t records = 0;
+    double oldest = 0;
     for (size_t i = 0; i < stage->n_parts; i++) {
         struct part *part = stage->parts[i];
         int64_t position = part->next, end = -1;
@@ -57,12 +59,16 @@ static json_t *partitions_view(struct stage *stage) {
             double seconds =
                 lag && part->last_record_ms > 0 ? (double)(rc_clock_wall_ms() - part->last_record_ms) / 1e3 : 0;
             json_object_set_new(row, "lag_seconds", json_real(seconds));
+            records += lag;
+            oldest = seconds > oldest ? seconds : oldest;
         }
         json_object_set_new(row, "committed", json_integer(part->saved_next));
         if (rc_sweep_pending(part))
             json_object_set_new(row, "reviewed", json_real((double)part->sweep_slice / RC_PERSONS_SLICES));
         json_array_append_new(list, row);
     }
+    rc_gauge_set(stage->metrics.lag_records, (double)records);
+    rc_gauge_set(stage->metrics.lag_seconds, oldest);
     return list;
 }
 

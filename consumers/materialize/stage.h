@@ -45,6 +45,9 @@
       "Decisions whose last record did not come in time")                                                           \
     X(counter, bad, "rollcall_materialize_dead_letters_total", "Records of the segments topic that cannot be read") \
     X(counter, checkpoints, "rollcall_materialize_checkpoints_total", "Checkpoints committed")                      \
+    X(gauge, lag_records, "rollcall_materialize_lag_records",                                                       \
+      "Records of the segments topic that are not decided yet")                                                     \
+    X(gauge, lag_seconds, "rollcall_materialize_lag_seconds", "Age of the last record taken, while there are more") \
     X(gauge, dirty, "rollcall_materialize_unsaved_persons", "Persons changed since the last checkpoint")            \
     X(gauge, cached, "rollcall_materialize_cache_bytes", "Memory that persons take")                                \
     X(gauge, disk, "rollcall_materialize_state_bytes", "Local state on disk")                                       \

@@ -390,6 +390,7 @@ static void build_view(struct rc_sink_worker *worker, int64_t now) {
         json_array_append_new(rows, row);
     }
     rc_gauge_set(worker->metrics.lag, (double)lag);
+    rc_gauge_set(worker->metrics.lag_seconds, seconds);
     rc_gauge_set(worker->metrics.pending, (double)under_way(worker));
     pthread_mutex_lock(&worker->lock);
     json_t *old = worker->partitions;

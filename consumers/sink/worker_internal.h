@@ -26,6 +26,7 @@
       "Partitions that the store did not know, filled from their beginning")                                      \
     X(gauge, pending, "rollcall_sink_pending_changes", "Changes sent to the store and not acknowledged yet")      \
     X(gauge, lag, "rollcall_sink_lag_records", "Records of the memberships topic that are not applied yet")       \
+    X(gauge, lag_seconds, "rollcall_sink_lag_seconds", "Age of the last record taken, while there are more")      \
     X(histogram, event_latency, "rollcall_sink_event_to_profile_seconds",                                         \
       "Timestamp of the deciding event to profile changed")                                                       \
     X(histogram, hop_latency, "rollcall_sink_change_to_profile_seconds",                                          \
