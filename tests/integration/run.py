@@ -110,6 +110,19 @@ def run_file(path, names, timeout, log):
     return sum(row["ok"] for row in rows), failed, time.monotonic() - began
 
 
+def _told(path, result, logs, which=""):
+    """Prints how a file's run went."""
+    good, bad, seconds = result
+    print(f"{'FAILED' if bad else 'ok':6}  {path.stem}  {good} passed, {len(bad)} failed  {seconds:.1f} s", flush=True)
+    for test in bad:
+        print(f"          {test}")
+    if bad:
+        log = logs / f"{path.stem}{which}.log"
+        shown = log.relative_to(ROOT) if log.is_relative_to(ROOT) else log
+        print(f"        the end of {shown}:")
+        print("\n".join(f"          | {line}" for line in log.read_text(errors="replace").splitlines()[-40:]), flush=True)
+
+
 _groups, _lock = set(), threading.Lock()
 
 
@@ -128,6 +141,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=2, help="files at a time (default 2)")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for one file (default 900)")
     parser.add_argument("--logs", type=Path, default=ROOT / "build" / "test-logs" / "integration")
+    parser.add_argument("--again", action="store_true", help="run a file that failed once more, alone; the second time counts")
     parser.add_argument("only", nargs="*")
     given = parser.parse_args()
     given.logs.mkdir(parents=True, exist_ok=True)
@@ -152,18 +166,16 @@ def main():
     passed, failed = 0, []
     with ThreadPoolExecutor(max(1, given.jobs)) as pool:
         runs = [pool.submit(run_file, path, names, given.timeout, given.logs / f"{path.stem}.log") for path, names in jobs]
-        for (path, _), run in zip(jobs, runs):
-            good, bad, seconds = run.result()
-            passed += good
-            failed += bad
-            print(f"{'FAILED' if bad else 'ok':6}  {path.stem}  {good} passed, {len(bad)} failed  {seconds:.1f} s", flush=True)
-            for test in bad:
-                print(f"          {test}")
-            if bad:
-                log = given.logs / f"{path.stem}.log"
-                shown = log.relative_to(ROOT) if log.is_relative_to(ROOT) else log
-                print(f"        the end of {shown}:")
-                print("\n".join(f"          | {line}" for line in log.read_text(errors="replace").splitlines()[-40:]), flush=True)
+        results = [(path, names, run.result(), _told(path, run.result(), given.logs)) for (path, names), run in zip(jobs, runs)]
+    for path, names, (good, bad, _), _ in results:
+        if bad and given.again:
+            # Beside other tests, on a shared machine, seconds can be missing. What is broken fails alone as well.
+            print(f"again   {path.stem}, alone", flush=True)
+            result = run_file(path, names, given.timeout, given.logs / f"{path.stem}.again.log")
+            good, bad, _ = result
+            _told(path, result, given.logs, ".again")
+        passed += good
+        failed += bad
     print(f"{passed} passed, {len(failed)} failed")
     return 1 if failed else 0
 
