@@ -32,7 +32,7 @@ struct rc_explain_sources {
 uint64_t rc_event_hash(const struct rc_plan *plan, uint32_t dataset, struct rc_span event_id);
 
 /* Appends the explanation of `segment` for the person at `at_ms` (not before what is decided) as one line of JSON. A person who is not
- * known is explained as one without events. RC_FAIL when it does not fit into `out`. */
+ * known is explained as one without events. `sources` must be given; its members may be NULL. RC_FAIL when it does not fit into `out`. */
 rc_status rc_population_explain(struct rc_population *population, struct rc_span person_key, uint32_t segment,
                                 int64_t at_ms, const struct rc_explain_sources *sources, struct rc_buf *out)
     RC_MUST_USE;
