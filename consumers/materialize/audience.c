@@ -43,12 +43,18 @@ static enum truth evaluate(const struct rc_audience_rule *rule, const uint8_t *l
     return depth ? stack[0] : NO;
 }
 
-/* The person's first timestamp in any of the rule's datasets; INT64_MAX: none. */
+/* The person's first timestamp in any of the rule's datasets, as far as it is known; INT64_MAX: none. A segment that was ever realized
+ * says as well that the person was there: with several datasets it may come before the existence in one of them is told. */
 static int64_t first_timestamp(const struct rc_audience_rule *rule, const struct rc_audience_person *person) {
     int64_t first = INT64_MAX;
     for (size_t i = 0; i < rule->n_exists; i++) {
         const struct rc_audience_signal *signal = rc_audience_person_signal(person, rule->exists[i]);
         if (signal && signal->realized && signal->since_ms < first)
+            first = signal->since_ms;
+    }
+    for (size_t i = 0; i < rule->n_leaves; i++) {
+        const struct rc_audience_signal *signal = rc_audience_person_signal(person, rule->leaves[i]);
+        if (signal && signal->since_ms < first)
             first = signal->since_ms;
     }
     return first;

@@ -135,9 +135,16 @@ static void test_existence_makes_a_not_true(void **state) {
 
 static void test_no_existence_no_member(void **state) {
     struct bench *bench = *state;
-    DECIDE("", EVENT("a", true, 100, 1));
-    DECIDE("+just-a@100/event +a-not-b@100/event +never-b@100/event +not-s@100/event",
-           EVENT("_exists.web", true, 100, 2));
+    /* Who is in `a` was there; of the datasets of `b` nothing is known yet. */
+    DECIDE("+just-a@100/event +a-not-b@100/event", EVENT("a", true, 100, 1));
+    DECIDE("+never-b@100/event +not-s@100/event", EVENT("_exists.web", true, 100, 2));
+}
+
+/* Two datasets, read one after the other: the segment knows of an earlier instant than the existence that came first. */
+static void test_a_segment_tells_of_existence(void **state) {
+    struct bench *bench = *state;
+    DECIDE("+never-b@150/event +not-s@150/event", EVENT("_exists.web", true, 150, 1));
+    DECIDE("+just-a@100/event +a-not-b@100/event", EVENT("a", true, 100, 2));
 }
 
 static void test_segments_that_flip_together_make_nothing_pass(void **state) {
@@ -303,6 +310,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_existence_makes_a_not_true, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_existence_no_member, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_segment_tells_of_existence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_segments_that_flip_together_make_nothing_pass, setup, teardown),
         cmocka_unit_test_setup_teardown(test_instants_of_a_group_go_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_event_is_the_better_reason, setup, teardown),
