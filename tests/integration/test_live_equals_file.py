@@ -9,7 +9,7 @@ import unittest
 
 from support import Kafka, create_topic, eventually, partition_of, person_key, produce, rollcall
 from support.basics import make_temp
-from support.recompute import Changes, naive, now_ms
+from support.recompute import Changes, naive, now_ms, standing
 from support.site import SLOW, Pipeline, seed_of_run
 
 import generate  # of tests/naive; support.recompute puts its folder on the path
@@ -102,7 +102,12 @@ class LiveEqualsFileTest(unittest.TestCase):
         wanted = self.segment_rows(live.timeline(until))
         eventually(lambda: self.assertEqual(self.emitted(f"{prefix}.segments"), wanted), 20 * SLOW)
         audiences = {(r["audience"], (r["namespace"], r["id"]), r["status"], r["since"]) for r in live.audience_timeline(until)}
-        eventually(lambda: self.assertEqual(self.emitted(f"{prefix}.memberships"), audiences), 20 * SLOW)
+        if len(datasets) == 1:
+            eventually(lambda: self.assertEqual(self.emitted(f"{prefix}.memberships"), audiences), 20 * SLOW)
+        else:
+            # A backlog in one dataset holds up no other, so an audience over both may hear of one before the other: the outcome counts.
+            members = {key for key, (status, _) in standing(audiences, until).items() if status == "realized"}
+            eventually(lambda: self.assertEqual(self.members(f"{prefix}.memberships"), members), 20 * SLOW)
         equal = self.segment_rows(filed.timeline(until)) == wanted
         if equal:
             events = [x for d in datasets for x in ("--events", f"{d}={folder / d}.jsonl")]
@@ -114,6 +119,12 @@ class LiveEqualsFileTest(unittest.TestCase):
     @staticmethod
     def segment_rows(rows):
         return {(r["segment"], (r["namespace"], r["id"]), r["status"], r["since"]) for r in rows}
+
+    def members(self, topic):
+        last = {}
+        for c in sorted(Changes(self.kafka, topic), key=lambda c: c.version):
+            last[c.target, c.person] = c.status
+        return {key for key, status in last.items() if status == "realized"}
 
     def emitted(self, topic):
         return {c.what for c in Changes(self.kafka, topic) if not c.target.startswith("_exists.")}
