@@ -20,6 +20,7 @@
 #define OUTAGE_MS 1000
 #define HOLD_MAX_MS 10000
 #define COMMIT_TIMEOUT_MS 10000
+#define SEEK_TIMEOUT_MS 10000
 
 struct entry {
     char *topic; /* owned */
@@ -703,13 +704,18 @@ rc_status rc_source_resume(struct rc_kafka_source *source, const char *topic, in
 
 rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t offset,
                          struct rc_error *err) {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = rd_offset(offset);
-    rd_kafka_error_t *error = rd_kafka_seek_partitions(source->rk, list, RC_ENDS_TIMEOUT_MS);
-    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : list->elems[0].err;
-    if (error)
-        rd_kafka_error_destroy(error);
-    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    /* librdkafka 2.0.2 waits as many microseconds as it was given milliseconds: ask again, it is the same seek. */
+    int64_t until = rc_clock_monotonic_ms() + SEEK_TIMEOUT_MS;
+    while (code == RD_KAFKA_RESP_ERR__TIMED_OUT && rc_clock_monotonic_ms() < until) {
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(list, topic, partition)->offset = rd_offset(offset);
+        rd_kafka_error_t *error = rd_kafka_seek_partitions(source->rk, list, SEEK_TIMEOUT_MS);
+        code = error ? rd_kafka_error_code(error) : list->elems[0].err;
+        if (error)
+            rd_kafka_error_destroy(error);
+        rd_kafka_topic_partition_list_destroy(list);
+    }
     if (code)
         return rc_client_error(err, code, NULL, "%s: cannot go to offset %lld of %s [%d]", source->name,
                                (long long)offset, topic, partition);
