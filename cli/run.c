@@ -81,7 +81,7 @@ static rc_status load(const struct runner *runner, struct rc_cli *cli, struct rc
 }
 
 /* SIGHUP: reads everything again. What is live is taken up, what is not is named; a configuration that is wrong changes nothing. */
-static void reload(const struct runner *runner) {
+static void reload(struct runner *runner) {
     struct rc_cli fresh = *runner->cli;
     struct rc_error err;
     int level = rc_log_threshold;
@@ -105,6 +105,7 @@ static void reload(const struct runner *runner) {
         waiting++;
         rc_log(RC_LOG_WARN, "configuration changed, takes effect at the next start", rc_f_str("key", "kafka.*"));
     }
+    atomic_store(&runner->process.leave, rc_config_bool(fresh.config, "group.leave"));
     rc_log(RC_LOG_INFO, "configuration read again", rc_f_int("waiting_for_restart", (int64_t)waiting));
     rc_config_free(fresh.config);
 }
@@ -191,7 +192,9 @@ static void watch(struct runner *runner) {
     uint32_t hups = rc_signal_hups();
     int64_t since_ms = rc_clock_monotonic_ms();
     bool said_ready = false;
-    while (!rc_stop_wait(&runner->stop, LOOK_MS)) {
+    /* The signals are looked at once more after the stop: a SIGHUP right before a SIGTERM may have changed group.leave. */
+    for (bool stopping = false; !stopping;) {
+        stopping = rc_stop_wait(&runner->stop, LOOK_MS);
         if (rc_signal_hups() != hups) {
             hups = rc_signal_hups();
             reload(runner);

@@ -393,6 +393,7 @@ static rc_status open_kafka(struct rekey *rekey, struct rc_error *err) {
     struct rc_source_options source = {.name = "rekey",
                                        .group = group.data,
                                        .instance = rekey->options->process->instance,
+                                       .leave = &rekey->options->process->leave,
                                        .assigned = on_assigned,
                                        .revoked = on_revoked,
                                        .ctx = rekey,

@@ -29,9 +29,9 @@
     X("group.instance", RC_CONFIG_TEXT, "", 0, 0, NULL, false, \
       "Name of this process in its consumer groups and in rollcall.processes; unique in an installation. Empty: an id that is made once " \
       "and kept in state.dir.") \
-    X("group.leave", RC_CONFIG_BOOL, "true", 0, 0, NULL, false, \
-      "Whether a process that stops leaves its consumer groups, so that others take its partitions over at once. false: its place is kept " \
-      "until the session times out, so a quick restart moves no partitions.") \
+    X("group.leave", RC_CONFIG_BOOL, "false", 0, 0, NULL, true, \
+      "Whether a process that stops leaves its consumer groups for good, so that others take its partitions over at once (scaling down). " \
+      "false: its place is kept until the session times out (kafka.session.timeout.ms, 10 s), so a restart moves no partitions.") \
     X("state.dir", RC_CONFIG_TEXT, "", 0, 0, NULL, false, \
       "Folder for local state. It is a cache of what Kafka holds, and the place where commands find a running `run --embedded`. Empty: " \
       "$XDG_STATE_HOME/rollcall, else ~/.local/state/rollcall. One process of a kind to a folder.") \

@@ -10,6 +10,7 @@
 #define RC_BASE_PROCESS_H
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/config.h"
@@ -24,6 +25,7 @@ struct rc_process {
     struct rc_http *http; /* for routes of a consumer's own, "/<role>/…"; may be NULL in tests */
     struct rc_stop *stop;
     const char *instance;         /* group.instance, or the id kept in state.dir; [a-z0-9-]+ */
+    atomic_bool leave;            /* group.leave as it is now: a SIGHUP may change it */
     struct rc_sections *sections; /* private to process.c */
 };
 

@@ -109,11 +109,11 @@ static rc_status own_defaults(const struct rc_config *config, enum rc_client_kin
         {"socket.nagle.disable", "true", NULL},
         {"socket.keepalive.enable", "true", NULL},
     };
-    /* The session outlives a broker's restart: a member that gave itself up meanwhile comes back under another id, and a
-     * commit that still waits inside librdkafka is then taken for one of a former owner, which is fatal. */
+    /* The session is how long the partitions of a process that vanished stay unread. A broker that is away for longer makes
+     * librdkafka give its own membership up: rc_source_commit and run_consumer (cli/run.c) say what follows. */
     static const struct property consumer[] = {
         {"fetch.wait.max.ms", "500", NULL},       {"fetch.error.backoff.ms", "100", NULL},
-        {"session.timeout.ms", "30000", NULL},    {"heartbeat.interval.ms", "1000", NULL},
+        {"session.timeout.ms", "10000", NULL},    {"heartbeat.interval.ms", "1000", NULL},
         {"max.poll.interval.ms", "300000", NULL}, {"queued.min.messages", "50000", NULL},
     };
     static const struct property producer[] = {

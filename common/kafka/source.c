@@ -1,9 +1,5 @@
-/* The consumer. See source.h for what it promises.
- *
- * What is known of a partition's end, and why time may rest on it: `known_end` was heard from the broker in answer to
- * a question that was asked at `known_at`. Once the reader has passed known_end, every record that was in the log at
- * known_at has been taken. An answer counts only for the generation in which the question was asked: standing still,
- * a broker error or a new assignment start a new one. */
+/* The consumer: its group, its messages, its commits. See source.h for what it promises; what is known of a partition's end
+ * is in source_end.c. */
 #include "kafka/source.h"
 
 #include <stdio.h>
@@ -14,72 +10,35 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/embedded.h"
-#include "kafka/ends.h"
 #include "kafka/internal.h"
+#include "kafka/source_internal.h"
 
-#define OUTAGE_MS 1000
-#define HOLD_MAX_MS 10000
 #define COMMIT_TIMEOUT_MS 10000
 #define SEEK_TIMEOUT_MS 10000
 
-struct entry {
-    char *topic; /* owned */
-    int32_t partition;
-    void *ctx;
-    const rd_kafka_topic_t *handle; /* of the messages of this partition, once one has come: compared, never used */
-    int64_t position;               /* next offset to take; −1: not known yet */
-    int64_t heard_end;              /* the end as last heard, −1: not yet */
-    bool moved;                     /* messages were taken since the queue was last empty */
-    int64_t known_end;              /* −1: nothing is known in this generation */
-    int64_t known_at_ms;            /* wall clock */
-    int64_t known_at_mono_ms;
-};
-
-struct rc_kafka_source {
-    rd_kafka_t *rk;
-    rd_kafka_queue_t *queue;
-    char *name;
-    bool grouped, static_member, leave;
-    rc_assigned_fn assigned;
-    rc_revoked_fn revoked;
-    void *ctx;
-    int wake_fd;
-    struct entry *entries;
-    size_t n, capacity;
-    size_t last; /* entry of the last message: they come in runs */
-    uint64_t generation;
-    int64_t empty_at_ms, empty_at_mono_ms; /* when the queue was last seen empty */
-    bool failed;                           /* a rebalance callback failed; `failure` says how */
-    struct rc_error failure;
-    bool closing;
-    struct rc_ends *ends;
-    int64_t outage_mono_ms; /* since when the broker has not answered within a second; 0: it does */
-    int64_t hold_mono_ms;   /* until when answers do not count, after an outage */
-    /* Against the embedded broker: the topics subscribed to, whose partitions are all ours (see take_all). */
-    bool alone;
-    char **topics;
-    size_t n_topics;
-    bool settled;              /* all of them exist and are assigned */
-    int64_t looked_at_mono_ms; /* when the broker was asked for them last */
-};
+/* A broken client answers __FATAL to everything; what broke it (mostly that it was fenced) says what to do. */
+static rd_kafka_resp_err_t cause_of(const struct rc_kafka_source *source, rd_kafka_resp_err_t code) {
+    char text[512];
+    return code == RD_KAFKA_RESP_ERR__FATAL ? rd_kafka_fatal_error(source->rk, text, sizeof text) : code;
+}
 
 /* ---- entries ---- */
 
-static struct entry *find(struct rc_kafka_source *source, const char *topic, int32_t partition) {
+struct rc_source_entry *rc_source_entry(const struct rc_kafka_source *source, const char *topic, int32_t partition) {
     for (size_t i = 0; i < source->n; i++)
         if (source->entries[i].partition == partition && strcmp(source->entries[i].topic, topic) == 0)
             return &source->entries[i];
     return NULL;
 }
 
-static struct entry *find_message(struct rc_kafka_source *source, const rd_kafka_message_t *message) {
+static struct rc_source_entry *find_message(struct rc_kafka_source *source, const rd_kafka_message_t *message) {
     if (source->last < source->n) {
-        struct entry *entry = &source->entries[source->last];
+        struct rc_source_entry *entry = &source->entries[source->last];
         if (entry->partition == message->partition && entry->handle == message->rkt)
             return entry;
     }
     for (size_t i = 0; i < source->n; i++) {
-        struct entry *entry = &source->entries[i];
+        struct rc_source_entry *entry = &source->entries[i];
         if (entry->partition == message->partition && strcmp(entry->topic, rd_kafka_topic_name(message->rkt)) == 0) {
             entry->handle = message->rkt;
             source->last = i;
@@ -90,7 +49,7 @@ static struct entry *find_message(struct rc_kafka_source *source, const rd_kafka
 }
 
 static void forget_entry(struct rc_kafka_source *source, const char *topic, int32_t partition) {
-    struct entry *entry = find(source, topic, partition);
+    struct rc_source_entry *entry = rc_source_entry(source, topic, partition);
     if (!entry)
         return;
     free(entry->topic);
@@ -101,7 +60,7 @@ static void forget_entry(struct rc_kafka_source *source, const char *topic, int3
 static void add_entry(struct rc_kafka_source *source, const struct rc_source_partition *partition) {
     forget_entry(source, partition->topic, partition->partition);
     rc_grow(&source->entries, &source->capacity, source->n + 1, sizeof *source->entries);
-    source->entries[source->n++] = (struct entry){
+    source->entries[source->n++] = (struct rc_source_entry){
         .topic = rc_strdup(partition->topic),
         .partition = partition->partition,
         .ctx = partition->ctx,
@@ -117,12 +76,6 @@ static void forget_all(struct rc_kafka_source *source) {
     source->last = SIZE_MAX;
 }
 
-static void new_generation(struct rc_kafka_source *source) {
-    source->generation++;
-    for (size_t i = 0; i < source->n; i++)
-        source->entries[i].known_end = -1;
-}
-
 /* ---- starting offsets ---- */
 
 /* COMMITTED becomes the committed offset, or the beginning when there is none. */
@@ -136,7 +89,8 @@ static rc_status resolve_starts(struct rc_kafka_source *source, struct rc_source
     if (asked->cnt > 0) {
         rd_kafka_resp_err_t code = rd_kafka_committed(source->rk, asked, COMMIT_TIMEOUT_MS);
         if (code)
-            status = rc_client_error(err, code, NULL, "%s: committed offsets cannot be read", source->name);
+            status = rc_client_error(err, cause_of(source, code), NULL, "%s: committed offsets cannot be read",
+                                     source->name);
         for (size_t i = 0; status == RC_OK && i < n; i++) {
             rd_kafka_topic_partition_t *found =
                 partitions[i].start == RC_START_COMMITTED
@@ -194,7 +148,7 @@ static struct rc_source_partition *to_partitions(const rd_kafka_topic_partition_
                                                  struct rc_kafka_source *source) {
     struct rc_source_partition *partitions = rc_calloc((size_t)list->cnt + 1, sizeof *partitions);
     for (int i = 0; i < list->cnt; i++) {
-        struct entry *entry = find(source, list->elems[i].topic, list->elems[i].partition);
+        struct rc_source_entry *entry = rc_source_entry(source, list->elems[i].topic, list->elems[i].partition);
         partitions[i] = (struct rc_source_partition){.topic = list->elems[i].topic,
                                                      .partition = list->elems[i].partition,
                                                      .start = RC_START_COMMITTED,
@@ -224,10 +178,10 @@ static void on_assigned(struct rc_kafka_source *source, rd_kafka_topic_partition
         list->elems[i].offset = rd_offset(partitions[i].start);
         add_entry(source, &partitions[i]);
     }
-    new_generation(source);
+    rc_source_new_generation(source);
     rd_kafka_resp_err_t code = rd_kafka_assign(source->rk, list);
     if (code) {
-        rc_client_error(&err, code, NULL, "%s: the group's partitions cannot be taken", source->name);
+        rc_client_error(&err, cause_of(source, code), NULL, "%s: the group's partitions cannot be taken", source->name);
         fail(source, &err);
     }
     free(partitions);
@@ -242,7 +196,7 @@ static void on_revoked(struct rc_kafka_source *source, rd_kafka_topic_partition_
     rd_kafka_resume_partitions(source->rk, list);
     for (int i = 0; i < list->cnt; i++)
         forget_entry(source, list->elems[i].topic, list->elems[i].partition);
-    new_generation(source);
+    rc_source_new_generation(source);
     rd_kafka_assign(source->rk, NULL);
     free(partitions);
 }
@@ -294,7 +248,7 @@ static void take_all(struct rc_kafka_source *source) {
     source->settled = found == source->n_topics;
     bool changed = (size_t)list->cnt != source->n;
     for (int i = 0; !changed && i < list->cnt; i++)
-        changed = !find(source, list->elems[i].topic, list->elems[i].partition);
+        changed = !rc_source_entry(source, list->elems[i].topic, list->elems[i].partition);
     if (changed) {
         give_all_back(source);
         on_assigned(source, list);
@@ -313,73 +267,6 @@ static void subscribe_alone(struct rc_kafka_source *source, const char *const *t
     source->looked_at_mono_ms = 0;
 }
 
-/* ---- ends: asking ---- */
-
-void rc_source_ask_end(struct rc_kafka_source *source) {
-    if (source->n == 0 || rc_ends_busy(source->ends))
-        return;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->n);
-    for (size_t i = 0; i < source->n; i++)
-        rd_kafka_topic_partition_list_add(list, source->entries[i].topic, source->entries[i].partition);
-    rc_ends_ask(source->ends, list, source->generation);
-}
-
-/* While a broker was away or stood still, producers have kept what they could not send, and come back with it some
- * time later: their pauses between attempts grow with the outage. An answer that "nothing is unread" right after it
- * is true and of no use. So for as long again as it lasted, time rests on the records alone. True when the answer
- * counts. */
-static bool outage_over(struct rc_kafka_source *source, const struct rc_ends_answer *answer, bool failed) {
-    if (failed || answer->answered_mono_ms - answer->asked_mono_ms > OUTAGE_MS) {
-        if (source->outage_mono_ms == 0)
-            source->outage_mono_ms = answer->asked_mono_ms;
-        new_generation(source);
-        return false;
-    }
-    if (source->outage_mono_ms > 0) {
-        int64_t lasted = answer->answered_mono_ms - source->outage_mono_ms;
-        source->hold_mono_ms = answer->answered_mono_ms + (lasted < HOLD_MAX_MS ? lasted : HOLD_MAX_MS);
-        source->outage_mono_ms = 0;
-        rc_log(RC_LOG_WARN, "the broker was away; changes by time alone wait for what producers have kept",
-               rc_f_str("source", source->name), rc_f_int("outage_ms", lasted),
-               rc_f_int("wait_ms", source->hold_mono_ms - answer->answered_mono_ms));
-    }
-    return answer->answered_mono_ms >= source->hold_mono_ms;
-}
-
-static void take_answer(struct rc_kafka_source *source) {
-    struct rc_ends_answer answer;
-    if (!rc_ends_take(source->ends, &answer))
-        return;
-    bool failed = false;
-    for (int i = 0; i < answer.list->cnt; i++)
-        failed |= answer.list->elems[i].err == RD_KAFKA_RESP_ERR__TIMED_OUT ||
-                  answer.list->elems[i].err == RD_KAFKA_RESP_ERR__TRANSPORT ||
-                  answer.list->elems[i].err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
-    bool present = answer.tag == source->generation;
-    bool counts = present && outage_over(source, &answer, failed);
-    for (int i = 0; present && i < answer.list->cnt; i++) {
-        const rd_kafka_topic_partition_t *told = &answer.list->elems[i];
-        struct entry *entry = find(source, told->topic, told->partition);
-        if (told->err) {
-            rc_log_limited(RC_LOG_WARN, "the end of a partition cannot be asked for", rc_f_str("source", source->name),
-                           rc_f_str("topic", told->topic), rc_f_int("partition", told->partition),
-                           rc_f_str("err", rd_kafka_err2str(told->err)));
-        } else if (entry && told->offset >= 0) {
-            if (counts) {
-                entry->known_end = told->offset;
-                entry->known_at_ms = answer.asked_ms;
-                entry->known_at_mono_ms = answer.asked_mono_ms;
-            }
-            if (told->offset > entry->heard_end)
-                entry->heard_end = told->offset;
-            /* An empty partition has no message and no end-of-partition event to tell where the reader stands. */
-            if (entry->position < 0 && told->offset == 0)
-                entry->position = 0;
-        }
-    }
-    rd_kafka_topic_partition_list_destroy(answer.list);
-}
-
 /* ---- life ---- */
 
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) {
@@ -394,7 +281,7 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
         fail(source, &err);
         return;
     }
-    new_generation(source);
+    rc_source_new_generation(source);
     rc_log_limited(RC_LOG_WARN, "broker error", rc_f_str("source", source->name), rc_f_str("err", reason));
 }
 
@@ -427,7 +314,7 @@ rc_status rc_source_open(const struct rc_config *config, const struct rc_source_
         .name = rc_strdup(options->name),
         .grouped = options->group != NULL,
         .static_member = instance != NULL,
-        .leave = rc_config_bool(config, "group.leave"),
+        .leave = options->leave,
         .assigned = options->assigned,
         .revoked = options->revoked,
         .ctx = options->ctx,
@@ -463,7 +350,7 @@ rc_status rc_source_open(const struct rc_config *config, const struct rc_source_
 /* A named member keeps its place when it closes; to give it up it unsubscribes first (librdkafka sends no LeaveGroup
  * for named members on close). The wait ends when the partitions are given back and the request is out. */
 static void leave_group(struct rc_kafka_source *source) {
-    if (!source->static_member || !source->leave)
+    if (!source->static_member || !source->leave || !atomic_load(source->leave))
         return;
     rd_kafka_unsubscribe(source->rk);
     int64_t until = rc_clock_monotonic_ms() + 3000;
@@ -529,7 +416,7 @@ rc_status rc_source_assign(struct rc_kafka_source *source, const struct rc_sourc
             rd_kafka_topic_partition_list_add(list, own[i].topic, own[i].partition)->offset = rd_offset(own[i].start);
             add_entry(source, &own[i]);
         }
-        new_generation(source);
+        rc_source_new_generation(source);
         rd_kafka_resp_err_t code = rd_kafka_assign(source->rk, list);
         if (code)
             status = rc_client_error(err, code, NULL, "%s: cannot read the partitions", source->name);
@@ -541,38 +428,10 @@ rc_status rc_source_assign(struct rc_kafka_source *source, const struct rc_sourc
 
 /* ---- messages ---- */
 
-static void hear_end(struct rc_kafka_source *source, struct entry *entry) {
-    int64_t low, high;
-    if (rd_kafka_get_watermark_offsets(source->rk, entry->topic, entry->partition, &low, &high) ==
-            RD_KAFKA_RESP_ERR_NO_ERROR &&
-        high > entry->heard_end)
-        entry->heard_end = high;
-}
-
-/* The queue is empty: what the fetches' answers said of the ends holds for what has been taken. */
-static void note_empty(struct rc_kafka_source *source) {
-    for (size_t i = 0; i < source->n; i++) {
-        struct entry *entry = &source->entries[i];
-        if (!entry->moved)
-            continue;
-        entry->moved = false;
-        hear_end(source, entry);
-        /* The messages came after the queue was last seen empty, and with them what the broker said of the end. */
-        if (source->empty_at_ms > 0 && entry->heard_end >= 0 && entry->position >= entry->heard_end &&
-            source->empty_at_ms > entry->known_at_ms && entry->known_end >= 0) {
-            entry->known_end = entry->position;
-            entry->known_at_ms = source->empty_at_ms;
-            entry->known_at_mono_ms = source->empty_at_mono_ms;
-        }
-    }
-    source->empty_at_ms = rc_clock_wall_ms();
-    source->empty_at_mono_ms = rc_clock_monotonic_ms();
-}
-
 static enum rc_polled take_error(struct rc_kafka_source *source, rd_kafka_message_t *message, struct rc_error *err) {
     enum rc_polled polled = RC_POLLED_ERROR;
     rd_kafka_resp_err_t code = message->err;
-    struct entry *entry = message->rkt ? find_message(source, message) : NULL;
+    struct rc_source_entry *entry = message->rkt ? find_message(source, message) : NULL;
     if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         if (entry && message->offset >= 0) {
             /* Control records and compacted ones at the end have offsets but come to nobody: the end may lie behind
@@ -585,14 +444,14 @@ static enum rc_polled take_error(struct rc_kafka_source *source, rd_kafka_messag
         }
         polled = RC_POLLED_EVENT;
     } else if (message->rkt) {
-        new_generation(source);
+        rc_source_new_generation(source);
         rc_client_error(err, code, rd_kafka_message_errstr(message), "%s: reading %s [%d] at offset %lld", source->name,
                         rd_kafka_topic_name(message->rkt), message->partition, (long long)message->offset);
     } else {
         char text[512];
         bool fatal = code == RD_KAFKA_RESP_ERR__FATAL; /* says that there is one; which one must be asked for */
         rd_kafka_resp_err_t cause = fatal ? rd_kafka_fatal_error(source->rk, text, sizeof text) : code;
-        new_generation(source);
+        rc_source_new_generation(source);
         rc_client_error(err, cause, fatal ? text : rd_kafka_message_errstr(message), "%s", source->name);
         if (fatal && err->class == RC_CLASS_RETRY)
             err->class = RC_CLASS_FATAL;
@@ -603,7 +462,7 @@ static enum rc_polled take_error(struct rc_kafka_source *source, rd_kafka_messag
 
 enum rc_polled rc_source_poll(struct rc_kafka_source *source, int timeout_ms, struct rc_message *out,
                               struct rc_error *err) {
-    take_answer(source);
+    rc_source_take_answer(source);
     if (source->alone && !source->settled)
         take_all(source);
     if (source->failed) {
@@ -618,12 +477,12 @@ enum rc_polled rc_source_poll(struct rc_kafka_source *source, int timeout_ms, st
         return RC_POLLED_ERROR;
     }
     if (!message) {
-        note_empty(source);
+        rc_source_note_empty(source);
         return RC_POLLED_NOTHING;
     }
     if (message->err)
         return take_error(source, message, err);
-    struct entry *entry = find_message(source, message);
+    struct rc_source_entry *entry = find_message(source, message);
     if (!entry) {
         /* Fetched before its partition was given back. */
         rd_kafka_message_destroy(message);
@@ -690,7 +549,8 @@ static rc_status on_one(struct rc_kafka_source *source, const char *topic, int32
     if (!code)
         code = list->elems[0].err;
     rd_kafka_topic_partition_list_destroy(list);
-    return code ? rc_client_error(err, code, NULL, "%s: cannot %s %s [%d]", source->name, what, topic, partition)
+    return code ? rc_client_error(err, cause_of(source, code), NULL, "%s: cannot %s %s [%d]", source->name, what, topic,
+                                  partition)
                 : RC_OK;
 }
 
@@ -719,43 +579,11 @@ rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int3
     if (code)
         return rc_client_error(err, code, NULL, "%s: cannot go to offset %lld of %s [%d]", source->name,
                                (long long)offset, topic, partition);
-    struct entry *entry = find(source, topic, partition);
+    struct rc_source_entry *entry = rc_source_entry(source, topic, partition);
     if (entry) {
         entry->position = offset >= 0 ? offset : -1;
         entry->known_end = -1;
     }
-    return RC_OK;
-}
-
-/* ---- ends ---- */
-
-bool rc_source_at_end(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t fresh_ms,
-                      int64_t *since_ms) {
-    const struct entry *entry = find(source, topic, partition);
-    if (!entry || entry->known_end < 0 || entry->position < entry->known_end ||
-        rc_clock_monotonic_ms() - entry->known_at_mono_ms > fresh_ms)
-        return false;
-    if (since_ms)
-        *since_ms = entry->known_at_ms;
-    return true;
-}
-
-void rc_source_stood_still(struct rc_kafka_source *source) {
-    new_generation(source);
-}
-
-void rc_source_refresh_ends(struct rc_kafka_source *source) {
-    for (size_t i = 0; i < source->n; i++)
-        hear_end(source, &source->entries[i]);
-}
-
-rc_status rc_source_position(struct rc_kafka_source *source, const char *topic, int32_t partition, int64_t *position,
-                             int64_t *end) {
-    const struct entry *entry = find(source, topic, partition);
-    if (!entry)
-        return RC_FAIL;
-    *position = entry->position;
-    *end = entry->heard_end;
     return RC_OK;
 }
 
@@ -779,8 +607,9 @@ static rd_kafka_topic_partition_list_t *to_list(const struct rc_offset *offsets,
 
 rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offset *offsets, size_t n, bool wait,
                            struct rc_error *err) {
-    /* librdkafka would keep it until the broker is back, when this member may be another one: see session.timeout.ms in
-     * client.c. */
+    /* librdkafka would keep the request until the broker is back. After a session's time without a broker it takes another
+     * member id, and the kept request, still under the old one, would then be answered with FENCED_INSTANCE_ID, which breaks
+     * the client for good. */
     if (!wait && source->outage_mono_ms > 0) {
         on_commit(source->rk, RD_KAFKA_RESP_ERR__WAIT_COORD, NULL, source);
         return RC_OK;
@@ -789,7 +618,7 @@ rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offse
     rd_kafka_resp_err_t code = list->cnt ? rd_kafka_commit(source->rk, list, !wait) : RD_KAFKA_RESP_ERR_NO_ERROR;
     rc_status status = RC_OK;
     if (code)
-        status = rc_client_error(err, code, NULL, "%s: cannot commit offsets", source->name);
+        status = rc_client_error(err, cause_of(source, code), NULL, "%s: cannot commit offsets", source->name);
     for (int i = 0; wait && status == RC_OK && i < list->cnt; i++)
         if (list->elems[i].err)
             status = rc_client_error(err, list->elems[i].err, NULL, "%s: cannot commit the offset of %s [%d]",
@@ -804,7 +633,8 @@ rc_status rc_source_committed(struct rc_kafka_source *source, struct rc_offset *
     rd_kafka_resp_err_t code = rd_kafka_committed(source->rk, list, COMMIT_TIMEOUT_MS);
     rc_status status = RC_OK;
     if (code)
-        status = rc_client_error(err, code, NULL, "%s: committed offsets cannot be read", source->name);
+        status =
+            rc_client_error(err, cause_of(source, code), NULL, "%s: committed offsets cannot be read", source->name);
     for (int i = 0; status == RC_OK && i < list->cnt; i++)
         if (list->elems[i].err)
             status = rc_client_error(err, list->elems[i].err, NULL, "%s: committed offset of %s [%d] cannot be read",

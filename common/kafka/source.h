@@ -13,6 +13,7 @@
 #ifndef RC_KAFKA_SOURCE_H
 #define RC_KAFKA_SOURCE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +47,9 @@ struct rc_source_options {
     /* group.instance.id: a restart takes its partitions back at once; NULL: a member without a name. Left out against
      * the embedded broker, which knows none. */
     const char *instance;
+    /* Whether a named member gives its partitions up for good when it closes; looked at then, borrowed until then. NULL or
+     * false: its place is kept until the session times out. */
+    const atomic_bool *leave;
     rc_assigned_fn assigned; /* groups only; may be NULL */
     rc_revoked_fn revoked;   /* groups only; may be NULL */
     void *ctx;
@@ -57,7 +61,8 @@ struct rc_source_options {
 rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options,
                          struct rc_kafka_source **out, struct rc_error *err) RC_MUST_USE;
 
-/* Leaves the group (calls `revoked` first) and releases everything. */
+/* Gives the partitions back (calls `revoked` first), leaves the group if it has no name or `leave` says so, and releases
+ * everything. */
 void rc_source_close(struct rc_kafka_source *source);
 
 /* Sets the topics of the group member; may be called again with others (a rebalance follows). */

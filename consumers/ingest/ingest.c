@@ -101,6 +101,7 @@ static rc_status open_all(struct ingest *ingest, struct rc_error *err) {
     struct rc_source_options source = {.name = "ingest",
                                        .group = ingest->group,
                                        .instance = ingest->instance,
+                                       .leave = &ingest->process->leave,
                                        .assigned = rc_ingest_lanes_assigned,
                                        .revoked = rc_ingest_lanes_revoked,
                                        .ctx = ingest,

@@ -118,6 +118,7 @@ static rc_status open_group(struct stage *stage, struct rc_error *err) {
     struct rc_source_options options = {.name = RC_MATERIALIZE_ROLE,
                                         .group = group.data,
                                         .instance = stage->process->instance,
+                                        .leave = &stage->process->leave,
                                         .assigned = rc_takeover_assigned,
                                         .revoked = rc_takeover_revoked,
                                         .ctx = stage,

@@ -464,6 +464,7 @@ static rc_status open_kafka(struct rc_sink_worker *worker, struct rc_error *err)
     struct rc_source_options options = {.name = name.data,
                                         .group = group.data,
                                         .instance = worker->process->instance,
+                                        .leave = &worker->process->leave,
                                         .assigned = assigned,
                                         .revoked = revoked,
                                         .ctx = worker,

@@ -140,7 +140,7 @@ static void test_defaults(void **state) {
     assert_int_equal(rc_config_ms(config, "checkpoint.interval"), 1000);
     assert_int_equal(rc_config_ms(config, "memberships.exit_retention"), INT64_C(30) * 86400000);
     assert_int_equal(rc_config_bytes(config, "state.memory_bytes"), INT64_C(512) << 20);
-    assert_true(rc_config_bool(config, "group.leave"));
+    assert_false(rc_config_bool(config, "group.leave"));
     assert_string_equal(rc_config_text(config, "delivery"), "at_least_once");
     assert_false(rc_config_is_set(config, "topics.prefix"));
     struct rc_buf topic;
