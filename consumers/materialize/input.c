@@ -218,10 +218,13 @@ rc_status rc_input_take(struct part *part, const struct rc_message *message, str
     struct rc_span key, more;
     struct rc_audience_input input;
     struct rc_error why = {0};
-    /* Also without the end of the queue: the first record to be decided may follow the last one to be learnt at once. */
-    if (part->phase == PART_LEARNING && message->offset >= part->learn_to &&
-        rc_takeover_progress(part, message->offset, err))
-        return RC_FAIL;
+    /* Also without the end of the queue: the first record to be decided may follow the last one to be learnt at once. (The source stands
+     * behind this record already, so "at the end" would be true of it before it is decided.) */
+    if (part->phase == PART_LEARNING && message->offset >= part->learn_to) {
+        part->phase = PART_REPEATING;
+        if (message->offset >= part->boundary && rc_takeover_progress(part, message->offset, err))
+            return RC_FAIL;
+    }
     rc_counter_inc(stage->metrics.records);
     part->last_record_ms = message->timestamp_ms;
     part->changed = true;
