@@ -5,18 +5,21 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 
 #define HEAD 5
 #define DEFAULT_CACHE (INT64_C(64) << 20)
 #define MIB (INT64_C(1) << 20)
+#define ROOM_TO_OPEN (8 * MIB) /* more than the small files that RocksDB writes at open, which are what it dies of */
 
 static const char identity_key[] = "\0identity";
 
@@ -82,6 +85,25 @@ static rc_status make_folders(const char *path, struct rc_error *err) {
     }
     free(whole);
     return RC_OK;
+}
+
+/* RocksDB writes at open, and where asserts are compiled in (Debian's) it aborts when its manifest finds no room, without a
+ * word that helps. So a full disk is noticed before: by taking the room and giving it back, for quotas count as well. */
+static rc_status check_room(const char *folder, struct rc_error *err) {
+    size_t bytes = strlen(folder) + sizeof "/room";
+    char *path = rc_alloc(bytes);
+    snprintf(path, bytes, "%s/room", folder);
+    int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    int problem = file < 0 ? errno : posix_fallocate(file, 0, ROOM_TO_OPEN);
+    if (file >= 0)
+        close(file);
+    unlink(path);
+    free(path);
+    if (problem == ENOSPC || problem == EDQUOT || problem == EFBIG)
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE,
+                            "%s: the disk is full (opening needs %d MiB: %s); make room and start again", folder,
+                            (int)(ROOM_TO_OPEN / MIB), strerror(problem));
+    return RC_OK; /* whatever else is wrong, RocksDB says it better */
 }
 
 static void set_options(struct rc_store *store, size_t cache_bytes) {
@@ -166,7 +188,7 @@ static rc_status check_identity(struct rc_store *store, const struct rc_store_op
 
 rc_status rc_store_open(const struct rc_store_options *options, struct rc_store **out, int *found_format,
                         struct rc_error *err) {
-    if (!options->read_only && make_folders(options->path, err) != RC_OK)
+    if (!options->read_only && (make_folders(options->path, err) != RC_OK || check_room(options->path, err) != RC_OK))
         return RC_FAIL;
     struct rc_store *store = rc_calloc(1, sizeof *store);
     store->path = rc_strdup(options->path);

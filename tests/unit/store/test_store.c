@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -255,6 +256,28 @@ static void damage_is_named(void **state) {
     assert_non_null(strstr(err.message, "remove the folder"));
 }
 
+static void a_full_disk_is_named(void **state) {
+    (void)state;
+    rc_store_close(open_store());
+    /* No file may grow: to a program that is what a disk without room looks like, but for the number of the error. */
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    struct rc_error err;
+    struct rc_store *store = open_as("test", 1, false, NULL, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_null(store);
+    assert_int_equal(err.class, RC_CLASS_FATAL);
+    assert_int_equal(err.exit_code, RC_EXIT_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "the disk is full"));
+    assert_non_null(strstr(err.message, folder));
+    assert_non_null(strstr(err.message, "make room"));
+    rc_store_close(open_store()); /* and nothing was harmed */
+}
+
 static int fresh_folder(void **state) {
     (void)state;
     snprintf(folder, sizeof folder, "/tmp/rollcall-test-XXXXXX");
@@ -278,6 +301,7 @@ int main(void) {
         TEST(one_process_writes_others_may_read),
         TEST(a_killed_process_loses_nothing_that_was_committed),
         TEST(damage_is_named),
+        TEST(a_full_disk_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
