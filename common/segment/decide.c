@@ -74,16 +74,18 @@ void rc_decide_touch(struct rc_population *p, struct rc_person_domain *place, ui
     touched->segments[touched->n++] = segment;
 }
 
-void rc_decide_settle(struct rc_population *p, struct rc_person *person) {
-    for (size_t d = 0; d < p->plan->n_domains; d++)
-        recycle(p, rc_touched_to_timers(&person->domains[d]));
-}
-
 static void find_first(struct rc_person_domain *place) {
     place->first_ms = place->touched ? place->touched->at_ms : RC_NEVER;
     for (uint32_t i = 0; i < place->n_timers; i++)
         if (place->timers[i].at_ms < place->first_ms)
             place->first_ms = place->timers[i].at_ms;
+}
+
+void rc_decide_settle(struct rc_population *p, struct rc_person *person) {
+    for (size_t d = 0; d < p->plan->n_domains; d++) {
+        recycle(p, rc_touched_to_timers(&person->domains[d]));
+        find_first(&person->domains[d]);
+    }
 }
 
 static int compare_looks(const void *a, const void *b) {

@@ -21,6 +21,7 @@ struct rc_person *rc_person_new(const struct rc_plan *plan, struct rc_span key) 
                                                        .decided_ms = INT64_MIN,
                                                        .latest_ms = INT64_MIN,
                                                        .due_ms = RC_NEVER,
+                                                       .saved_due_ms = RC_NEVER,
                                                        .event_ms = RC_NO_EVENT_TIME};
     return person;
 }

@@ -47,6 +47,7 @@ struct rc_person_domain {
     int64_t decided_ms;         /* every instant up to here has been decided; INT64_MIN: none */
     int64_t latest_ms;          /* greatest timestamp of their events */
     int64_t due_ms;             /* clock value at which something can be decided; RC_NEVER */
+    int64_t saved_due_ms;       /* due_ms as it was saved last; RC_NEVER: none was */
     uint32_t heap_at;           /* position in the domain's heap + 1; 0: not in it */
     uint32_t event_id;          /* interned id of the event applied last, + 1; 0: none */
     int64_t event_ms;           /* its timestamp */
@@ -59,7 +60,9 @@ struct rc_person {
     struct rc_realized *members; /* realized ones, ordered by segment; owned */
     uint32_t n_members, cap_members;
     bool dirty;      /* changed since it was saved */
+    bool used;       /* asked for since the last look at who may leave memory */
     uint32_t number; /* position in the population */
+    uint32_t bytes;  /* as measured last */
     uint32_t key_len;
     char *key;         /* owned */
     int64_t *first_ms; /* by dataset; INT64_MAX: never seen; owned block that also holds `domains` */
@@ -95,11 +98,21 @@ struct rc_touched *rc_touched_to_timers(struct rc_person_domain *place);
 struct rc_series *rc_person_restore_series(struct rc_person *person, const struct rc_plan *plan, uint32_t series,
                                            uint32_t n);
 
-/* Saved form, versioned and checksummed. */
+/* Saved form, versioned and checksummed. What it says of dues is what the domains' due_ms say. */
 void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings,
                       struct rc_buf *out);
 /* Fills a new person. POISON, and the person freed, on damaged bytes. */
 rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key,
                            struct rc_span record, struct rc_person **out, struct rc_error *err) RC_MUST_USE;
+
+/* What a record says without being decoded: its checksum is right, the plan it was saved under (hash; 0: to be looked at anew), and by
+ * visits (each may be NULL) each domain's due instant and each membership, named by hash. POISON on damaged bytes. */
+struct rc_record_visitor {
+    void *ctx;
+    void (*due)(void *ctx, uint64_t domain, int64_t due_ms);
+    void (*member)(void *ctx, uint64_t segment);
+};
+rc_status rc_person_record_scan(struct rc_span record, const struct rc_record_visitor *visitor, uint64_t *plan_hash,
+                                struct rc_error *err) RC_MUST_USE;
 
 #endif

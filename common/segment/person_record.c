@@ -3,7 +3,7 @@
  *
  *   'R' 'P' version · plan hash
  *   n × (dataset, first timestamp)
- *   n × (domain, decided, latest)
+ *   n × (domain, decided, latest, due)      due: since format 2
  *   n × (segment, since)            memberships
  *   n × (segment, at)               timers
  *   n × (series, form, n × entry)   entry: timestamp (delta), id, [value], [event id, dataset]
@@ -16,7 +16,8 @@
 #include "base/alloc.h"
 #include "segment/person.h"
 
-#define VERSION 1
+#define VERSION 2
+#define OLDEST 1
 
 /* Timestamps of events lie in the years 1–9999 (definitions.md §2); what a record says otherwise no population has written. */
 #define FIRST_MS INT64_C(-62135596800000)
@@ -104,6 +105,7 @@ void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan
         add_hash(out, plan->domains[d].hash);
         rc_buf_add_zigzag(out, person->domains[d].decided_ms);
         rc_buf_add_zigzag(out, person->domains[d].latest_ms);
+        rc_buf_add_zigzag(out, person->domains[d].due_ms);
     }
     encode_members(person, plan, redefined, out);
     n = 0;
@@ -247,22 +249,34 @@ static rc_status decode_datasets(const struct rc_plan *plan, struct rc_span *in,
     return RC_OK;
 }
 
+/* One domain's entry. Before format 2 nothing was said of dues: at once. */
+static rc_status take_domain(int version, struct rc_span *in, uint64_t *hash, struct rc_person_domain *place) {
+    place->saved_due_ms = INT64_MIN;
+    return take_pair(in, hash, &place->decided_ms) == RC_OK && rc_take_zigzag(in, &place->latest_ms) == RC_OK &&
+                   (version < 2 || rc_take_zigzag(in, &place->saved_due_ms) == RC_OK)
+               ? RC_OK
+               : RC_FAIL;
+}
+
 /* A domain that the record does not know starts where the furthest one stands. */
-static rc_status decode_domains(const struct rc_plan *plan, bool redefined, struct rc_span *in,
+static rc_status decode_domains(const struct rc_plan *plan, int version, bool redefined, struct rc_span *in,
                                 struct rc_person *person) {
     uint64_t n, hash;
-    int64_t decided, latest, furthest = INT64_MIN;
+    int64_t furthest = INT64_MIN;
+    struct rc_person_domain saved;
     if (rc_take_varint(in, &n) != RC_OK)
         return RC_FAIL;
     for (uint64_t i = 0; i < n; i++) {
-        if (take_pair(in, &hash, &decided) != RC_OK || rc_take_zigzag(in, &latest) != RC_OK ||
-            (decided != INT64_MIN && decided < FIRST_MS - 1) || (latest != INT64_MIN && !is_time(latest)))
+        if (take_domain(version, in, &hash, &saved) != RC_OK ||
+            (saved.decided_ms != INT64_MIN && saved.decided_ms < FIRST_MS - 1) ||
+            (saved.latest_ms != INT64_MIN && !is_time(saved.latest_ms)))
             return RC_FAIL;
-        furthest = decided > furthest ? decided : furthest;
+        furthest = saved.decided_ms > furthest ? saved.decided_ms : furthest;
         uint32_t d = rc_plan_find(plan, RC_NAMED_DOMAIN, hash);
         if (d != RC_NONE) {
-            person->domains[d].decided_ms = decided;
-            person->domains[d].latest_ms = latest;
+            person->domains[d].decided_ms = saved.decided_ms;
+            person->domains[d].latest_ms = saved.latest_ms;
+            person->domains[d].saved_due_ms = saved.saved_due_ms;
         }
     }
     for (size_t d = 0; d < plan->n_domains && redefined; d++) {
@@ -304,13 +318,13 @@ static rc_status decode_timers(const struct rc_plan *plan, struct rc_span *in, s
     return RC_OK;
 }
 
-static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span in,
+static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strings, int version, struct rc_span in,
                             struct rc_person *person) {
     uint64_t plan_hash, n;
     if (take_hash(&in, &plan_hash) != RC_OK)
         return RC_FAIL;
     bool redefined = plan_hash != plan->hash;
-    if (decode_datasets(plan, &in, person) != RC_OK || decode_domains(plan, redefined, &in, person) != RC_OK ||
+    if (decode_datasets(plan, &in, person) != RC_OK || decode_domains(plan, version, redefined, &in, person) != RC_OK ||
         decode_members(plan, redefined, &in, person) != RC_OK || decode_timers(plan, &in, person) != RC_OK ||
         rc_take_varint(&in, &n) != RC_OK)
         return RC_FAIL;
@@ -320,26 +334,77 @@ static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strin
     return in.len == 0 ? RC_OK : RC_FAIL;
 }
 
-rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key,
-                           struct rc_span record, struct rc_person **out, struct rc_error *err) {
+/* Checks head and checksum; leaves what is between them. */
+static rc_status open_record(struct rc_span record, int *version, struct rc_span *body, struct rc_error *err) {
     const size_t head = 3, tail = sizeof(uint64_t);
     if (record.len < head + tail || memcmp(record.data, "RP", 2) != 0)
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: not a record of a person (%zu bytes)",
                             record.len);
-    if (record.data[2] != VERSION)
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: format %d, this build reads format %d",
-                            record.data[2], VERSION);
+    *version = (unsigned char)record.data[2];
+    if (*version < OLDEST || *version > VERSION)
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
+                            "saved person: format %d, this build reads formats %d to %d", *version, OLDEST, VERSION);
     uint64_t checksum;
     memcpy(&checksum, record.data + record.len - tail, tail);
     if (checksum != XXH3_64bits(record.data, record.len - tail))
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: checksum does not match its %zu bytes",
                             record.len);
+    *body = rc_span_of(record.data + head, record.len - head - tail);
+    return RC_OK;
+}
+
+static rc_status unreadable(struct rc_span record, struct rc_error *err) {
+    return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: its %zu bytes do not read as a record",
+                        record.len);
+}
+
+rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key,
+                           struct rc_span record, struct rc_person **out, struct rc_error *err) {
+    int version;
+    struct rc_span body;
+    if (open_record(record, &version, &body, err) != RC_OK)
+        return RC_FAIL;
     struct rc_person *person = rc_person_new(plan, key);
-    if (decode_all(plan, strings, rc_span_of(record.data + head, record.len - head - tail), person) != RC_OK) {
+    if (decode_all(plan, strings, version, body, person) != RC_OK) {
         rc_person_free(person, plan, strings);
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: its %zu bytes do not read as a record",
-                            record.len);
+        return unreadable(record, err);
     }
     *out = person;
     return RC_OK;
+}
+
+static rc_status scan(int version, struct rc_span in, const struct rc_record_visitor *visitor, uint64_t *plan_hash) {
+    uint64_t n, hash;
+    int64_t number;
+    if (take_hash(&in, plan_hash) != RC_OK || rc_take_varint(&in, &n) != RC_OK)
+        return RC_FAIL;
+    for (uint64_t i = 0; i < n; i++) /* first timestamps */
+        if (take_pair(&in, &hash, &number) != RC_OK)
+            return RC_FAIL;
+    if (rc_take_varint(&in, &n) != RC_OK)
+        return RC_FAIL;
+    for (uint64_t i = 0; i < n; i++) {
+        struct rc_person_domain place;
+        if (take_domain(version, &in, &hash, &place) != RC_OK)
+            return RC_FAIL;
+        if (visitor->due)
+            visitor->due(visitor->ctx, hash, place.saved_due_ms);
+    }
+    if (rc_take_varint(&in, &n) != RC_OK)
+        return RC_FAIL;
+    for (uint64_t i = 0; i < n && visitor->member; i++) {
+        if (take_pair(&in, &hash, &number) != RC_OK)
+            return RC_FAIL;
+        visitor->member(visitor->ctx, hash);
+    }
+    return RC_OK;
+}
+
+rc_status rc_person_record_scan(struct rc_span record, const struct rc_record_visitor *visitor, uint64_t *plan_hash,
+                                struct rc_error *err) {
+    int version;
+    struct rc_span body;
+    if (open_record(record, &version, &body, err) != RC_OK)
+        return RC_FAIL;
+    return scan(version, body, visitor, plan_hash) == RC_OK ? RC_OK : unreadable(record, err);
 }

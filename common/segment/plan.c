@@ -500,6 +500,10 @@ enum rc_state_class rc_plan_state_class(const struct rc_plan *plan, uint32_t seg
     return plan->segments[segment].state_class;
 }
 
+uint64_t rc_plan_hash(const struct rc_plan *plan) {
+    return plan->hash;
+}
+
 int64_t rc_plan_lookback_ms(const struct rc_plan *plan, uint32_t segment) {
     return plan->segments[segment].lookback_ms;
 }

@@ -1,18 +1,14 @@
-/* The persons of one partition: who they are, whose turn is next, what events bring them, how they are saved. When and how each is
- * decided is in decide.c. */
+/* The persons of one partition: their clocks, what events bring them, how they are saved and go over to another plan. Who is in memory
+ * is in table.c and residence.c; when and how each is decided in decide.c. */
 #include "segment/population.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "base/alloc.h"
 #include "codec/person_key.h"
 #include "segment/explain.h"
 #include "segment/population_state.h"
-
-#define RECORD_LIMIT (256u << 20)
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
@@ -31,9 +27,11 @@ static void use_plan(struct rc_population *p, const struct rc_plan *plan) {
         p->domain_clocks[d] = INT64_MIN;
     p->members = rc_calloc(plan->n_segments, sizeof *p->members);
     p->seen = rc_alloc(most);
+    rc_residence_init(p);
 }
 
 static void forget_plan(struct rc_population *p) {
+    rc_residence_deinit(p);
     for (size_t d = 0; d < p->plan->n_domains; d++)
         free(p->heaps[d].items);
     free(p->heaps);
@@ -79,97 +77,6 @@ void rc_population_free(struct rc_population *p) {
     free(p);
 }
 
-/* ---- the table of persons ---------------------------------------------------------------------------------------------- */
-
-static size_t find_slot(const struct rc_population *p, struct rc_span key) {
-    size_t at = XXH3_64bits(key.data, key.len) & (p->n_slots - 1);
-    for (; p->slots[at]; at = (at + 1) & (p->n_slots - 1)) {
-        const struct rc_person *person = p->persons[p->slots[at] - 1];
-        if (rc_span_equal(rc_span_of(person->key, person->key_len), key))
-            break;
-    }
-    return at;
-}
-
-static void add_person(struct rc_population *p, struct rc_person *person) {
-    if ((p->n_persons + 1) * 2 > p->n_slots) {
-        free(p->slots);
-        p->n_slots *= 2;
-        p->slots = rc_calloc(p->n_slots, sizeof *p->slots);
-        for (size_t i = 0; i < p->n_persons; i++)
-            p->slots[find_slot(p, rc_span_of(p->persons[i]->key, p->persons[i]->key_len))] = (uint32_t)i + 1;
-    }
-    rc_grow(&p->persons, &p->cap_persons, p->n_persons + 1, sizeof(struct rc_person *));
-    person->number = (uint32_t)p->n_persons;
-    p->persons[p->n_persons++] = person;
-    p->slots[find_slot(p, rc_span_of(person->key, person->key_len))] = person->number + 1;
-}
-
-static struct rc_person *find_person(const struct rc_population *p, struct rc_span key) {
-    uint32_t number = p->slots[find_slot(p, key)];
-    return number ? p->persons[number - 1] : NULL;
-}
-
-static void mark_dirty(struct rc_population *p, struct rc_person *person) {
-    if (person->dirty)
-        return;
-    person->dirty = true;
-    rc_grow(&p->dirty, &p->cap_dirty, p->n_dirty + 1, sizeof *p->dirty);
-    p->dirty[p->n_dirty++] = person->number;
-}
-
-/* ---- the heap of a domain: who is due first ---------------------------------------------------------------------------- */
-
-static void heap_place(struct heap *heap, uint32_t domain, size_t at, struct rc_person *person) {
-    heap->items[at] = person;
-    person->domains[domain].heap_at = (uint32_t)at + 1;
-}
-
-static void heap_settle(struct heap *heap, uint32_t domain, size_t at, struct rc_person *person) {
-    int64_t due = person->domains[domain].due_ms;
-    while (at > 0 && heap->items[(at - 1) / 2]->domains[domain].due_ms > due) {
-        heap_place(heap, domain, at, heap->items[(at - 1) / 2]);
-        at = (at - 1) / 2;
-    }
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= heap->n)
-            break;
-        if (child + 1 < heap->n &&
-            heap->items[child + 1]->domains[domain].due_ms < heap->items[child]->domains[domain].due_ms)
-            child++;
-        if (heap->items[child]->domains[domain].due_ms >= due)
-            break;
-        heap_place(heap, domain, at, heap->items[child]);
-        at = child;
-    }
-    heap_place(heap, domain, at, person);
-}
-
-static void heap_set(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t due_ms) {
-    struct heap *heap = &p->heaps[domain];
-    struct rc_person_domain *place = &person->domains[domain];
-    if (place->due_ms == due_ms)
-        return;
-    place->due_ms = due_ms;
-    if (place->heap_at && due_ms == RC_NEVER) {
-        size_t at = place->heap_at - 1;
-        place->heap_at = 0;
-        struct rc_person *last = heap->items[--heap->n];
-        if (last != person)
-            heap_settle(heap, domain, at, last);
-    } else if (place->heap_at) {
-        heap_settle(heap, domain, place->heap_at - 1, person);
-    } else {
-        rc_grow(&heap->items, &heap->capacity, heap->n + 1, sizeof(struct rc_person *));
-        heap_settle(heap, domain, heap->n++, person);
-    }
-}
-
-static void redue(struct rc_population *p, uint32_t domain, struct rc_person *person) {
-    heap_set(p, domain, person, rc_decide_due(p, domain, person));
-}
-
 /* ---- clocks ----------------------------------------------------------------------------------------------------------- */
 
 void rc_population_set_clock(struct rc_population *p, uint32_t dataset, int64_t clock_ms) {
@@ -190,26 +97,35 @@ void rc_population_set_clock(struct rc_population *p, uint32_t dataset, int64_t 
 
 bool rc_population_advance(struct rc_population *p, size_t max_persons) {
     size_t done = 0;
+    if (p->failed)
+        return false;
+    bool more = rc_residence_sweep(p);
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
         struct heap *heap = &p->heaps[d];
+        more |= rc_residence_bring_due(p, d);
         while (heap->n > 0 && heap->items[0]->domains[d].due_ms <= p->domain_clocks[d] &&
                p->domain_clocks[d] != INT64_MIN) {
             if (max_persons && done++ == max_persons)
                 return true;
             struct rc_person *person = heap->items[0];
             rc_decide(p, d, person, rc_decide_allowed(p, d, person));
-            mark_dirty(p, person);
-            redue(p, d, person);
+            rc_table_mark_dirty(p, person);
+            rc_table_redue(p, d, person);
         }
     }
-    return false;
+    return more;
 }
 
 int64_t rc_population_next_due(const struct rc_population *p) {
     int64_t next = INT64_MAX;
-    for (size_t d = 0; d < p->plan->n_domains; d++)
-        if (p->heaps[d].n > 0 && p->domain_clocks[d] != INT64_MIN && p->heaps[d].items[0]->domains[d].due_ms < next)
-            next = p->heaps[d].items[0]->domains[d].due_ms;
+    for (uint32_t d = 0; d < p->plan->n_domains; d++) {
+        if (p->domain_clocks[d] == INT64_MIN)
+            continue;
+        int64_t disk = rc_residence_next(p, d);
+        int64_t memory = p->heaps[d].n > 0 ? p->heaps[d].items[0]->domains[d].due_ms : INT64_MAX;
+        next = memory < next ? memory : next;
+        next = disk < next ? disk : next;
+    }
     return next;
 }
 
@@ -359,8 +275,10 @@ static void decide_before(struct rc_population *p, struct rc_person *person, con
         int64_t before = (event->timestamp_ms < clock ? event->timestamp_ms : clock) - 1;
         if (before <= place->decided_ms)
             continue;
-        if (place->redefined || place->first_ms <= before)
+        if (place->redefined || place->first_ms <= before) {
             rc_decide(p, d, person, before);
+            rc_table_mark_dirty(p, person);
+        }
         place->decided_ms = before; /* nothing is left to decide there, and pruning may go so far */
     }
 }
@@ -390,10 +308,14 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     rc_buf_reset(&p->key);
     if (rc_person_key_add(&p->key, event->namespace, event->person_id) != RC_OK)
         return false;
-    struct rc_person *person = find_person(p, rc_buf_span(&p->key));
+    struct rc_person *person = rc_residence_find(p, rc_buf_span(&p->key));
+    if (p->failed)
+        return false;
     if (!person) {
         person = rc_person_new(p->plan, rc_buf_span(&p->key));
-        add_person(p, person);
+        person->used = true;
+        rc_table_add(p, person);
+        p->total++;
     }
     decide_before(p, person, event);
     struct application a = {.population = p, .person = person, .event = event};
@@ -408,10 +330,10 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     }
     note_event(p, person, &a);
     if (a.changed)
-        mark_dirty(p, person);
+        rc_table_mark_dirty(p, person);
     for (uint32_t d = 0; d < p->plan->n_domains; d++)
         if (p->plan->domains[d].datasets[event->dataset])
-            redue(p, d, person);
+            rc_table_redue(p, d, person);
     if (a.named)
         rc_strings_release(&p->strings, (uint32_t)a.tie);
     return a.changed;
@@ -420,34 +342,35 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
 /* ---- saving and loading ------------------------------------------------------------------------------------------------ */
 
 void rc_population_save(struct rc_population *p, rc_record_fn put, void *ctx) {
-    struct rc_buf record;
-    rc_buf_init(&record, RECORD_LIMIT);
+    if (p->failed)
+        return;
+    rc_residence_forget_stale(p); /* first: the same deadline may be saved anew */
     for (size_t i = 0; i < p->n_dirty; i++) {
-        struct rc_person *person = p->persons[p->dirty[i]];
+        struct rc_person *person = p->dirty[i];
         rc_decide_settle(p, person);
         rc_person_prune(person, p->plan, &p->strings);
-        rc_buf_reset(&record);
-        rc_person_encode(person, p->plan, &p->strings, &record);
-        put(ctx, rc_span_of(person->key, person->key_len), rc_buf_span(&record));
+        for (uint32_t d = 0; d < p->plan->n_domains; d++)
+            rc_table_redue(p, d, person);
+        rc_buf_reset(&p->record);
+        rc_person_encode(person, p->plan, &p->strings, &p->record);
+        put(ctx, rc_span_of(person->key, person->key_len), rc_buf_span(&p->record));
+        rc_residence_saved(p, person);
         person->dirty = false;
     }
     p->n_dirty = 0;
-    rc_buf_deinit(&record);
 }
 
 rc_status rc_population_load(struct rc_population *p, struct rc_span person_key, struct rc_span record,
                              struct rc_error *err) {
     struct rc_person *person;
-    if (find_person(p, person_key))
+    if (rc_table_find(p, person_key))
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: the same person twice");
-    if (rc_person_decode(p->plan, &p->strings, person_key, record, &person, err) != RC_OK)
+    if (rc_residence_take(p, person_key, record, &person, err) != RC_OK)
         return RC_FAIL;
-    add_person(p, person);
+    p->total++;
     for (uint32_t i = 0; i < person->n_members; i++)
         if (p->plan->segments[person->members[i].segment].leader == person->members[i].segment)
             p->members[person->members[i].segment]++;
-    for (uint32_t d = 0; d < p->plan->n_domains; d++)
-        redue(p, d, person);
     return RC_OK;
 }
 
@@ -460,22 +383,29 @@ void rc_population_replan(struct rc_population *p, const struct rc_plan *plan) {
         uint32_t was = rc_plan_find(old, RC_NAMED_DATASET, plan->dataset_hashes[d]);
         clocks[d] = was == RC_NONE ? INT64_MIN : p->clocks[was];
     }
-    /* Every person goes through its saved form: one way to carry state from plan to plan, the one that a restart takes. */
+    /* Every person goes through its saved form: one way to carry state from plan to plan, the one that a restart takes. Who is on
+     * disk alone is looked for afterwards. */
     struct rc_population *next = rc_population_new(plan, p->emit, p->emit_ctx);
-    struct rc_buf record;
-    rc_buf_init(&record, RECORD_LIMIT);
+    rc_residence_move(next, p);
+    struct rc_backing backing = next->backing;
+    next->backing = (struct rc_backing){0};
     for (size_t i = 0; i < n; i++) {
         struct rc_error err;
-        rc_buf_reset(&record);
+        struct rc_person *moved;
+        rc_buf_reset(&p->record);
         rc_decide_settle(p, persons[i]);
-        rc_person_encode(persons[i], old, &p->strings, &record);
-        if (rc_population_load(next, rc_span_of(persons[i]->key, persons[i]->key_len), rc_buf_span(&record), &err) !=
-            RC_OK)
+        rc_person_encode(persons[i], old, &p->strings, &p->record);
+        if (rc_residence_take(next, rc_span_of(persons[i]->key, persons[i]->key_len), rc_buf_span(&p->record), &moved,
+                              &err) != RC_OK)
             abort(); /* our own bytes of a moment ago */
+        for (uint32_t d = 0; d < plan->n_domains; d++) {
+            uint32_t was = rc_plan_find(old, RC_NAMED_DOMAIN, plan->domains[d].hash);
+            moved->domains[d].saved_due_ms = was == RC_NONE ? RC_NEVER : persons[i]->domains[was].saved_due_ms;
+        }
         if (persons[i]->dirty)
-            mark_dirty(next, next->persons[next->n_persons - 1]);
+            rc_table_mark_dirty(next, moved);
     }
-    rc_buf_deinit(&record);
+    next->backing = backing;
     for (uint32_t d = 0; d < plan->catalog->n_datasets; d++)
         rc_population_set_clock(next, d, clocks[d]);
     free(clocks);
@@ -490,15 +420,16 @@ void rc_population_replan(struct rc_population *p, const struct rc_plan *plan) {
 /* ---- looking in -------------------------------------------------------------------------------------------------------- */
 
 size_t rc_population_persons(const struct rc_population *p) {
-    return p->n_persons;
+    return p->total;
 }
 
 size_t rc_population_bytes(const struct rc_population *p) {
-    size_t bytes =
-        p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes + p->strings.n * 40;
-    for (size_t i = 0; i < p->n_persons; i++)
-        bytes += rc_person_bytes(p->persons[i], p->plan);
-    return bytes;
+    return p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes + p->strings.n * 40 +
+           p->person_bytes;
+}
+
+size_t rc_population_dirty(const struct rc_population *p) {
+    return p->n_dirty;
 }
 
 size_t rc_population_members(const struct rc_population *p, uint32_t segment) {
@@ -517,8 +448,8 @@ static void visit_members(const struct rc_population *p, const struct rc_person 
     }
 }
 
-bool rc_population_person(const struct rc_population *p, struct rc_span person_key, rc_member_fn visit, void *ctx) {
-    const struct rc_person *person = find_person(p, person_key);
+bool rc_population_person(struct rc_population *p, struct rc_span person_key, rc_member_fn visit, void *ctx) {
+    const struct rc_person *person = rc_residence_find(p, person_key);
     if (person)
         visit_members(p, person, visit, ctx);
     return person != NULL;
@@ -531,7 +462,7 @@ void rc_population_each_member(const struct rc_population *p, rc_member_fn visit
 
 rc_status rc_population_explain(struct rc_population *p, struct rc_span person_key, uint32_t segment, int64_t at_ms,
                                 const struct rc_explain_sources *sources, struct rc_buf *out) {
-    struct rc_person *person = find_person(p, person_key), *nobody = NULL;
+    struct rc_person *person = rc_residence_find(p, person_key), *nobody = NULL;
     if (!person)
         person = nobody = rc_person_new(p->plan, person_key);
     rc_status status = rc_explain_person(&p->eval, person, segment, at_ms, sources, out);

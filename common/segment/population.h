@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/span.h"
 #include "codec/event.h"
@@ -75,8 +76,9 @@ bool rc_population_advance(struct rc_population *population, size_t max_persons)
 /* Least clock value at which something more can be decided, as ms of the wall clock if all clocks followed it; INT64_MAX: nothing. */
 int64_t rc_population_next_due(const struct rc_population *population);
 
-size_t rc_population_persons(const struct rc_population *population);
-size_t rc_population_bytes(const struct rc_population *population); /* resident, about */
+size_t rc_population_persons(const struct rc_population *population); /* in memory and on disk */
+size_t rc_population_bytes(const struct rc_population *population); /* resident, about; as measured at the last save */
+size_t rc_population_dirty(const struct rc_population *population); /* persons that the next save puts */
 size_t rc_population_members(const struct rc_population *population, uint32_t segment);
 
 /* Saving: each person changed since the last clean visit, once, as a self-describing, versioned, checksummed record; then clean. */
@@ -93,11 +95,56 @@ rc_status rc_population_load(struct rc_population *population, struct rc_span pe
  * Segments that are gone emit nothing. The old plan may be freed afterwards. */
 void rc_population_replan(struct rc_population *population, const struct rc_plan *plan);
 
+/* ---- more persons than memory holds (residence.c) ----
+ *
+ * A backed population reads persons from where their saved records are, when it needs them, and lets those go again that are not in
+ * use. All persons count, wherever they are. */
+
+typedef bool (*rc_saved_fn)(void *ctx, struct rc_span person_key, struct rc_span record); /* false: enough */
+typedef bool (*rc_due_fn)(void *ctx, struct rc_span person_key, int64_t due_ms);          /* false: enough */
+
+/* INT64_MAX as a due instant: none. A domain is named by a stable hash. */
+struct rc_backing {
+    void *ctx;
+    /* The saved record of a person. */
+    rc_status (*get)(void *ctx, struct rc_span person_key, struct rc_buf *out, bool *found, struct rc_error *err);
+    /* Visits the saved deadlines of a domain from (from_ms, from_key) on, ordered by both. */
+    rc_status (*due)(void *ctx, uint64_t domain, int64_t from_ms, struct rc_span from_key, rc_due_fn visit,
+                     void *visit_ctx, struct rc_error *err);
+    /* Visits the saved records from `from_key` on, ordered by key. */
+    rc_status (*each)(void *ctx, struct rc_span from_key, rc_saved_fn visit, void *visit_ctx, struct rc_error *err);
+    /* Called by save (and account): the deadline at `was_ms` is replaced by one at `is_ms`, in the same batch as the record. */
+    void (*deadline)(void *ctx, struct rc_span person_key, uint64_t domain, int64_t was_ms, int64_t is_ms);
+    /* The first failure of the others, or a damaged record (POISON). From then on nothing is applied, decided or saved. */
+    void (*failed)(void *ctx, const struct rc_error *err);
+};
+
+/* To be called before anything else; the backing's ctx must outlive the population. `budget_bytes`: what rc_population_evict keeps to and
+ * above which nobody is brought in ahead of an event; 0: no limit. */
+void rc_population_back(struct rc_population *population, const struct rc_backing *backing, size_t budget_bytes);
+void rc_population_set_budget(struct rc_population *population, size_t bytes);
+
+/* `persons` have saved records, and nobody is in memory yet. `other_plan`: some may have been saved under another plan; they are brought in
+ * bit by bit and decided anew, as after replan. */
+void rc_population_resume(struct rc_population *population, size_t persons, bool other_plan);
+/* How many of them are members. */
+void rc_population_set_members(struct rc_population *population, uint32_t segment, size_t members);
+/* Where the numbers and deadlines are not known: counts one saved record's memberships and tells its deadlines. */
+rc_status rc_population_account(struct rc_population *population, struct rc_span person_key, struct rc_span record,
+                                struct rc_error *err) RC_MUST_USE;
+
+/* Whether everybody has been decided under this plan. */
+bool rc_population_settled(const struct rc_population *population);
+/* Names the plan: populations with the same number decide alike. */
+uint64_t rc_plan_hash(const struct rc_plan *plan);
+
+/* Lets persons go from memory, down to the budget. To be called only while all that save has put is committed. Returns how many. */
+size_t rc_population_evict(struct rc_population *population);
+
 /* Calls `visit` for every segment that the person is a member of, with `since`. False when the person is not known. */
 typedef void (*rc_member_fn)(void *ctx, struct rc_span person_key, uint32_t segment, int64_t since_ms);
-bool rc_population_person(const struct rc_population *population, struct rc_span person_key, rc_member_fn visit,
-                          void *ctx);
-/* The same for all persons. */
+bool rc_population_person(struct rc_population *population, struct rc_span person_key, rc_member_fn visit, void *ctx);
+/* The same for all persons in memory. */
 void rc_population_each_member(const struct rc_population *population, rc_member_fn visit, void *ctx);
 
 #endif

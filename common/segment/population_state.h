@@ -1,5 +1,5 @@
-/* What a population is made of, for the two files that are one thing: population.c (persons, clocks, events, saving) and decide.c
- * (instants). Internal. */
+/* What a population is made of, for the files that are one thing: population.c (clocks, events, saving), table.c (persons in memory),
+ * residence.c (who is in memory and who on disk) and decide.c (instants). Internal. */
 #ifndef RC_SEGMENT_POPULATION_STATE_H
 #define RC_SEGMENT_POPULATION_STATE_H
 
@@ -19,6 +19,20 @@ struct pending_change {
     enum rc_cause cause;
 };
 
+/* How far a domain's deadlines on disk have been looked through: everyone with a saved one before (next_ms, next_key) is in memory. */
+struct disk_queue {
+    int64_t next_ms; /* RC_NEVER: nobody left */
+    struct rc_buf next_key;
+};
+
+/* A saved deadline that no person stands behind any more. */
+struct stale_due {
+    uint64_t domain;
+    int64_t due_ms;
+    char *key; /* owned */
+    size_t key_len;
+};
+
 struct rc_population {
     const struct rc_plan *plan;
     rc_change_fn emit;
@@ -29,8 +43,22 @@ struct rc_population {
     size_t n_persons, cap_persons;
     uint32_t *slots; /* open addressing over keys: number + 1 */
     size_t n_slots;
-    uint32_t *dirty; /* numbers of persons to save */
+    size_t person_bytes;      /* of those in memory, as measured last */
+    struct rc_person **dirty; /* to save; borrowed */
     size_t n_dirty, cap_dirty;
+    /* residence.c */
+    struct rc_backing backing; /* all NULL: everybody is in memory */
+    size_t budget;             /* bytes; 0: none */
+    size_t total;              /* persons in memory and on disk */
+    bool complete;             /* everybody is in memory */
+    bool failed;               /* the disk did; nothing may be saved any more */
+    size_t hand;               /* where the look at who may leave goes on */
+    struct disk_queue *queues; /* by domain */
+    bool sweeping;             /* persons saved under another plan are looked for, from sweep_key on */
+    struct rc_buf sweep_key;
+    struct stale_due *stale;
+    size_t n_stale, cap_stale;
+    struct rc_buf record;   /* working memory */
     struct heap *heaps;     /* by domain */
     int64_t *clocks;        /* by dataset */
     int64_t *domain_clocks; /* by domain: the least of its datasets' */
@@ -46,6 +74,36 @@ struct rc_population {
     struct rc_buf key; /* working memory */
 };
 
+/* ---- table.c ------------------------------------------------------------------------------------------------------------ */
+
+struct rc_person *rc_table_find(const struct rc_population *p, struct rc_span key); /* NULL: not in memory */
+void rc_table_add(struct rc_population *p, struct rc_person *person);               /* taken over */
+void rc_table_remove(struct rc_population *p, struct rc_person *person);            /* freed; must not be dirty */
+void rc_table_measure(struct rc_population *p, struct rc_person *person);
+void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person);
+void rc_table_set_due(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t due_ms);
+void rc_table_redue(struct rc_population *p, uint32_t domain, struct rc_person *person);
+
+/* ---- residence.c -------------------------------------------------------------------------------------------------------- */
+
+/* The person, brought into memory where needed; NULL: there is none, or p->failed. */
+struct rc_person *rc_residence_find(struct rc_population *p, struct rc_span key);
+/* Takes a saved record into memory. */
+rc_status rc_residence_take(struct rc_population *p, struct rc_span key, struct rc_span record, struct rc_person **out,
+                            struct rc_error *err) RC_MUST_USE;
+/* Brings in who is due in the domain soon, and some of who was saved under another plan; true when there is more at once. */
+bool rc_residence_bring_due(struct rc_population *p, uint32_t domain);
+bool rc_residence_sweep(struct rc_population *p);
+/* The clock at which rc_residence_bring_due has something to do; RC_NEVER. */
+int64_t rc_residence_next(const struct rc_population *p, uint32_t domain);
+/* Tells the deadlines of a person who is being saved, as far as they differ from those saved before. */
+void rc_residence_saved(struct rc_population *p, struct rc_person *person);
+void rc_residence_forget_stale(struct rc_population *p);
+/* Goes over from another plan's population. */
+void rc_residence_move(struct rc_population *next, struct rc_population *old);
+void rc_residence_init(struct rc_population *p);
+void rc_residence_deinit(struct rc_population *p);
+
 /* ---- decide.c ----------------------------------------------------------------------------------------------------------- */
 
 /* The greatest instant that is settled for the person at the domain's clock. */
@@ -57,7 +115,7 @@ int64_t rc_decide_due(const struct rc_population *p, uint32_t domain, const stru
 /* An event at `at_ms` may change the segment: looks at it when that instant is decided. */
 void rc_decide_touch(struct rc_population *p, struct rc_person_domain *place, uint32_t segment, int64_t at_ms);
 
-/* Makes timers of what is touched, so that the person can be saved. */
+/* Makes timers of what is touched, and their earliest instant exact, so that the person can be saved. */
 void rc_decide_settle(struct rc_population *p, struct rc_person *person);
 
 /* Decides every instant of the person up to `to`, in order, and emits what they bring. */

@@ -1,0 +1,417 @@
+/* A population that keeps few persons in memory says what one says that keeps all of them: under any order of events, saving, leaving,
+ * restarts and new definitions. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/arena.h"
+#include "codec/decode.h"
+#include "segment/population.h"
+#include "tests/unit/segment/definition_fixture.h"
+
+enum { PERSONS = 150, STEPS = 6000, SEEDS = 8 };
+
+/* ---- a disk ---- */
+
+struct saved {
+    char *record;
+    size_t len;
+};
+
+struct deadline {
+    uint64_t domain;
+    int64_t due_ms;
+    int person;
+};
+
+struct disk {
+    struct saved persons[PERSONS];
+    struct deadline *deadlines;
+    size_t n, capacity, gets;
+    bool damaged;
+    bool failed;
+    enum rc_error_class failure;
+};
+
+static void name_of(int person, char out[16]) {
+    snprintf(out, 16, "n:p%03d", person);
+}
+
+static int number_of(struct rc_span key) {
+    char text[16];
+    snprintf(text, sizeof text, "%.*s", (int)key.len, key.data);
+    return atoi(text + 3);
+}
+
+static rc_status disk_get(void *ctx, struct rc_span key, struct rc_buf *out, bool *found, struct rc_error *error) {
+    (void)error;
+    struct disk *disk = ctx;
+    const struct saved *saved = &disk->persons[number_of(key)];
+    disk->gets++;
+    *found = saved->record != NULL;
+    rc_buf_reset(out);
+    if (*found)
+        rc_buf_add(out, saved->record, disk->damaged ? saved->len - 1 : saved->len);
+    return RC_OK;
+}
+
+static int compare_deadlines(const void *a, const void *b) {
+    const struct deadline *x = a, *y = b;
+    if (x->domain != y->domain)
+        return x->domain < y->domain ? -1 : 1;
+    if (x->due_ms != y->due_ms)
+        return x->due_ms < y->due_ms ? -1 : 1;
+    return (x->person > y->person) - (x->person < y->person);
+}
+
+static rc_status disk_due(void *ctx, uint64_t domain, int64_t from_ms, struct rc_span from_key, rc_due_fn visit,
+                          void *visit_ctx, struct rc_error *error) {
+    (void)error;
+    struct disk *disk = ctx;
+    struct deadline from = {domain, from_ms, from_key.len ? number_of(from_key) : -1};
+    if (disk->n)
+        qsort(disk->deadlines, disk->n, sizeof *disk->deadlines, compare_deadlines);
+    for (size_t i = 0; i < disk->n; i++) {
+        if (disk->deadlines[i].domain != domain || compare_deadlines(&disk->deadlines[i], &from) < 0)
+            continue;
+        char key[16];
+        name_of(disk->deadlines[i].person, key);
+        if (!visit(visit_ctx, rc_span_str(key), disk->deadlines[i].due_ms))
+            break;
+    }
+    return RC_OK;
+}
+
+static rc_status disk_each(void *ctx, struct rc_span from_key, rc_saved_fn visit, void *visit_ctx,
+                           struct rc_error *error) {
+    (void)error;
+    struct disk *disk = ctx;
+    for (int i = from_key.len ? number_of(from_key) : 0; i < PERSONS; i++) {
+        char key[16];
+        name_of(i, key);
+        if (disk->persons[i].record &&
+            !visit(visit_ctx, rc_span_str(key), rc_span_of(disk->persons[i].record, disk->persons[i].len)))
+            break;
+    }
+    return RC_OK;
+}
+
+static void disk_deadline(void *ctx, struct rc_span key, uint64_t domain, int64_t was_ms, int64_t is_ms) {
+    struct disk *disk = ctx;
+    struct deadline old = {domain, was_ms, number_of(key)};
+    for (size_t i = 0; i < disk->n && was_ms != INT64_MAX; i++)
+        if (compare_deadlines(&disk->deadlines[i], &old) == 0)
+            disk->deadlines[i--] = disk->deadlines[--disk->n];
+    if (is_ms == INT64_MAX)
+        return;
+    rc_grow(&disk->deadlines, &disk->capacity, disk->n + 1, sizeof *disk->deadlines);
+    disk->deadlines[disk->n++] = (struct deadline){domain, is_ms, number_of(key)};
+}
+
+static void disk_failed(void *ctx, const struct rc_error *error) {
+    struct disk *disk = ctx;
+    assert_false(disk->failed); /* told once */
+    disk->failed = true;
+    disk->failure = error->class;
+}
+
+static void disk_put(void *ctx, struct rc_span key, struct rc_span record) {
+    struct saved *saved = &((struct disk *)ctx)->persons[number_of(key)];
+    free(saved->record);
+    saved->record = rc_span_dup(record);
+    saved->len = record.len;
+}
+
+static void disk_free(struct disk *disk) {
+    for (int i = 0; i < PERSONS; i++)
+        free(disk->persons[i].record);
+    free(disk->deadlines);
+}
+
+static struct rc_backing backing_of(struct disk *disk) {
+    return (struct rc_backing){.ctx = disk,
+                               .get = disk_get,
+                               .due = disk_due,
+                               .each = disk_each,
+                               .deadline = disk_deadline,
+                               .failed = disk_failed};
+}
+
+/* ---- two populations ---- */
+
+/* What each person was told, without the causes: those of what was pending at a restart are not kept. Where definitions change, only of
+ * the segments that stay, and where events are late without since: how much is found of what was before depends on what was pruned. */
+struct told {
+    struct rc_buf persons[PERSONS];
+    bool only_staying, late;
+};
+
+static bool stays(const char *segment) {
+    return strcmp(segment, "often") == 0 || strcmp(segment, "quiet") == 0;
+}
+
+static const struct rc_catalog *told_catalog;
+
+static void on_change(void *ctx, const struct rc_change *change) {
+    struct told *told = ctx;
+    const char *id =
+        change->existence ? told_catalog->datasets[change->index].id : told_catalog->segments[change->index].id;
+    if (told->only_staying && !change->existence && !stays(id))
+        return;
+    rc_buf_printf(&told->persons[number_of(change->person_key)], "%c%s@%lld ", change->realized ? '+' : '-', id,
+                  (long long)(told->late ? 0 : change->since_ms));
+}
+
+#define WEB_HERE                                                                                                       \
+    "{'kind':'dataset','id':'web','topic':'t','format':'json','person':{'namespace':'n','id':{'path':'p'}},"           \
+    "'timestamp':{'path':'t'},'event_id':{'path':'e'},'grace':'20ms','fields':{'type':{'path':'type','type':'string'}" \
+    "}}"
+#define SHOP_HERE                                                                                             \
+    "{'kind':'dataset','id':'shop','topic':'u','format':'json','person':{'namespace':'n','id':{'path':'p'}}," \
+    "'timestamp':{'path':'t'},'event_id':{'path':'e'},'grace':'0s','fields':{'type':{'path':'type','type':'string'}}}"
+/* Counts, absence, a sequence, a calendar window; of one dataset, of the other, of both. */
+static const char *const definitions[] = {
+    "[" WEB_HERE "," SHOP_HERE ","
+    "{'kind':'segment','id':'often','dataset':'web','where':{'event':{'field':'type','eq':'a'},'count':{'ge':2},'"
+    "window':'700ms'}},"
+    "{'kind':'segment','id':'quiet','dataset':'web','where':{'not':{'event':{'field':'type','eq':'b'},'window':'3s'}}},"
+    "{'kind':'segment','id':'bought','dataset':'shop','where':{'event':{'field':'type','eq':'a'},'window':'5s'}},"
+    "{'kind':'segment','id':'both','dataset':['web','shop'],'where':{'and':["
+    "{'event':{'and':[{'field':'_dataset','eq':'web'},{'field':'type','eq':'a'}]},'window':'2s'},"
+    "{'not':{'event':{'and':[{'field':'_dataset','eq':'shop'},{'field':'type','eq':'b'}]},'window':'4s'}}]}}]",
+    "[" WEB_HERE "," SHOP_HERE ","
+    "{'kind':'segment','id':'often','dataset':'web','where':{'event':{'field':'type','eq':'a'},'count':{'ge':2},'"
+    "window':'700ms'}},"
+    "{'kind':'segment','id':'quiet','dataset':'web','where':{'not':{'event':{'field':'type','eq':'b'},'window':'3s'}}},"
+    "{'kind':'segment','id':'then','dataset':'web','where':{'sequence':[{'event':{'field':'type','eq':'a'}},"
+    "{'event':{'field':'type','eq':'b'},'within':'1s'}],'window':'6s'}}]",
+};
+
+struct twin {
+    struct rc_population *whole, *part; /* the same persons: all in memory; few in memory */
+    struct told told_whole, told_part;
+    struct disk disk;
+    struct rc_catalog *catalog;
+    struct rc_plan *plan;
+    struct rc_decoder *decoders[2];
+    struct rc_arena arena;
+    int64_t clock_ms;
+    unsigned seed;
+    size_t most; /* bytes of `part`, after leaving */
+};
+
+static unsigned any(struct twin *t, unsigned n) {
+    return (unsigned)rand_r(&t->seed) % n;
+}
+
+static void use(struct twin *t, const char *text) {
+    t->catalog = build(text);
+    told_catalog = t->catalog;
+    assert_int_equal(rc_plan_compile(t->catalog, &t->plan, &err), RC_OK);
+    for (int d = 0; d < 2; d++)
+        assert_int_equal(rc_decoder_new(&t->catalog->datasets[d], &(struct rc_decoder_options){.max_ahead_ms = -1},
+                                        &t->decoders[d], &err),
+                         RC_OK);
+}
+
+static void forget(struct rc_catalog *catalog, struct rc_plan *plan, struct rc_decoder *decoders[2]) {
+    rc_decoder_free(decoders[0]);
+    rc_decoder_free(decoders[1]);
+    rc_plan_free(plan);
+    rc_catalog_free(catalog);
+}
+
+static struct twin *open_twin(unsigned seed) {
+    struct twin *t = rc_calloc(1, sizeof *t);
+    t->seed = seed;
+    t->clock_ms = 1700000000000;
+    rc_arena_init(&t->arena, 4096);
+    for (int i = 0; i < PERSONS; i++) {
+        rc_buf_init(&t->told_whole.persons[i], 1 << 20);
+        rc_buf_init(&t->told_part.persons[i], 1 << 20);
+    }
+    use(t, definitions[0]);
+    t->whole = rc_population_new(t->plan, on_change, &t->told_whole);
+    t->part = rc_population_new(t->plan, on_change, &t->told_part);
+    struct rc_backing backing = backing_of(&t->disk);
+    rc_population_back(t->part, &backing, 40000);
+    return t;
+}
+
+static void close_twin(struct twin *t) {
+    rc_population_free(t->whole);
+    rc_population_free(t->part);
+    forget(t->catalog, t->plan, t->decoders);
+    disk_free(&t->disk);
+    rc_arena_deinit(&t->arena);
+    for (int i = 0; i < PERSONS; i++) {
+        rc_buf_deinit(&t->told_whole.persons[i]);
+        rc_buf_deinit(&t->told_part.persons[i]);
+    }
+    free(t);
+}
+
+static void set_clocks(struct twin *t) {
+    for (uint32_t d = 0; d < 2; d++) {
+        rc_population_set_clock(t->whole, d, t->clock_ms);
+        rc_population_set_clock(t->part, d, t->clock_ms);
+    }
+}
+
+static void advance_both(struct twin *t) {
+    set_clocks(t);
+    while (rc_population_advance(t->whole, 0)) {}
+    for (int turns = 0; rc_population_advance(t->part, 0); turns++) {
+        assert_true(turns < 1000);
+        if (rc_population_evict(t->part) == 0) { /* over the budget: save, and let go */
+            rc_population_save(t->part, disk_put, &t->disk);
+            rc_population_evict(t->part);
+        }
+    }
+}
+
+static void happen(struct twin *t, uint32_t dataset, int person, int64_t at_ms, char type) {
+    char json[160];
+    int n = snprintf(json, sizeof json, "{\"p\":\"p%03d\",\"t\":%lld,\"e\":\"%d%c%lld\",\"type\":\"%c\"}", person,
+                     (long long)at_ms, person, type, (long long)at_ms, type);
+    struct rc_record record = {.value = rc_span_of(json, (size_t)n), .timestamp_ms = RC_NO_TIMESTAMP};
+    struct rc_event event;
+    rc_arena_reset(&t->arena);
+    if (rc_decode(t->decoders[dataset], &record, &t->arena, &event, &err) != RC_DECODED)
+        fail_msg("%s", err.message);
+    event.dataset = dataset;
+    bool whole = rc_population_apply(t->whole, &event), part = rc_population_apply(t->part, &event);
+    if (!t->told_whole.late)
+        assert_int_equal(whole, part);
+}
+
+static void save_part(struct twin *t) {
+    rc_population_save(t->part, disk_put, &t->disk);
+    rc_population_evict(t->part);
+    size_t bytes = rc_population_bytes(t->part);
+    t->most = bytes > t->most ? bytes : t->most;
+}
+
+/* The process dies between two checkpoints: nothing was pending. */
+static void restart_part(struct twin *t) {
+    save_part(t);
+    size_t members[8] = {0}, persons = rc_population_persons(t->part);
+    for (uint32_t s = 0; s < t->catalog->n_segments; s++)
+        members[s] = rc_population_members(t->part, s);
+    bool settled = rc_population_settled(t->part);
+    rc_population_free(t->part);
+    t->part = rc_population_new(t->plan, on_change, &t->told_part);
+    struct rc_backing backing = backing_of(&t->disk);
+    rc_population_back(t->part, &backing, any(t, 2) ? 20000 : 40000);
+    if (any(t, 2)) {
+        for (uint32_t s = 0; s < t->catalog->n_segments; s++)
+            rc_population_set_members(t->part, s, members[s]);
+    } else { /* numbers and deadlines are lost: after a restore */
+        t->disk.n = 0;
+        for (int i = 0; i < PERSONS; i++) {
+            char key[16];
+            name_of(i, key);
+            struct saved *saved = &t->disk.persons[i];
+            if (saved->record &&
+                rc_population_account(t->part, rc_span_str(key), rc_span_of(saved->record, saved->len), &err) != RC_OK)
+                fail_msg("%s", err.message);
+        }
+    }
+    rc_population_resume(t->part, persons, !settled);
+    set_clocks(t);
+}
+
+static void replan_both(struct twin *t, const char *text) {
+    struct rc_catalog *catalog = t->catalog;
+    struct rc_plan *plan = t->plan;
+    struct rc_decoder *decoders[2] = {t->decoders[0], t->decoders[1]};
+    use(t, text);
+    rc_population_replan(t->whole, t->plan);
+    rc_population_replan(t->part, t->plan);
+    forget(catalog, plan, decoders);
+}
+
+static void compare(struct twin *t, int step) {
+    for (int i = 0; i < PERSONS; i++) {
+        const char *whole = t->told_whole.persons[i].data, *part = t->told_part.persons[i].data;
+        if (strcmp(whole ? whole : "", part ? part : "") != 0)
+            fail_msg("step %d, person %d:\nall in memory: %s\nfew in memory: %s", step, i, whole ? whole : "",
+                     part ? part : "");
+        rc_buf_reset(&t->told_whole.persons[i]);
+        rc_buf_reset(&t->told_part.persons[i]);
+    }
+    assert_int_equal(rc_population_persons(t->whole), rc_population_persons(t->part));
+    for (uint32_t s = 0; s < t->catalog->n_segments; s++)
+        if (!t->told_whole.only_staying || stays(t->catalog->segments[s].id))
+            assert_int_equal(rc_population_members(t->whole, s), rc_population_members(t->part, s));
+}
+
+static void few_in_memory_say_what_all_say(void **state) {
+    (void)state;
+    for (unsigned seed = 1; seed <= SEEDS; seed++) {
+        struct twin *t = open_twin(seed);
+        t->told_whole.only_staying = t->told_part.only_staying = seed % 2;
+        t->told_whole.late = t->told_part.late = seed % 4 / 2;
+        for (int step = 0; step < STEPS; step++) {
+            t->clock_ms += any(t, 50) == 0 ? 2000 : any(t, 30);
+            advance_both(t);
+            if (any(t, 8) == 0)
+                save_part(t);
+            if (any(t, 60) == 0)
+                restart_part(t);
+            if (t->told_whole.only_staying && any(t, 300) == 0) {
+                replan_both(t, definitions[any(t, 2)]);
+                advance_both(t);
+            }
+            if (any(t, 20) == 0) {
+                advance_both(t);
+                compare(t, step);
+            }
+            int64_t late = !t->told_whole.late ? 0 : any(t, 10) == 0 ? any(t, 4000) : any(t, 3);
+            happen(t, any(t, 2), (int)any(t, PERSONS), t->clock_ms - late, any(t, 3) ? 'a' : 'b');
+        }
+        assert_true(t->disk.gets > STEPS / 20); /* they did come and go */
+        assert_false(t->disk.failed);
+        close_twin(t);
+    }
+}
+
+/* A damaged record is told once, by its class, and nothing is applied, decided or saved after it. */
+static void damage_stops_everything(void **state) {
+    (void)state;
+    struct twin *t = open_twin(1);
+    happen(t, 0, 7, t->clock_ms, 'a');
+    t->clock_ms += 10;
+    advance_both(t);
+    restart_part(t);
+    size_t len = t->disk.persons[7].len;
+    t->disk.damaged = true;
+    struct rc_population *whole = t->whole; /* only the backed one from here */
+    t->whole = t->part;
+    happen(t, 0, 7, t->clock_ms, 'a');
+    assert_true(t->disk.failed);
+    assert_int_equal(t->disk.failure, RC_CLASS_POISON);
+    happen(t, 0, 8, t->clock_ms, 'a');
+    set_clocks(t);
+    assert_false(rc_population_advance(t->part, 0));
+    rc_population_save(t->part, disk_put, &t->disk);
+    assert_null(t->disk.persons[8].record);
+    assert_int_equal(t->disk.persons[7].len, len);
+    t->whole = whole;
+    close_twin(t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(few_in_memory_say_what_all_say),
+        cmocka_unit_test(damage_stops_everything),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
