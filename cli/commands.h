@@ -19,6 +19,7 @@
     X(profile)         \
     X(tail)            \
     X(eval)            \
+    X(bench)           \
     X(config)          \
     X(completion)      \
     X(version)         \

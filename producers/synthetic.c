@@ -53,7 +53,8 @@ struct repeat {
 struct rc_synthetic {
     struct rc_synthetic_options options;
     uint64_t random;
-    uint64_t count; /* events handed out */
+    uint64_t count;        /* events handed out */
+    uint64_t turn, stride; /* with in_turn: the last person, and how far on the next one is */
     struct repeat
         queue[RC_SYNTHETIC_REPEAT_AFTER + 1]; /* ring: at most one joins an event, each leaves after that many */
     size_t head, waiting;
@@ -76,6 +77,15 @@ static uint64_t random_below(struct rc_synthetic *s, uint64_t n) {
     return (uint64_t)(((unsigned __int128)random_next(s) * n) >> 64);
 }
 
+static uint64_t common_divisor(uint64_t a, uint64_t b) {
+    while (b) {
+        uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 struct rc_synthetic *rc_synthetic_new(const struct rc_synthetic_options *options) {
     struct rc_synthetic *s = rc_calloc(1, sizeof *s);
     s->options = *options;
@@ -84,6 +94,10 @@ struct rc_synthetic *rc_synthetic_new(const struct rc_synthetic_options *options
     if (s->options.late_max_ms <= 0)
         s->options.late_max_ms = DEFAULT_LATE_MAX_MS;
     s->random = options->seed;
+    /* A stride without a common divisor goes through all of them; that of the golden ratio puts neighbours far apart. */
+    s->stride = (uint64_t)((double)s->options.persons * 0.6180339887498949) | 1;
+    while (common_divisor(s->stride, s->options.persons) != 1)
+        s->stride += 2;
     return s;
 }
 
@@ -120,6 +134,8 @@ static void add_optional(struct rc_buf *out, const char *text, size_t len) {
 static int64_t make_event(struct rc_synthetic *s, int64_t at_ms, struct rc_buf *key, struct rc_buf *value) {
     double u = random_unit(s);
     uint64_t person = (uint64_t)((double)s->options.persons * u * u * u);
+    if (s->options.in_turn)
+        person = s->turn = (s->turn + s->stride) % s->options.persons;
     if (random_unit(s) < s->options.late)
         at_ms -= 1 + (int64_t)random_below(s, (uint64_t)s->options.late_max_ms);
     size_t type = pick_type(s);

@@ -17,6 +17,7 @@
 struct rc_synthetic_options {
     uint64_t seed;
     uint64_t persons;    /* N; 0: 1,000,000 */
+    bool in_turn;        /* persons in turn, each once in N events, instead of floor(N·u³): all equally often */
     double late;         /* share of events whose time lies behind, 0…1; performance.md: 0.05 */
     double twice;        /* share of events that are sent a second time, 0…1; performance.md: 0.01 */
     int64_t late_max_ms; /* how far behind a late one is, at most; 0: one hour */

@@ -111,11 +111,30 @@ static void test_all_repeated_and_left_over(void **state) {
     rc_synthetic_free(s); /* frees what still waited */
 }
 
+static void test_in_turn(void **state) {
+    (void)state;
+    enum { PERSONS = 1000 };
+    struct rc_synthetic_options options = {.seed = 1, .persons = PERSONS, .late = 0.05, .in_turn = true};
+    struct rc_synthetic *s = rc_synthetic_new(&options);
+    struct drawn drawn;
+    int seen[PERSONS] = {0};
+    drawn_init(&drawn);
+    for (int i = 0; i < 10 * PERSONS; i++) {
+        rc_synthetic_next(s, i, &drawn.key, &drawn.value);
+        seen[strtol(drawn.key.data + sizeof "ecid:p" - 1, NULL, 10)]++;
+    }
+    for (int i = 0; i < PERSONS; i++)
+        assert_int_equal(seen[i], 10);
+    drawn_deinit(&drawn);
+    rc_synthetic_free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_seed_same_events),
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_all_repeated_and_left_over),
+        cmocka_unit_test(test_in_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

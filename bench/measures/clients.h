@@ -1,0 +1,27 @@
+/* Bare librdkafka clients, for the children of the benchmark: nothing of common/kafka, which is part of what is measured. */
+#ifndef RC_BENCH_MEASURES_CLIENTS_H
+#define RC_BENCH_MEASURES_CLIENTS_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "bench/measures/internal.h"
+
+/* `settings`: name, value, …, NULL; may be NULL. */
+rc_status rc_bench_client(const char *bootstrap, rd_kafka_type_t type, const char *const *settings, rd_kafka_t **out,
+                          struct rc_error *err) RC_MUST_USE;
+/* A consumer that is given all partitions of `topic` from `offset` (RD_KAFKA_OFFSET_…) on. */
+rc_status rc_bench_reader(const char *bootstrap, const char *topic, int64_t offset, rd_kafka_t **out,
+                          struct rc_error *err) RC_MUST_USE;
+/* A producer tuned for many records. */
+rc_status rc_bench_writer(const char *bootstrap, rd_kafka_t **out, struct rc_error *err) RC_MUST_USE;
+/* First offset and end of each partition. */
+rc_status rc_bench_ends(rd_kafka_t *rk, const char *topic, int64_t first[BENCH_PARTITIONS],
+                        int64_t end[BENCH_PARTITIONS], struct rc_error *err) RC_MUST_USE;
+
+/* Sends one record, waiting for room in the queue. `timestamp_ms` 0: now. */
+rc_status rc_bench_send(rd_kafka_t *rk, rd_kafka_topic_t *topic, int32_t partition, struct rc_span key,
+                        struct rc_span value, int64_t timestamp_ms, struct rc_error *err) RC_MUST_USE;
+/* Waits until everything is acknowledged. */
+rc_status rc_bench_flush(rd_kafka_t *rk, struct rc_error *err) RC_MUST_USE;
+
+#endif
