@@ -1,0 +1,106 @@
+"""chaos.py SECONDS [SEED]: faults of chance from a seed, on a real Kafka and a real Redis, under load; afterwards everything must be as
+recomputed. See scripts/chaos. Reading order: field.py (where), load.py (what flows), faults.py (what happens), checks.py (what must hold)."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+INSIDE = "ROLLCALL_TEST_CHAOS_INSIDE"
+SETTLE_S = 90.0  # within this everything is as it should be, once the faults have ended
+RATE = 100  # events a second
+
+
+def into_own_mounts():
+    """Small disks are mounted for the processes, in a mount namespace of our own that goes away with us, whatever happens. Needs root, or
+    a kernel that lets users have namespaces; else there are no full disks, and the output says so."""
+    if os.environ.get(INSIDE):
+        return
+    for options in (["--mount"], ["--user", "--map-root-user", "--mount"]):
+        try:
+            if subprocess.run(["unshare", *options, "true"], capture_output=True).returncode == 0:
+                os.environ[INSIDE] = "1"
+                os.execvp("unshare", ["unshare", *options, sys.executable, *sys.argv])
+        except FileNotFoundError:
+            break
+
+
+def main():
+    seconds, seed = float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 31)
+    print(f"seed {seed}", flush=True)
+    from checks import CHECKS, Seen
+    from faults import FAULTS, Storm, fill_disk, mount_disk
+    from field import Field, Watch
+    from load import Load
+
+    chance = random.Random(seed)
+    field = Field(prepare=mount_disk)
+    with field:
+        kinds = [kind for kind in FAULTS if field.small_disks or kind.do is not fill_disk]
+        if len(kinds) < len(FAULTS):
+            print("no full disks: mounting a file system is not permitted here", flush=True)
+        load = Load(field.kafka, random.Random(chance.getrandbits(64)), RATE)
+        watch = Watch(field, load)
+        load.start()
+        watch.start()
+        storm = Storm(field, chance, kinds)
+        time.sleep(3)
+        storm.rage(seconds, pause_s=2.0 if seconds < 300 else 6.5, quiet_s=0 if seconds < 300 else 10)
+        time.sleep(3)
+        load.stop()
+        ended = time.monotonic()
+        results, seen = {}, None
+        try:
+            field.wait_ready()
+            print(f"the faults have ended, everybody is ready again after {time.monotonic() - ended:.1f} s; recomputing", flush=True)
+            seen = Seen(field, load, watch)
+            settled = settle(seen, ended)
+            print(f"settled {settled:.1f} s after the last event", flush=True)
+        except Exception as error:
+            field.finding(f"{type(error).__name__}: {error}")
+        watch.stop()
+        if seen:
+            seen.read()
+            for check in CHECKS:
+                try:
+                    results[check] = (True, check(seen))
+                except AssertionError as wrong:
+                    results[check] = (False, str(wrong))
+        tell(storm, results, field, seed)
+        failed = len(CHECKS) - sum(good for good, _ in results.values())
+        if failed:
+            field.keep_broker_log()
+            print(f"logs: {field.keep_logs(seed)}")
+    print(f"seed {seed}")
+    print(f"{len(CHECKS) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def settle(seen, since):
+    """Waits until Redis is as recomputed, or the time is up (then the checks tell). The seconds since the load ended."""
+    computed = time.monotonic()
+    while time.monotonic() < computed + SETTLE_S:
+        if not seen.store_differences():
+            break
+        time.sleep(1)
+    return time.monotonic() - since
+
+
+def tell(storm, results, field, seed):
+    print(f"\n{'faults':46} times")
+    for kind in storm.kinds:
+        print(f"  {kind.name:44} {storm.counts[kind.name]:5}")
+    print(f"  {f'{sum(n > 0 for n in storm.counts.values())} kinds':44} {sum(storm.counts.values()):5}\n")
+    for check, (good, told) in results.items():
+        print(f"{'ok    ' if good else 'FAILED'}  {check.__doc__}\n        {told}")
+    for finding in field.findings if not results else ():
+        print(f"FAILED  {finding}")
+
+
+if __name__ == "__main__":
+    into_own_mounts()
+    sys.exit(main())
