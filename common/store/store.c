@@ -331,16 +331,14 @@ rc_status rc_store_get(struct rc_store *store, enum rc_store_space space, int32_
                                           len, out->limit);
 }
 
-rc_status rc_store_each(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span prefix,
-                        rc_store_visit_fn visit, void *ctx, struct rc_error *err) {
-    struct rc_buf first;
-    rc_buf_init(&first, SIZE_MAX / 2);
-    make_key(&first, space, partition, prefix);
-    rocksdb_iterator_t *at = rocksdb_create_iterator(store->db, store->scan);
-    for (rocksdb_iter_seek(at, first.data, first.len); rocksdb_iter_valid(at); rocksdb_iter_next(at)) {
+/* Visits what begins with the first `prefix_len` bytes of `first`, from `first` on; takes `first`. */
+static rc_status visit_from(struct rc_store *store, const rocksdb_readoptions_t *options, struct rc_buf *first,
+                            size_t prefix_len, rc_store_visit_fn visit, void *ctx, struct rc_error *err) {
+    rocksdb_iterator_t *at = rocksdb_create_iterator(store->db, options);
+    for (rocksdb_iter_seek(at, first->data, first->len); rocksdb_iter_valid(at); rocksdb_iter_next(at)) {
         size_t key_len, value_len;
         const char *key = rocksdb_iter_key(at, &key_len);
-        if (key_len < first.len || memcmp(key, first.data, first.len) != 0)
+        if (key_len < prefix_len || memcmp(key, first->data, prefix_len) != 0)
             break;
         const char *value = rocksdb_iter_value(at, &value_len);
         if (!visit(ctx, rc_span_of(key + HEAD, key_len - HEAD), rc_span_of(value, value_len)))
@@ -349,8 +347,24 @@ rc_status rc_store_each(struct rc_store *store, enum rc_store_space space, int32
     char *problem = NULL;
     rocksdb_iter_get_error(at, &problem);
     rocksdb_iter_destroy(at);
-    rc_buf_deinit(&first);
+    rc_buf_deinit(first);
     return problem ? failed(err, store->path, "reading", problem) : RC_OK;
+}
+
+rc_status rc_store_each(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span prefix,
+                        rc_store_visit_fn visit, void *ctx, struct rc_error *err) {
+    struct rc_buf first;
+    rc_buf_init(&first, SIZE_MAX / 2);
+    make_key(&first, space, partition, prefix);
+    return visit_from(store, store->scan, &first, first.len, visit, ctx, err);
+}
+
+rc_status rc_store_scan(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span from,
+                        rc_store_visit_fn visit, void *ctx, struct rc_error *err) {
+    struct rc_buf first;
+    rc_buf_init(&first, SIZE_MAX / 2);
+    make_key(&first, space, partition, from);
+    return visit_from(store, store->read, &first, HEAD, visit, ctx, err);
 }
 
 uint64_t rc_store_bytes(struct rc_store *store) {

@@ -23,6 +23,7 @@ struct rc_store;
 /* Spaces in use. A new kind of record takes a new byte. */
 enum rc_store_space {
     RC_STORE_PERSON = 'p',   /* key: person key; a person's segment state (ingest) */
+    RC_STORE_DEADLINE = 'd', /* key: domain, due instant, person key; no value (ingest) */
     RC_STORE_META = 'm',     /* key: a name: input offsets, epoch, clock, output marks */
     RC_STORE_AUDIENCE = 'a', /* key: person key; what materialize holds per person */
     RC_STORE_PROFILE = 'f',  /* key: person key; profiles of the embedded sink */
@@ -70,6 +71,10 @@ rc_status rc_store_get(struct rc_store *store, enum rc_store_space space, int32_
  * for the call. False from `visit` stops it (no error). Damage met on the way is an error that names it. */
 typedef bool (*rc_store_visit_fn)(void *ctx, struct rc_span key, struct rc_span value);
 rc_status rc_store_each(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span prefix,
+                        rc_store_visit_fn visit, void *ctx, struct rc_error *err) RC_MUST_USE;
+
+/* The same for the records of a partition from key `from` on; for short looks (what is read stays in the cache). */
+rc_status rc_store_scan(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span from,
                         rc_store_visit_fn visit, void *ctx, struct rc_error *err) RC_MUST_USE;
 
 /* Bytes on disk, about. */

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consumers/ingest/internal.h"
+#include "consumers/shared/delivery.h"
 
 static void put_person(void *ctx, struct rc_span person_key, struct rc_span record) {
     void **context = ctx;
@@ -79,7 +80,10 @@ rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err
         if (!lane_works(lane) || !lane->dirty)
             continue;
         void *context[] = {checkpoint->batch, lane};
+        lane->batch = checkpoint->batch;
         rc_population_save(lane->population, put_person, context);
+        lane->batch = NULL;
+        rc_ingest_residence_put(lane, checkpoint->batch);
         put_lane(ingest, lane, checkpoint->batch);
         for (size_t k = 0; k < lane->n_inputs; k++)
             add_offset(checkpoint, lane, lane->inputs[k]);
@@ -92,7 +96,12 @@ rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err
 
 rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
-    if (!checkpoint->batch || !rc_producer_passed(ingest->producer, checkpoint->mark))
+    if (!checkpoint->batch)
+        return RC_OK;
+    if (ingest->exactly_once && rc_delivery_commit(ingest->process, ingest->producer, ingest->source, checkpoint->offsets,
+                                                   checkpoint->n_offsets, err) != RC_OK)
+        return RC_FAIL;
+    if (!rc_producer_passed(ingest->producer, checkpoint->mark))
         return RC_OK;
     struct rc_store_batch *batch = checkpoint->batch;
     checkpoint->batch = NULL;
@@ -100,7 +109,8 @@ rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct r
     if (status == RC_OK) {
         struct rc_error why;
         /* The group's offsets are for lag and for others; the next checkpoint covers one that fails. */
-        if (rc_source_commit(ingest->source, checkpoint->offsets, checkpoint->n_offsets, wait, &why) != RC_OK)
+        if (!ingest->exactly_once &&
+            rc_source_commit(ingest->source, checkpoint->offsets, checkpoint->n_offsets, wait, &why) != RC_OK)
             rc_log_limited(RC_LOG_WARN, "offsets not committed; the next commit covers them", rc_f_err(&why));
         rc_counter_inc(ingest->metrics.checkpoints);
         rc_histogram_observe_ns(ingest->metrics.checkpoint, rc_clock_monotonic_ns() - checkpoint->began_ns);

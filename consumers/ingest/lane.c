@@ -92,34 +92,17 @@ static struct input *input_of(struct lane *lane, const char *topic) {
 
 /* ---- loading ---- */
 
-struct loading {
-    struct lane *lane;
-    size_t n;
-    bool damaged;
-    struct rc_error err;
-};
-
-static bool load_person(void *ctx, struct rc_span key, struct rc_span value) {
-    struct loading *loading = ctx;
-    loading->n++;
-    if (rc_population_load(loading->lane->population, key, value, &loading->err) == RC_OK)
-        return true;
-    loading->damaged = true;
-    return false;
-}
-
 static rc_status discard(struct lane *lane, const char *why, struct rc_error *err) {
     rc_log(RC_LOG_WARN, "saved state discarded, it is built again from the topics", rc_f_int("partition", lane->number),
            rc_f_str("why", why));
     struct rc_store_batch *batch = rc_store_begin(lane->ingest->store);
-    rc_store_delete_partition(batch, RC_STORE_PERSON, lane->number);
-    rc_store_delete(batch, RC_STORE_META, lane->number, rc_span_str("lane"));
+    rc_ingest_residence_forget(batch, lane->number);
     if (rc_store_commit(batch, false, err) != RC_OK)
         return RC_FAIL;
     forget_state(lane);
     lane->population = rc_population_new(lane->ingest->program->plan, rc_ingest_emit_change, lane);
     lane->output_end = 0;
-    return RC_OK;
+    return rc_ingest_residence_open(lane, err);
 }
 
 /* Whether records that the saved state has not seen are gone from a topic. */
@@ -164,7 +147,7 @@ static rc_status load(struct lane *lane, const struct saved_lane *saved, bool ot
         if (committed > 0)
             rc_log(RC_LOG_WARN, "no saved state, but the group has been here: reading from the beginning",
                    rc_f_int("partition", lane->number));
-        return RC_OK;
+        return rc_ingest_residence_open(lane, err);
     }
     if (strcmp(saved->cluster, ingest->cluster) != 0)
         return discard(lane, "it is of another cluster", err);
@@ -179,15 +162,11 @@ static rc_status load(struct lane *lane, const struct saved_lane *saved, bool ot
                             "(retention), or the topic was made anew. To "
                             "go on with the records that are left, stop, remove %s/ingest, and start again",
                             lost->topic, lane->number, rc_config_text(ingest->config, "state.dir"));
-    struct loading loading = {.lane = lane};
     int64_t began = rc_clock_monotonic_ms();
-    if (rc_store_each(ingest->store, RC_STORE_PERSON, lane->number, rc_span_of("", 0), load_person, &loading, err) !=
-        RC_OK)
-        return RC_FAIL;
-    if (loading.damaged)
-        return discard(lane, loading.err.message, err);
+    if (rc_ingest_residence_open(lane, err) != RC_OK)
+        return err->class == RC_CLASS_POISON ? discard(lane, err->message, err) : RC_FAIL;
     take_saved(lane, saved);
-    rc_log(RC_LOG_INFO, "state loaded", rc_f_int("partition", lane->number), rc_f_int("persons", (int64_t)loading.n),
+    rc_log(RC_LOG_INFO, "state loaded", rc_f_int("partition", lane->number), rc_f_int("persons", (int64_t)rc_population_persons(lane->population)),
            rc_f_int("ms", rc_clock_monotonic_ms() - began));
     return RC_OK;
 }
@@ -219,8 +198,8 @@ static rc_status read_output(struct lane *lane, struct rc_error *err) {
     rc_repeats_free(lane->repeats);
     lane->repeats = rc_repeats_new();
     struct adopting adopting = {.lane = lane, .confluent = rc_payload_confluent(ingest->config)};
-    return rc_kafka_read(ingest->config, ingest->segments_topic, lane->number, lane->output_end, READ_TIMEOUT_MS, adopt,
-                         &adopting, &lane->output_end, err);
+    return rc_kafka_read_written(ingest->config, ingest->segments_topic, lane->number, lane->output_end, READ_TIMEOUT_MS,
+                                 adopt, &adopting, &lane->output_end, err);
 }
 
 /* ---- the epoch in the group ---- */
@@ -382,6 +361,11 @@ void rc_ingest_lanes_revoked(void *ctx, const struct rc_source_partition *partit
             rc_log(RC_LOG_WARN, "partitions are given back before the last changes were acknowledged", rc_f_err(&err));
         else
             rc_ingest_fail(ingest, &err);
+    }
+    if (!ingest->failed && ingest->exactly_once && rc_producer_uncommitted(ingest->producer)) {
+        /* What was sent is in the transaction that is open, and must not be committed with offsets of a later one. */
+        rc_error_set(&err, RC_CLASS_FENCED, RC_EXIT_TEMPORARY, "partitions were lost with a transaction open");
+        rc_ingest_fail(ingest, &err);
     }
     for (size_t i = 0; i < ingest->n_lanes; i++)
         ingest->lanes[i]->state = lane_works(ingest->lanes[i]) ? LANE_PARKED : ingest->lanes[i]->state;
