@@ -161,7 +161,7 @@ static bool retry_stuck(struct ingest *ingest) {
 /* Whether records may be taken now. While not, partitions are paused (after a while, because pausing fetches anew)
  * and the group is kept. */
 static bool may_read(struct ingest *ingest) {
-    bool full = rc_producer_full(ingest->producer);
+    bool full = rc_producer_full(ingest->producer) || (ingest->crowded && ingest->checkpoint.batch);
     int64_t now = rc_clock_monotonic_ms();
     if (!full)
         ingest->full_since_ms = 0;
@@ -273,7 +273,8 @@ static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
     if (rc_ingest_checkpoint_finish(ingest, false, err) != RC_OK)
         return RC_FAIL;
     int64_t now = rc_clock_monotonic_ms();
-    if (now < ingest->next_checkpoint_ms)
+    rc_ingest_residence_trim(ingest);
+    if (now < ingest->next_checkpoint_ms && !ingest->crowded)
         return RC_OK;
     ingest->next_checkpoint_ms = now + ingest->checkpoint_ms;
     return rc_ingest_checkpoint_begin(ingest, err);
@@ -281,6 +282,8 @@ static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
 
 /* When the loop has to turn again although nothing wakes it. */
 static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, int64_t now_ms) {
+    if (more && ingest->crowded && ingest->checkpoint.batch)
+        return now_ms + 1; /* the checkpoint makes room */
     if (more || (!ingest->drained && !ingest->paused && !rc_producer_full(ingest->producer)))
         return now_ms;
     int64_t until = next_due(ingest);

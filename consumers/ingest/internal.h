@@ -122,6 +122,8 @@ struct lane {
     int64_t opened_ms;  /* wall clock */
     bool dirty;         /* something changed since the last checkpoint began */
     bool more_due;      /* the last advance stopped at its limit */
+    bool settled;       /* everybody is decided under this plan, and that is noted */
+    struct rc_store_batch *batch; /* where deadlines go while persons are saved; borrowed */
     /* The change that is held until it is known whether another of the same decision is sent (see emit.c). */
     bool pending;
     struct rc_buf pending_key, pending_value;
@@ -173,6 +175,8 @@ struct ingest {
     int64_t stuck_retry_ms; /* monotonic */
     bool paused;            /* all partitions are */
     int64_t full_since_ms;  /* monotonic; 0: the producer has room */
+    bool crowded;           /* memory is over its budget, or much is unsaved: a checkpoint first */
+    int64_t next_trim_ms;   /* monotonic */
 
     int64_t next_tell_ms; /* monotonic */
     bool drained;         /* the last turn read until the queue was empty */
@@ -272,6 +276,18 @@ rc_status rc_ingest_saved_load(struct ingest *ingest, int32_t number, struct sav
     RC_MUST_USE;
 void rc_ingest_saved_deinit(struct saved_lane *saved);
 void rc_ingest_notes_put(const struct ingest *ingest, struct rc_store_batch *batch);
+
+/* ---- residence.c ---- */
+
+#define INGEST_NUMBERS_KEY "population" /* in RC_STORE_META: persons, members, plan; whoever puts persons by another way deletes it */
+
+/* Backs the lane's new population with what the store holds. POISON: a record is damaged. */
+rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) RC_MUST_USE;
+/* Deletes all that the store holds of the partition. */
+void rc_ingest_residence_forget(struct rc_store_batch *batch, int32_t number);
+void rc_ingest_residence_put(struct lane *lane, struct rc_store_batch *batch);
+/* Lets persons leave memory where it is over the budget and all is saved; sets `crowded`. Once a turn. */
+void rc_ingest_residence_trim(struct ingest *ingest);
 
 /* ---- report.c ---- */
 
