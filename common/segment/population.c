@@ -423,6 +423,10 @@ size_t rc_population_persons(const struct rc_population *p) {
     return p->total;
 }
 
+size_t rc_population_resident(const struct rc_population *p) {
+    return p->n_persons;
+}
+
 size_t rc_population_bytes(const struct rc_population *p) {
     return p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes + p->strings.n * 40 +
            p->person_bytes;

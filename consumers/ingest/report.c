@@ -30,7 +30,7 @@ static const char *state_text(const struct ingest *ingest, const struct lane *la
 
 struct totals {
     double lag_records, lag_ms;
-    size_t persons, bytes;
+    size_t persons, resident, bytes;
 };
 
 static void add_partitions(struct ingest *ingest, json_t *list, struct totals *totals, int64_t now_ms) {
@@ -39,6 +39,7 @@ static void add_partitions(struct ingest *ingest, json_t *list, struct totals *t
         size_t persons = lane->population ? rc_population_persons(lane->population) : 0;
         size_t bytes = lane->population ? rc_population_bytes(lane->population) : 0;
         totals->persons += persons;
+        totals->resident += lane->population ? rc_population_resident(lane->population) : 0;
         totals->bytes += bytes;
         for (size_t k = 0; k < lane->n_inputs; k++) {
             const struct input *input = lane->inputs[k];
@@ -129,6 +130,7 @@ void rc_ingest_report_refresh(struct ingest *ingest, int64_t now_ms) {
     rc_gauge_set(metrics->lag_records, totals.lag_records);
     rc_gauge_set(metrics->lag_seconds, totals.lag_ms / 1000);
     rc_gauge_set(metrics->persons, (double)totals.persons);
+    rc_gauge_set(metrics->resident, (double)totals.resident);
     rc_gauge_set(metrics->memory, (double)totals.bytes);
     rc_gauge_set(metrics->disk, (double)rc_store_bytes(ingest->store));
     rc_gauge_set(metrics->partitions, (double)ingest->n_lanes);
