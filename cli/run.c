@@ -14,6 +14,7 @@
 #include "consumers/ingest/ingest.h"
 #include "consumers/materialize/materialize.h"
 #include "consumers/shared/definitions.h"
+#include "consumers/shared/delivery.h"
 #include "consumers/sink/sink.h"
 #include "kafka/embedded.h"
 
@@ -116,6 +117,11 @@ static rc_status open_broker(struct runner *runner, struct rc_error *err) {
     runner->config = runner->cli->config;
     if (!runner->embedded)
         return RC_OK;
+    if (rc_delivery_exactly_once(runner->config))
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+                            "delivery is exactly_once, but the embedded broker shows records of transactions that are "
+                            "not committed; use "
+                            "delivery = at_least_once with --embedded");
     if (rc_embedded_start(runner->cli->config, &runner->broker, &runner->config, err) != RC_OK)
         return RC_FAIL;
     return rc_definitions_restore(runner->config, err);

@@ -21,6 +21,7 @@ static const struct property consumer_fixed[] = {
     {"auto.offset.reset", "error", "records that are gone are an error, never a silent gap"},
     {"partition.assignment.strategy", "range", "partition n of every topic must be with one process"},
     {"allow.auto.create.topics", "false", "topics are made with the right partitions"},
+    {"isolation.level", "read_committed", "records of aborted transactions were never said"},
 };
 static const struct property producer_fixed[] = {
     {"enable.idempotence", "true", "a retry must neither double nor reorder records"},
@@ -122,6 +123,8 @@ static rc_status own_defaults(const struct rc_config *config, enum rc_client_kin
         {"queue.buffering.max.messages", "100000", NULL},
         {"queue.buffering.max.kbytes", "65536", NULL},
         {"retry.backoff.ms", "50", NULL},
+        /* Readers of committed records wait so long for a transaction whose owner is gone. */
+        {"transaction.timeout.ms", "10000", NULL},
     };
     if (set_all(conf, all, COUNT(all), err) != RC_OK)
         return RC_FAIL;
@@ -203,6 +206,8 @@ enum rc_error_class rc_client_class(rd_kafka_resp_err_t code) {
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
     case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
     case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
     case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
@@ -226,7 +231,11 @@ static const char *advice(rd_kafka_resp_err_t code) {
     case RD_KAFKA_RESP_ERR__SSL: return "; look at kafka.security.protocol, kafka.sasl.* and kafka.ssl.*";
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED: return "; the broker's ACLs must allow it for this user";
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+        return "; the broker's ACLs must allow it for this user";
+    case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
+        return "; kafka.transaction.timeout.ms must not be above the brokers' transaction.max.timeout.ms";
     case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
         return "; another process with the same group.instance has taken over: give each process its own state.dir or "
                "group.instance";

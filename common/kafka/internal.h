@@ -33,6 +33,12 @@ rc_status rc_client_error(struct rc_error *err, rd_kafka_resp_err_t code, const 
     RC_PRINTF(4, 5);
 #define rc_client_error(...) rc_error_always(rc_client_error(__VA_ARGS__))
 
+struct rc_admin;
+
+/* rc_admin_open; with `committed` the bounds that it tells end before the first transaction that is still open. */
+rc_status rc_admin_open_as(const struct rc_config *config, bool committed, struct rc_admin **out, struct rc_error *err)
+    RC_MUST_USE;
+
 /* The whole address of the embedded broker that this process started or found, or NULL. */
 const char *rc_embedded_address(void);
 

@@ -13,6 +13,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/internal.h"
+#include "kafka/source_internal.h"
+
+#define ABORT_TIMEOUT_MS 3000
 
 /* Outstanding records at which callers are asked to stop; librdkafka's own queue takes some more. */
 #define FULL_AT 80000
@@ -55,6 +58,8 @@ struct rc_producer {
     uint64_t acked;
     bool failed;
     struct rc_error failure;
+    bool transactional;
+    enum { CLOSED, OPEN, OFFSETS_SENT } transaction;
 };
 
 static void fail(struct rc_producer *producer, const struct rc_error *err) {
@@ -144,7 +149,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
         return;
     /* It is lost to this producer. The next start repeats it from the last checkpoint. */
     if (err.class == RC_CLASS_RETRY)
-        err.class = RC_CLASS_FATAL;
+        err.class = producer->transactional ? RC_CLASS_FENCED : RC_CLASS_FATAL;
     fail(producer, &err);
 }
 
@@ -165,6 +170,17 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 
 /* ---- life ---- */
 
+/* A record lives no longer than its transaction does. */
+static rc_status set_transactional(rd_kafka_conf_t *conf, const char *id, struct rc_error *err) {
+    char timeout[32];
+    size_t size = sizeof timeout;
+    if (rd_kafka_conf_get(conf, "transaction.timeout.ms", timeout, &size) != RD_KAFKA_CONF_OK)
+        snprintf(timeout, sizeof timeout, "10000");
+    return rc_client_set(conf, "transactional.id", id, err) != RC_OK
+               ? RC_FAIL
+               : rc_client_set(conf, "message.timeout.ms", timeout, err);
+}
+
 rc_status rc_producer_open(const struct rc_config *config, const struct rc_producer_options *options,
                            struct rc_producer **out, struct rc_error *err) {
     rd_kafka_conf_t *conf;
@@ -173,7 +189,8 @@ rc_status rc_producer_open(const struct rc_config *config, const struct rc_produ
     char bytes[32];
     snprintf(bytes, sizeof bytes, "%zu",
              options->max_record_bytes ? options->max_record_bytes : ((size_t)1 << 20) + ((size_t)1 << 16));
-    if (rc_client_set(conf, "message.max.bytes", bytes, err) != RC_OK) {
+    if (rc_client_set(conf, "message.max.bytes", bytes, err) != RC_OK ||
+        (options->transaction && set_transactional(conf, options->transaction, err) != RC_OK)) {
         rd_kafka_conf_destroy(conf);
         return RC_FAIL;
     }
@@ -186,6 +203,7 @@ rc_status rc_producer_open(const struct rc_config *config, const struct rc_produ
     rc_grow(&producer->open, &producer->open_capacity, 1, sizeof *producer->open);
     producer->open[0] = 0;
     producer->n_open = 1;
+    producer->transactional = options->transaction != NULL;
     rd_kafka_conf_set_opaque(conf, producer);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_error_cb(conf, on_error);
@@ -214,6 +232,12 @@ void rc_producer_close(struct rc_producer *producer) {
         rd_kafka_queue_destroy(queue);
     }
     producer->refused = NULL;
+    /* Readers wait for a transaction that is left open, so it is not left to time out. */
+    if (producer->transaction != CLOSED) {
+        rd_kafka_error_t *error = rd_kafka_abort_transaction(producer->rk, ABORT_TIMEOUT_MS);
+        if (error)
+            rd_kafka_error_destroy(error);
+    }
     rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(producer->rk, 1000);
     while (producer->first) {
@@ -233,6 +257,81 @@ void rc_producer_close(struct rc_producer *producer) {
     free(producer->open);
     free(producer->name);
     free(producer);
+}
+
+/* ---- transactions ---- */
+
+/* Takes `error`. What the transaction does not survive is FENCED: begin again. */
+static rc_status transaction_error(struct rc_producer *producer, rd_kafka_error_t *error, const char *what,
+                                   struct rc_error *err) {
+    if (!error)
+        return RC_OK;
+    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    bool again = rd_kafka_error_is_retriable(error) && !rd_kafka_error_txn_requires_abort(error);
+    rc_client_error(err, code, rd_kafka_error_string(error), "%s: %s", producer->name, what);
+    rd_kafka_error_destroy(error);
+    if (again) {
+        err->class = RC_CLASS_RETRY;
+        return RC_FAIL;
+    }
+    if (err->class != RC_CLASS_FATAL || code == RD_KAFKA_RESP_ERR__FATAL ||
+        code == RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER)
+        err->class = RC_CLASS_FENCED;
+    fail(producer, err);
+    return RC_FAIL;
+}
+
+static rc_status begin(struct rc_producer *producer, struct rc_error *err) {
+    if (!producer->transactional || producer->transaction != CLOSED)
+        return RC_OK;
+    if (transaction_error(producer, rd_kafka_begin_transaction(producer->rk), "no transaction can be begun", err) !=
+        RC_OK)
+        return RC_FAIL;
+    producer->transaction = OPEN;
+    return RC_OK;
+}
+
+rc_status rc_producer_init(struct rc_producer *producer, int timeout_ms, struct rc_error *err) {
+    return transaction_error(producer, rd_kafka_init_transactions(producer->rk, timeout_ms),
+                             "no transactions can be had yet", err);
+}
+
+bool rc_producer_uncommitted(const struct rc_producer *producer) {
+    return producer->transaction != CLOSED;
+}
+
+static rc_status send_offsets(struct rc_producer *producer, const struct rc_kafka_source *source,
+                              const struct rc_offset *offsets, size_t n, int timeout_ms, struct rc_error *err) {
+    rd_kafka_topic_partition_list_t *list = rc_source_offsets(offsets, n, true);
+    rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(source->rk);
+    rd_kafka_error_t *error =
+        list->cnt ? rd_kafka_send_offsets_to_transaction(producer->rk, list, group, timeout_ms) : NULL;
+    if (group)
+        rd_kafka_consumer_group_metadata_destroy(group);
+    rd_kafka_topic_partition_list_destroy(list);
+    return transaction_error(producer, error, "the offsets of a transaction are refused", err);
+}
+
+rc_status rc_producer_commit(struct rc_producer *producer, const struct rc_kafka_source *source,
+                             const struct rc_offset *offsets, size_t n, int timeout_ms, struct rc_error *err) {
+    if (producer->failed) {
+        *err = producer->failure;
+        return RC_FAIL;
+    }
+    if (producer->transaction == CLOSED && n == 0)
+        return RC_OK;
+    if (begin(producer, err) != RC_OK || rc_producer_flush(producer, timeout_ms, err) != RC_OK)
+        return RC_FAIL;
+    if (producer->transaction == OPEN) {
+        if (send_offsets(producer, source, offsets, n, timeout_ms, err) != RC_OK)
+            return RC_FAIL;
+        producer->transaction = OFFSETS_SENT;
+    }
+    if (transaction_error(producer, rd_kafka_commit_transaction(producer->rk, timeout_ms),
+                          "a transaction was not committed", err) != RC_OK)
+        return RC_FAIL;
+    producer->transaction = CLOSED;
+    return RC_OK;
 }
 
 /* ---- sending ---- */
@@ -321,7 +420,7 @@ rc_status rc_producer_send(struct rc_producer *producer, const struct rc_outgoin
         return RC_FAIL;
     }
     size_t index;
-    if (find_topic(producer, record->topic, &index, err) != RC_OK)
+    if (find_topic(producer, record->topic, &index, err) != RC_OK || begin(producer, err) != RC_OK)
         return RC_FAIL;
     struct topic *topic = &producer->topics[index];
     rd_kafka_headers_t *headers = make_headers(record->headers, record->n_headers);

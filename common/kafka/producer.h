@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/span.h"
 #include "codec/decode.h"
+#include "kafka/source.h"
 
 struct rc_producer;
 
@@ -31,12 +32,15 @@ struct rc_producer_options {
     size_t max_record_bytes; /* message.max.bytes; 0: 1 MiB + room for what goes around the value */
     rc_refused_fn refused;   /* may be NULL */
     void *ctx;
+    /* transactional.id: everything that is sent goes into transactions, of which readers see all or nothing, see below;
+     * NULL: none. */
+    const char *transaction;
 };
 
 /* Does not wait for the broker. `config` borrowed for the call. */
 rc_status rc_producer_open(const struct rc_config *config, const struct rc_producer_options *options,
                            struct rc_producer **out, struct rc_error *err) RC_MUST_USE;
-/* Gives up what is not acknowledged yet (flush first). */
+/* Gives up what is not acknowledged yet (flush first), and aborts the transaction that is open. */
 void rc_producer_close(struct rc_producer *producer);
 
 struct rc_outgoing {
@@ -71,6 +75,27 @@ uint64_t rc_producer_acked(const struct rc_producer *producer);
 
 /* Waits until everything is acknowledged. RETRY when `timeout_ms` passes first. */
 rc_status rc_producer_flush(struct rc_producer *producer, int timeout_ms, struct rc_error *err) RC_MUST_USE;
+
+/* ---- transactions ----
+ *
+ * Only for a producer with `transaction`. The first record after a commit begins a transaction. A transaction that is not
+ * committed within transaction.timeout.ms (10 s) is aborted by the broker. When anything fails that the transaction cannot
+ * survive, its records will never be seen, and this producer is of no more use: the error is FENCED, which tells the
+ * consumer to begin again from its last commit. */
+
+/* Puts a former producer of the same name out of action and waits until its transaction, if one was left open, is settled.
+ * Before the first record. RETRY when `timeout_ms` passes first: call again. */
+rc_status rc_producer_init(struct rc_producer *producer, int timeout_ms, struct rc_error *err) RC_MUST_USE;
+
+/* Makes everything that was sent visible, together with these offsets of the consumer's group (which refuses a member
+ * that is no longer in it). Does nothing when nothing was sent and `n` is 0. RETRY when `timeout_ms` passes first: call
+ * again with the same offsets, and send nothing in between. */
+rc_status rc_producer_commit(struct rc_producer *producer, const struct rc_kafka_source *source,
+                             const struct rc_offset *offsets, size_t n, int timeout_ms, struct rc_error *err)
+    RC_MUST_USE;
+
+/* Whether something was sent that is not committed. */
+bool rc_producer_uncommitted(const struct rc_producer *producer);
 
 /* The offset after the last record that this producer has had acknowledged in the partition, −1 when there is none. */
 int64_t rc_producer_end(const struct rc_producer *producer, const char *topic, int32_t partition);

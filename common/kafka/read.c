@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "kafka/internal.h"
 #include "kafka/topics.h"
 
 struct span_of_partition {
@@ -92,15 +93,17 @@ static rc_status run(struct rc_kafka_source *source, const char *topic, struct s
         }
         if (left > 0 && now - heard > timeout_ms)
             return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
-                                "reading %s: the broker has said nothing for %d ms", topic, timeout_ms);
+                                "reading %s: the broker has said nothing for %d ms; a transaction that was left open "
+                                "there is aborted before long",
+                                topic, timeout_ms);
     }
     return RC_OK;
 }
 
-rc_status rc_kafka_read(const struct rc_config *config, const char *topic, int32_t partition, int64_t from,
-                        int timeout_ms, rc_read_fn fn, void *ctx, int64_t *end, struct rc_error *err) {
+static rc_status read_all(const struct rc_config *config, bool committed, const char *topic, int32_t partition,
+                          int64_t from, int timeout_ms, rc_read_fn fn, void *ctx, int64_t *end, struct rc_error *err) {
     struct rc_admin *admin;
-    if (rc_admin_open(config, &admin, err) != RC_OK)
+    if (rc_admin_open_as(config, committed, &admin, err) != RC_OK)
         return RC_FAIL;
     struct span_of_partition *spans = NULL;
     int32_t n = 0;
@@ -126,4 +129,14 @@ rc_status rc_kafka_read(const struct rc_config *config, const char *topic, int32
         *end = partition < n ? spans[partition].end : 0;
     free(spans);
     return status;
+}
+
+rc_status rc_kafka_read(const struct rc_config *config, const char *topic, int32_t partition, int64_t from,
+                        int timeout_ms, rc_read_fn fn, void *ctx, int64_t *end, struct rc_error *err) {
+    return read_all(config, true, topic, partition, from, timeout_ms, fn, ctx, end, err);
+}
+
+rc_status rc_kafka_read_written(const struct rc_config *config, const char *topic, int32_t partition, int64_t from,
+                                int timeout_ms, rc_read_fn fn, void *ctx, int64_t *end, struct rc_error *err) {
+    return read_all(config, false, topic, partition, from, timeout_ms, fn, ctx, end, err);
 }

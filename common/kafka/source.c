@@ -589,7 +589,7 @@ rc_status rc_source_seek(struct rc_kafka_source *source, const char *topic, int3
 
 /* ---- commits ---- */
 
-static rd_kafka_topic_partition_list_t *to_list(const struct rc_offset *offsets, size_t n, bool skip_none) {
+rd_kafka_topic_partition_list_t *rc_source_offsets(const struct rc_offset *offsets, size_t n, bool skip_none) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
     for (size_t i = 0; i < n; i++) {
         if (skip_none && offsets[i].offset < 0)
@@ -614,7 +614,7 @@ rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offse
         on_commit(source->rk, RD_KAFKA_RESP_ERR__WAIT_COORD, NULL, source);
         return RC_OK;
     }
-    rd_kafka_topic_partition_list_t *list = to_list(offsets, n, true);
+    rd_kafka_topic_partition_list_t *list = rc_source_offsets(offsets, n, true);
     rd_kafka_resp_err_t code = list->cnt ? rd_kafka_commit(source->rk, list, !wait) : RD_KAFKA_RESP_ERR_NO_ERROR;
     rc_status status = RC_OK;
     if (code)
@@ -629,7 +629,7 @@ rc_status rc_source_commit(struct rc_kafka_source *source, const struct rc_offse
 
 rc_status rc_source_committed(struct rc_kafka_source *source, struct rc_offset *offsets, size_t n,
                               struct rc_error *err) {
-    rd_kafka_topic_partition_list_t *list = to_list(offsets, n, false);
+    rd_kafka_topic_partition_list_t *list = rc_source_offsets(offsets, n, false);
     rd_kafka_resp_err_t code = rd_kafka_committed(source->rk, list, COMMIT_TIMEOUT_MS);
     rc_status status = RC_OK;
     if (code)

@@ -1,4 +1,4 @@
-/* Private to source.c and source_end.c: what a consumer is. */
+/* Private to the source and to the producer, whose transactions hold the offsets of a consumer: what a consumer is. */
 #ifndef RC_KAFKA_SOURCE_INTERNAL_H
 #define RC_KAFKA_SOURCE_INTERNAL_H
 
@@ -50,6 +50,9 @@ struct rc_kafka_source {
 };
 
 struct rc_source_entry *rc_source_entry(const struct rc_kafka_source *source, const char *topic, int32_t partition);
+
+/* librdkafka's list of them; with `skip_none` only those that hold an offset, and their metadata. Owned by the caller. */
+rd_kafka_topic_partition_list_t *rc_source_offsets(const struct rc_offset *offsets, size_t n, bool skip_none);
 
 /* What is known about ends becomes void. */
 void rc_source_new_generation(struct rc_kafka_source *source);

@@ -27,9 +27,9 @@
 struct rc_admin {
     const struct rc_config *config; /* borrowed */
     rd_kafka_t *rk;                 /* NULL: at rest */
-    bool embedded;
-    char *group;          /* of `group_rk` */
-    rd_kafka_t *group_rk; /* for committed offsets; NULL until asked */
+    bool embedded, committed;       /* see rc_admin_open_as */
+    char *group;                    /* of `group_rk` */
+    rd_kafka_t *group_rk;           /* for committed offsets; NULL until asked */
 };
 
 /* The client is there; made again after a rest. */
@@ -37,20 +37,29 @@ static rc_status awake(struct rc_admin *admin, struct rc_error *err) {
     rd_kafka_conf_t *conf;
     if (admin->rk)
         return RC_OK;
-    return rc_client_conf(admin->config, RC_CLIENT_ADMIN, "admin", &conf, err) == RC_OK
-               ? rc_client_new(RD_KAFKA_CONSUMER, conf, &admin->rk, err)
-               : RC_FAIL;
+    if (rc_client_conf(admin->config, RC_CLIENT_ADMIN, "admin", &conf, err) != RC_OK)
+        return RC_FAIL;
+    if (!admin->committed && rc_client_set(conf, "isolation.level", "read_uncommitted", err) != RC_OK) {
+        rd_kafka_conf_destroy(conf);
+        return RC_FAIL;
+    }
+    return rc_client_new(RD_KAFKA_CONSUMER, conf, &admin->rk, err);
 }
 
-rc_status rc_admin_open(const struct rc_config *config, struct rc_admin **out, struct rc_error *err) {
+rc_status rc_admin_open_as(const struct rc_config *config, bool committed, struct rc_admin **out,
+                           struct rc_error *err) {
     struct rc_admin *admin = rc_calloc(1, sizeof *admin);
-    *admin = (struct rc_admin){.config = config, .embedded = rc_embedded_used(config)};
+    *admin = (struct rc_admin){.config = config, .committed = committed, .embedded = rc_embedded_used(config)};
     if (awake(admin, err) != RC_OK) {
         free(admin);
         return RC_FAIL;
     }
     *out = admin;
     return RC_OK;
+}
+
+rc_status rc_admin_open(const struct rc_config *config, struct rc_admin **out, struct rc_error *err) {
+    return rc_admin_open_as(config, false, out, err);
 }
 
 void rc_admin_rest(struct rc_admin *admin) {

@@ -57,7 +57,8 @@ char *rc_topic_name(const struct rc_config *config, const char *name);
 /* Id of the cluster, owned by the caller. RETRY (exit 69) when no broker answers within `timeout_ms`. */
 rc_status rc_admin_cluster_id(struct rc_admin *admin, int timeout_ms, char **out, struct rc_error *err) RC_MUST_USE;
 
-/* Bounds of a partition: first offset that is there, and the next one to be written. Asked afresh; a partition
+/* Bounds of a partition: first offset that is there, and the next one to be written (also behind transactions that are
+ * still open: a reader gets there when they are settled). Asked afresh; a partition
  * without a leader is waited for, all within `timeout_ms`. */
 rc_status rc_admin_bounds(struct rc_admin *admin, const char *topic, int32_t partition, int timeout_ms, int64_t *low,
                           int64_t *high, struct rc_error *err) RC_MUST_USE;

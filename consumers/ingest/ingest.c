@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "consumers/ingest/internal.h"
 #include "consumers/shared/deadletter.h"
+#include "consumers/shared/delivery.h"
 #include "consumers/shared/payload.h"
 #include "kafka/embedded.h"
 
@@ -106,7 +107,7 @@ static rc_status open_all(struct ingest *ingest, struct rc_error *err) {
                                        .revoked = rc_ingest_lanes_revoked,
                                        .ctx = ingest,
                                        .wake_fd = rc_loop_fd(ingest->loop)};
-    if (rc_producer_open(config, &producer, &ingest->producer, err) != RC_OK ||
+    if (rc_delivery_open(ingest->process, "ingest", &producer, &ingest->producer, err) != RC_OK ||
         rc_definitions_open(ingest->process, "ingest", ingest->loop, &ingest->definitions, err) != RC_OK ||
         rc_source_open(config, &source, &ingest->source, err) != RC_OK)
         return RC_FAIL;
@@ -277,7 +278,10 @@ static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
     if (now < ingest->next_checkpoint_ms && !ingest->crowded)
         return RC_OK;
     ingest->next_checkpoint_ms = now + ingest->checkpoint_ms;
-    return rc_ingest_checkpoint_begin(ingest, err);
+    if (rc_ingest_checkpoint_begin(ingest, err) != RC_OK)
+        return RC_FAIL;
+    /* What is sent from here on belongs to the next transaction. */
+    return ingest->exactly_once ? rc_ingest_checkpoint_finish(ingest, false, err) : RC_OK;
 }
 
 /* When the loop has to turn again although nothing wakes it. */
@@ -400,7 +404,8 @@ rc_status rc_ingest_run(struct rc_process *process, struct rc_error *err) {
     struct ingest *ingest = rc_calloc(1, sizeof *ingest);
     ingest->process = process;
     ingest->config = process->config;
-    ingest->checkpoint_ms = rc_config_ms(process->config, "checkpoint.interval");
+    ingest->checkpoint_ms = rc_delivery_interval_ms(process->config);
+    ingest->exactly_once = rc_delivery_exactly_once(process->config);
     pthread_mutex_init(&ingest->report_lock, NULL);
     rc_arena_init(&ingest->arena, ARENA_BYTES);
     rc_buf_init(&ingest->key, (size_t)1 << 20);

@@ -155,6 +155,7 @@ struct ingest {
     int32_t deadletter_partitions;
     int32_t schema_id;
     int64_t checkpoint_ms;
+    bool exactly_once; /* a checkpoint is a transaction */
 
     struct program *program; /* NULL: not yet */
     struct segment_note *notes;

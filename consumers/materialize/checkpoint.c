@@ -7,6 +7,7 @@
  * A crash before 3 repeats from the checkpoint before; what was sent since then stands in the output log behind the end that that one
  * noted, and is adopted from there (takeover.c). So no change is lost, and none comes out twice with two versions. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consumers/materialize/stage.h"
+#include "consumers/shared/delivery.h"
 
+#define HANDOVER_BYTES 96
 #define META_STATE "state"
 #define META_TALLY "tally"
 /* How often the index of exits is looked at, and how many tombstones at a time. */
@@ -225,6 +228,25 @@ void rc_checkpoint_begin(struct part *part) {
     part->saved_ms = rc_clock_monotonic_ms();
 }
 
+/* What a new owner needs to know. It begins just at the offset: it learns what lies before, takes versions below the mark for what was
+ * published by then, and decides the rest again. While we do that ourselves, only the new epoch is told. False: nothing to tell yet. */
+static bool hand_over(struct part *part, char *metadata, size_t bytes, struct rc_offset *out) {
+    if (part->phase == PART_LIVE) {
+        part->committed = part->batch_next;
+        part->mark = part->batch_output_end;
+        part->version_mark = part->batch_version;
+    }
+    if (part->committed < 0)
+        return false;
+    snprintf(metadata, bytes, "epoch=%" PRIu32 " output=%" PRId64 " version=%" PRId64, part->versions.epoch, part->mark,
+             part->version_mark);
+    *out = (struct rc_offset){.topic = part->stage->segments_topic,
+                              .partition = part->number,
+                              .offset = part->committed,
+                              .metadata = metadata};
+    return true;
+}
+
 /* `wait`: for the broker's answer to the offset. */
 static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
     struct stage *stage = part->stage;
@@ -240,20 +262,10 @@ static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
     if (part->batch_for_sweep)
         part->sweep_may_start = true;
     part->saved_next = part->batch_next;
-    /* A new owner begins just here: it learns what lies before the offset, takes versions below the mark for what was published by then, and
-     * decides the rest again. While we do that ourselves, only the new epoch is told. */
-    if (part->phase == PART_LIVE) {
-        part->committed = part->batch_next;
-        part->mark = part->batch_output_end;
-        part->version_mark = part->batch_version;
-    }
-    if (part->committed < 0)
+    char metadata[HANDOVER_BYTES];
+    struct rc_offset offset;
+    if (stage->exactly_once || !hand_over(part, metadata, sizeof metadata, &offset))
         return RC_OK;
-    char metadata[96];
-    snprintf(metadata, sizeof metadata, "epoch=%" PRIu32 " output=%" PRId64 " version=%" PRId64, part->versions.epoch,
-             part->mark, part->version_mark);
-    struct rc_offset offset = {
-        .topic = stage->segments_topic, .partition = part->number, .offset = part->committed, .metadata = metadata};
     struct rc_error why;
     if (rc_source_commit(stage->source, &offset, 1, wait, &why)) {
         if (why.class == RC_CLASS_FENCED || why.class == RC_CLASS_FATAL) {
@@ -270,7 +282,37 @@ rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) {
     return finish(part, false, err);
 }
 
+/* Everything that any partition has sent belongs to one transaction, so they are saved together: changes and offsets are committed, and
+ * then the batches. A crash in between leaves the store one transaction behind, which is the crash before 3 above. */
+static rc_status finish_together(struct stage *stage, struct rc_error *err) {
+    if (stage->failed) {
+        *err = stage->failure;
+        return RC_FAIL;
+    }
+    if (rc_rules_save_names(stage, err))
+        return RC_FAIL;
+    struct rc_offset *offsets = rc_calloc(stage->n_parts + 1, sizeof *offsets);
+    char(*metadata)[HANDOVER_BYTES] = rc_calloc(stage->n_parts + 1, sizeof *metadata);
+    size_t n = 0;
+    for (size_t i = 0; i < stage->n_parts; i++) {
+        if (stage->parts[i]->changed)
+            rc_checkpoint_begin(stage->parts[i]);
+        if (stage->parts[i]->batch && hand_over(stage->parts[i], metadata[n], sizeof metadata[n], &offsets[n]))
+            n++;
+    }
+    rc_status status = rc_delivery_commit(stage->process, stage->producer, stage->source, offsets, n, err);
+    free(metadata);
+    free(offsets);
+    for (size_t i = 0; status == RC_OK && i < stage->n_parts; i++)
+        status = finish(stage->parts[i], false, err);
+    return status;
+}
+
 rc_status rc_checkpoint_turn(struct part *part, int64_t monotonic_ms, struct rc_error *err) {
+    if (part->stage->exactly_once)
+        return part->changed && (part->wanted_now || monotonic_ms >= part->saved_ms + part->stage->interval_ms)
+                   ? finish_together(part->stage, err)
+                   : RC_OK;
     if (rc_checkpoint_finish(part, err))
         return RC_FAIL;
     if (part->batch || !part->changed)
@@ -284,6 +326,8 @@ rc_status rc_checkpoint_turn(struct part *part, int64_t monotonic_ms, struct rc_
 }
 
 rc_status rc_checkpoint_whole(struct part *part, int timeout_ms, struct rc_error *err) {
+    if (part->stage->exactly_once)
+        return finish_together(part->stage, err);
     if (rc_producer_flush(part->stage->producer, timeout_ms, err))
         return RC_FAIL;
     if (finish(part, true, err))

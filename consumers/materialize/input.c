@@ -126,10 +126,11 @@ int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change) {
         int64_t known = 0;
         switch (rc_repeats_judge(part->repeats, &out, rc_buf_span(&stage->key), out.version, &known)) {
         case RC_REPEAT_KNOWN:
-            /* The crash may have come between the two topics: the own one gets it again, with the same version. */
+            /* The crash may have come between the two topics: the own one gets it again, with the same version. (Not when one transaction
+             * held both.) */
             out.version = known;
             rc_counter_inc(stage->metrics.adopted);
-            if (send_to_own(stage, audience, stage->deciding_key, &out, &err))
+            if (!stage->exactly_once && send_to_own(stage, audience, stage->deciding_key, &out, &err))
                 fail(stage, &err);
             if (!out.realized)
                 rc_checkpoint_note_exit(part, stage->deciding_key, audience, known, out.emitted_at_ms);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consumers/materialize/stage.h"
+#include "consumers/shared/delivery.h"
 #include "consumers/shared/payload.h"
 
 #define MESSAGES_A_TURN 2000
@@ -139,7 +140,8 @@ static rc_status open_all(struct stage *stage, struct rc_error *err) {
         return RC_FAIL;
     stage->catalog = catalog;
     producer.wake_fd = rc_loop_fd(stage->loop);
-    if (retry(stage, find_topics, "topics", err) || rc_producer_open(stage->config, &producer, &stage->producer, err) ||
+    if (retry(stage, find_topics, "topics", err) ||
+        rc_delivery_open(stage->process, RC_MATERIALIZE_ROLE, &producer, &stage->producer, err) ||
         open_schema(stage, err) ||
         rc_announcer_open(stage->process, RC_MATERIALIZE_ROLE, stage->producer, &stage->announcer, err) ||
         rc_rules_adopt(stage, NULL, err))
@@ -320,7 +322,8 @@ rc_status rc_materialize_run(struct rc_process *process, struct rc_error *err) {
     stage->segments_topic = rc_topic_name(stage->config, "segments");
     stage->memberships_topic = rc_topic_name(stage->config, "memberships");
     stage->deadletters_topic = rc_topic_name(stage->config, "deadletters");
-    stage->interval_ms = rc_config_ms(stage->config, "checkpoint.interval");
+    stage->interval_ms = rc_delivery_interval_ms(stage->config);
+    stage->exactly_once = rc_delivery_exactly_once(stage->config);
     stage->exit_retention_ms = rc_config_ms(stage->config, "memberships.exit_retention");
     rc_audience_person_init(&stage->person);
     rc_buf_init(&stage->key, 1u << 20);
@@ -330,9 +333,7 @@ rc_status rc_materialize_run(struct rc_process *process, struct rc_error *err) {
     rc_status status = open_all(stage, err);
     if (status == RC_OK)
         status = work(stage, err);
-    /* Told to stop while waiting for something to come up: that is an end in order. */
-    else if (rc_stop_requested(process->stop) && err->class == RC_CLASS_RETRY)
-        status = RC_OK;
     close_all(stage, status == RC_OK);
-    return status;
+    /* Told to stop while waiting for the broker: that is an end in order. What is not saved is done again. */
+    return status != RC_OK && rc_stop_requested(process->stop) && err->class == RC_CLASS_RETRY ? RC_OK : status;
 }

@@ -48,12 +48,15 @@ static json_t *partitions_view(struct stage *stage) {
     for (size_t i = 0; i < stage->n_parts; i++) {
         struct part *part = stage->parts[i];
         int64_t position = part->next, end = -1;
+        /* Where the source stands is behind `next` by what nobody is given: the ends of transactions. */
         if (rc_source_position(stage->source, stage->segments_topic, part->number, &position, &end))
             end = -1;
+        if (position < part->next)
+            position = part->next;
         json_t *row = json_pack("{s:s, s:i, s:s, s:I}", "topic", stage->segments_topic, "partition", (int)part->number,
                                 "state", phase_word(part), "offset", (json_int_t)part->next);
         if (end >= 0) {
-            int64_t lag = end > part->next ? end - part->next : 0;
+            int64_t lag = end > position ? end - position : 0;
             json_object_set_new(row, "end_offset", json_integer(end));
             json_object_set_new(row, "lag_records", json_integer(lag));
             double seconds =

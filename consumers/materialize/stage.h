@@ -138,6 +138,7 @@ struct stage {
     char *segments_topic, *memberships_topic, *deadletters_topic, *cluster;
     int32_t n_partitions;
     int64_t interval_ms, exit_retention_ms;
+    bool exactly_once; /* changes, offsets: one transaction for all partitions */
     int32_t schema_id;
     bool confluent;
 
@@ -218,7 +219,7 @@ void rc_checkpoint_note_exit(struct part *part, struct rc_span key, uint32_t aud
 void rc_checkpoint_begin(struct part *part);
 /* Commits the one that waits if its output is acknowledged. */
 rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) RC_MUST_USE;
-/* Begins or finishes what is due. */
+/* Begins or finishes what is due; with exactly_once that of all partitions. */
 rc_status rc_checkpoint_turn(struct part *part, int64_t monotonic_ms, struct rc_error *err) RC_MUST_USE;
 /* All of it now, waiting up to `timeout_ms` for acknowledgements. */
 rc_status rc_checkpoint_whole(struct part *part, int timeout_ms, struct rc_error *err) RC_MUST_USE;

@@ -218,8 +218,8 @@ static rc_status open_part(struct part *part, const struct rc_offset *committed,
     *start = part->next;
     part->repeats = rc_repeats_new();
     part->output_end = from;
-    if (output_high > from && (rc_kafka_read(stage->config, stage->memberships_topic, part->number, from,
-                                             BROKER_TIMEOUT_MS, read_tail, &reader, &part->output_end, err) ||
+    if (output_high > from && (rc_kafka_read_written(stage->config, stage->memberships_topic, part->number, from,
+                                                     BROKER_TIMEOUT_MS, read_tail, &reader, &part->output_end, err) ||
                                reader.status))
         return RC_FAIL;
     part->versions.epoch = rc_versions_epoch_above(saved.epoch, reader.greatest, handover.epoch);
@@ -292,9 +292,16 @@ void rc_takeover_revoked(void *ctx, const struct rc_source_partition *partitions
         struct part *part = rc_stage_part(stage, partitions[i].partition);
         if (!part)
             continue;
-        if (!lost && !stage->failed && rc_checkpoint_whole(part, BROKER_TIMEOUT_MS, &err))
+        bool saved = !lost && !stage->failed && rc_checkpoint_whole(part, BROKER_TIMEOUT_MS, &err) == RC_OK;
+        if (!saved && !lost && !stage->failed)
             rc_log(RC_LOG_WARN, "last checkpoint of a partition not made; the next owner repeats from the one before",
                    rc_f_int("partition", part->number), rc_f_err(&err));
+        if (!saved && !stage->failed && stage->exactly_once && rc_producer_uncommitted(stage->producer)) {
+            /* What the partition has sent is in the transaction that is open, and must not be committed with the next offsets. */
+            stage->failed = true;
+            rc_error_set(&stage->failure, RC_CLASS_FENCED, RC_EXIT_TEMPORARY,
+                         "partition %d was lost with a transaction open", (int)part->number);
+        }
         rc_log(RC_LOG_INFO, "partition given back", rc_f_str("topic", stage->segments_topic),
                rc_f_int("partition", part->number), rc_f_bool("lost", lost));
         forget_part(part);

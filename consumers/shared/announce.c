@@ -8,12 +8,17 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/timezone.h"
+#include "consumers/shared/delivery.h"
 #include "kafka/topics.h"
+
+#define FAREWELL_MS 3000
 
 struct rc_announcer {
     const struct rc_process *process;
     struct rc_producer *producer;
+    struct rc_producer *own; /* with exactly_once: who runs where is no part of a transaction */
     char *topic, *key;
     const char *role;
     char since[25];
@@ -22,10 +27,15 @@ struct rc_announcer {
 
 rc_status rc_announcer_open(const struct rc_process *process, const char *role, struct rc_producer *producer,
                             struct rc_announcer **out, struct rc_error *err) {
-    (void)err;
     struct rc_announcer *announcer = rc_calloc(1, sizeof *announcer);
+    struct rc_producer_options options = {.name = "announcer", .wake_fd = -1};
+    if (rc_delivery_exactly_once(process->config) &&
+        rc_producer_open(process->config, &options, &announcer->own, err) != RC_OK) {
+        free(announcer);
+        return RC_FAIL;
+    }
     announcer->process = process;
-    announcer->producer = producer;
+    announcer->producer = announcer->own ? announcer->own : producer;
     announcer->role = role;
     announcer->topic = rc_topic_name(process->config, "processes");
     size_t bytes = strlen(process->instance) + strlen(role) + 2;
@@ -56,8 +66,8 @@ rc_status rc_announcer_tell(struct rc_announcer *announcer, const int32_t *parti
     json_object_set_new(json, "partitions", list);
     char *value = json_dumps(json, JSON_COMPACT);
     json_decref(json);
-    rc_status status = RC_OK;
-    if (!announcer->said || strcmp(announcer->said, value) != 0)
+    rc_status status = announcer->own ? rc_producer_poll(announcer->own, 0, err) : RC_OK;
+    if (status == RC_OK && (!announcer->said || strcmp(announcer->said, value) != 0))
         status = say(announcer, value, err);
     if (status == RC_OK) {
         free(announcer->said);
@@ -76,8 +86,10 @@ void rc_announcer_close(struct rc_announcer *announcer) {
      * port. */
     if (announcer->said) {
         rc_status status = say(announcer, NULL, &err);
-        (void)status;
+        if (status == RC_OK && announcer->own && rc_producer_flush(announcer->own, FAREWELL_MS, &err) != RC_OK)
+            rc_log(RC_LOG_WARN, "the farewell was not acknowledged", rc_f_err(&err));
     }
+    rc_producer_close(announcer->own);
     free(announcer->said);
     free(announcer->topic);
     free(announcer->key);
