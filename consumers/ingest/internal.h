@@ -44,6 +44,7 @@
     X(gauge, lag_records, "rollcall_ingest_lag_records", "Records that wait in the assigned partitions") \
     X(gauge, lag_seconds, "rollcall_ingest_lag_seconds", "Greatest distance of a partition's clock from the wall clock") \
     X(gauge, persons, "rollcall_ingest_persons", "Persons with state") \
+    X(gauge, resident, "rollcall_ingest_persons_in_memory", "Persons whose state is in memory; the others' is on disk alone") \
     X(gauge, memory, "rollcall_ingest_state_memory_bytes", "Memory of the state, about") \
     X(gauge, disk, "rollcall_ingest_state_disk_bytes", "Disk of the state, about") \
     X(gauge, partitions, "rollcall_ingest_partitions", "Partition numbers held") \
