@@ -18,6 +18,7 @@
     X(members)         \
     X(profile)         \
     X(tail)            \
+    X(deadletters)     \
     X(eval)            \
     X(bench)           \
     X(config)          \

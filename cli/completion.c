@@ -21,6 +21,7 @@ static void print_files(void) {
         printf("%s%s", i ? " " : "", table[i].name);
     printf("\" -- \"$word\")); compopt -o nospace 2>/dev/null; return ;;\n"
            "        --status) COMPREPLY=($(compgen -W \"realized exited\" -- \"$word\")); return ;;\n"
+           "        --state) COMPREPLY=($(compgen -W \"dead redriven\" -- \"$word\")); return ;;\n"
            "        --shift) COMPREPLY=($(compgen -W now -- \"$word\")); return ;;\n"
            "    esac\n");
 }
@@ -31,6 +32,7 @@ static void print_arguments(void) {
     for (const char *const *kind = rc_cli_kinds; *kind; kind++)
         printf("%s%s", kind == rc_cli_kinds ? "" : " ", *kind);
     printf("\" -- \"$word\")) ;;\n        help) COMPREPLY=($(compgen -W \"$commands config\" -- \"$word\")) ;;\n"
+           "        deadletters) ((place == 2)) && COMPREPLY=($(compgen -W \"list show redrive\" -- \"$word\")) ;;\n"
            "        completion) COMPREPLY=($(compgen -W bash -- \"$word\")) ;;\n"
            "        apply|produce|eval) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n");
 }

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "codec/origin.h"
 #include "codec/person_key.h"
 #include "codec/registry.h"
 #include "kafka/loop.h"
@@ -110,49 +111,21 @@ rc_status rc_rekey_ensure_topics(const struct rc_config *config, const struct rc
 
 /* ---- the origin ------------------------------------------------------------------------------------------------------ */
 
-/* The last header of that name: ours stand behind the record's own. */
-static const struct rc_header *find_header(const struct rc_record *record, const char *name) {
-    for (size_t i = record->n_headers; i > 0; i--)
-        if (rc_span_equal(record->headers[i - 1].name, rc_span_str(name)))
-            return &record->headers[i - 1];
-    return NULL;
-}
-
-static bool take_number(const struct rc_record *record, const char *name, int64_t max, int64_t *out) {
-    const struct rc_header *header = find_header(record, name);
-    if (!header || header->value.len == 0 || header->value.len > 19)
-        return false;
-    uint64_t value = 0;
-    for (size_t i = 0; i < header->value.len; i++) {
-        char c = header->value.data[i];
-        if (c < '0' || c > '9')
-            return false;
-        value = value * 10 + (uint64_t)(c - '0');
-    }
-    if (value > (uint64_t)max)
-        return false;
-    *out = (int64_t)value;
-    return true;
-}
-
 rc_status rc_rekey_origin(const struct rc_dataset *dataset, struct rc_record *record, struct rc_error *err) {
-    const struct rc_header *topic = find_header(record, RC_REKEY_HEADER_TOPIC),
-                           *key = find_header(record, RC_REKEY_HEADER_KEY);
-    int64_t partition, offset;
-    if (!topic || !take_number(record, RC_REKEY_HEADER_PARTITION, INT32_MAX, &partition) ||
-        !take_number(record, RC_REKEY_HEADER_OFFSET, INT64_MAX, &offset))
+    struct rc_origin origin;
+    if (!rc_origin_find(record->headers, record->n_headers, &origin))
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
-                            "other: no sound headers " RC_REKEY_HEADER_TOPIC ", " RC_REKEY_HEADER_PARTITION
-                            ", " RC_REKEY_HEADER_OFFSET "; send events to %s, this topic is Rollcall's own",
+                            "other: no sound headers " RC_ORIGIN_TOPIC ", " RC_ORIGIN_PARTITION ", " RC_ORIGIN_OFFSET
+                            "; send events to %s, this topic is Rollcall's own",
                             dataset->topic);
-    if (!rc_span_equal(topic->value, rc_span_str(dataset->topic)))
+    if (!rc_span_equal(origin.topic, rc_span_str(dataset->topic)))
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
-                            "other: copied from topic %.*s, but dataset %s reads %s", (int)topic->value.len,
-                            topic->value.data, dataset->id, dataset->topic);
+                            "other: copied from topic %.*s, but dataset %s reads %s", (int)origin.topic.len,
+                            origin.topic.data, dataset->id, dataset->topic);
     record->topic = dataset->topic;
-    record->partition = (int32_t)partition;
-    record->offset = offset;
-    record->key = key ? key->value : rc_span_of(NULL, 0);
+    record->partition = origin.partition;
+    record->offset = origin.offset;
+    record->key = origin.key;
     return RC_OK;
 }
 
@@ -237,7 +210,7 @@ static rc_status checkpoint(struct rekey *rekey, bool due, struct rc_error *err)
 /* ---- records --------------------------------------------------------------------------------------------------------- */
 
 static rc_status copy(struct rekey *rekey, const struct target *target, const struct rc_message *message,
-                      struct rc_header *headers, size_t n_headers, const struct rc_event *event, struct rc_error *err) {
+                      const struct rc_record *record, const struct rc_event *event, struct rc_error *err) {
     int32_t n;
     rc_buf_reset(&rekey->key);
     if (rc_person_key_add(&rekey->key, event->namespace, event->person_id) != RC_OK)
@@ -245,15 +218,23 @@ static rc_status copy(struct rekey *rekey, const struct target *target, const st
                                     "bad person: namespace and id are too long", err);
     if (rc_producer_partitions(rekey->producer, target->topic, DRAIN_MS, &n, err) != RC_OK)
         return RC_FAIL;
-    char partition[16], offset[24];
-    headers[n_headers++] = (struct rc_header){rc_span_str(RC_REKEY_HEADER_TOPIC), rc_span_str(message->topic)};
-    int len = snprintf(partition, sizeof partition, "%" PRId32, message->partition);
-    headers[n_headers++] =
-        (struct rc_header){rc_span_str(RC_REKEY_HEADER_PARTITION), rc_span_of(partition, (size_t)len)};
-    len = snprintf(offset, sizeof offset, "%" PRId64, message->offset);
-    headers[n_headers++] = (struct rc_header){rc_span_str(RC_REKEY_HEADER_OFFSET), rc_span_of(offset, (size_t)len)};
-    if (!message->null_key)
-        headers[n_headers++] = (struct rc_header){rc_span_str(RC_REKEY_HEADER_KEY), message->key};
+    struct rc_header headers[HEADERS_MAX + RC_ORIGIN_HEADERS];
+    size_t n_headers = record->n_headers;
+    for (size_t i = 0; i < n_headers; i++)
+        headers[i] = record->headers[i];
+    /* A record that was sent again from the dead letters stands for the one that it was. */
+    struct rc_origin origin;
+    struct rc_origin_text text;
+    if (!rc_origin_find(headers, n_headers, &origin) || !rc_span_equal(origin.topic, rc_span_str(message->topic)))
+        origin = (struct rc_origin){.topic = rc_span_str(message->topic),
+                                    .partition = message->partition,
+                                    .offset = message->offset,
+                                    .attempts = 1};
+    else
+        n_headers = rc_origin_strip(headers, n_headers);
+    origin.has_key = !message->null_key;
+    origin.key = message->key;
+    n_headers += rc_origin_headers(&origin, &text, headers + n_headers);
     struct rc_outgoing out = {.topic = target->topic,
                               .partition = rc_person_key_partition(rc_buf_span(&rekey->key), n),
                               .key = rc_buf_span(&rekey->key),
@@ -267,7 +248,7 @@ static rc_status copy(struct rekey *rekey, const struct target *target, const st
 
 /* `*again`: the same record must come once more, later. */
 static rc_status handle(struct rekey *rekey, const struct rc_message *message, bool *again, struct rc_error *err) {
-    struct rc_header headers[HEADERS_MAX + 4];
+    struct rc_header headers[HEADERS_MAX];
     size_t n_headers = rc_message_headers(message, headers, HEADERS_MAX);
     struct rc_record record = {.key = message->key,
                                .value = message->value,
@@ -287,7 +268,7 @@ static rc_status handle(struct rekey *rekey, const struct rc_message *message, b
         rc_arena_reset(&rekey->arena);
         rc_status status = RC_OK;
         switch (n_headers > HEADERS_MAX ? RC_BAD : rc_decode(target->decoder, &record, &rekey->arena, &event, &bad)) {
-        case RC_DECODED: status = copy(rekey, target, message, headers, record.n_headers, &event, err); break;
+        case RC_DECODED: status = copy(rekey, target, message, &record, &event, err); break;
         case RC_IGNORED: rc_counter_inc(rekey->metrics.ignored); break;
         case RC_AGAIN:
             rc_log_limited(RC_LOG_WARN, "re-keying waits for the schema registry", rc_f_err(&bad));
@@ -361,8 +342,8 @@ static rc_status open_targets(struct rekey *rekey, struct rc_error *err) {
             continue;
         struct rc_decoder_options options = {.dataset = (uint32_t)i,
                                              .registry = rekey->registry,
-                                             .max_ahead_ms = INT64_C(86400000),
-                                             .max_record_bytes = (size_t)1 << 20};
+                                             .max_ahead_ms = RC_MAX_AHEAD_MS,
+                                             .max_record_bytes = RC_MAX_RECORD_BYTES};
         if (dataset->where) {
             options.where = judge_where;
             options.where_ctx = rekey->plan;

@@ -1,12 +1,8 @@
 /* Re-keying: the records of a topic that is not partitioned by the person key (`"keyed": false`) onto `<prefix>.events.<dataset>`,
  * which is.
  *
- * Key: the person key. Value and timestamp: untouched. Headers: the record's own, then those that keep where it came from:
- *
- *     rollcall.topic      the original topic, as text
- *     rollcall.partition  the original partition, in decimal
- *     rollcall.offset     the original offset, in decimal
- *     rollcall.key        the original key's bytes, where there was one
+ * Key: the person key. Value and timestamp: untouched. Headers: the record's own, then those that keep where it came from
+ * (codec/origin.h), `rollcall.key` among them.
  *
  * Whoever decodes a record of the re-keyed topic puts them back first (rc_rekey_origin): so sources like {"kafka": "key"} see what they saw,
  * and a dataset without `event_id` has the original's position for an identity, under which a record that is copied twice (a crash
@@ -26,11 +22,6 @@
 #include "kafka/producer.h"
 #include "kafka/source.h"
 #include "segment/definition.h"
-
-#define RC_REKEY_HEADER_TOPIC "rollcall.topic"
-#define RC_REKEY_HEADER_PARTITION "rollcall.partition"
-#define RC_REKEY_HEADER_OFFSET "rollcall.offset"
-#define RC_REKEY_HEADER_KEY "rollcall.key"
 
 /* Sends the dead letter of `message` with `producer`; `text` is "<reason>: <detail>". The caller's, because the dead letters' form belongs
  * to consumers/shared. */

@@ -19,6 +19,10 @@ struct rc_header {
 
 #define RC_NO_TIMESTAMP INT64_MIN
 
+/* Limits on a record (definitions.md §6): whoever decides whether it is accepted goes by these. */
+#define RC_MAX_AHEAD_MS INT64_C(86400000)
+#define RC_MAX_RECORD_BYTES ((size_t)1 << 20)
+
 /* A record as it came. All spans borrowed for the call. */
 struct rc_record {
     struct rc_span key;

@@ -3,12 +3,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "codec/origin.h"
 #include "codec/person_key.h"
 #include "consumers/ingest/internal.h"
 #include "consumers/shared/deadletter.h"
 #include "producers/rekey.h"
 
-#define MAX_HEADERS 64
+#define MAX_HEADERS (256 + RC_ORIGIN_HEADERS)
 
 void rc_ingest_fail(struct ingest *ingest, const struct rc_error *err) {
     if (ingest->failed)
@@ -25,7 +26,7 @@ static void bury(struct ingest *ingest, const struct rc_message *message, const 
                    rc_f_str("reason", rc_reason_text(rc_deadletter_reason(why->message, &detail))));
     struct rc_error err;
     if (rc_deadletter_send(ingest->producer, ingest->deadletters_topic, ingest->deadletter_partitions, message,
-                           why->message, ingest->stuck_tries + 1, &err) != RC_OK)
+                           why->message, &err) != RC_OK)
         rc_ingest_fail(ingest, &err);
 }
 
@@ -80,6 +81,15 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
         .partition = message->partition,
         .offset = message->offset,
     };
+    /* The dead letter of a re-keyed copy is the original's. */
+    struct rc_message original = *message;
+    struct rc_origin origin;
+    /* Sent again from the dead letters: still the event that it was. */
+    if (rc_origin_find(headers, record.n_headers, &origin) &&
+        rc_span_equal(origin.topic, rc_span_str(message->topic))) {
+        record.partition = origin.partition;
+        record.offset = origin.offset;
+    }
     bool used = false;
     rc_arena_reset(&ingest->arena);
     for (size_t i = 0; route && i < route->n; i++) {
@@ -93,6 +103,9 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
             bury(ingest, message, &why);
             continue;
         }
+        original.topic = record.topic;
+        original.key = record.key;
+        original.null_key = record.key.data == NULL;
         struct rc_decoder *decoder = program->decoders[route->datasets[i]];
         uint64_t no_values = rc_decoder_no_values(decoder);
         switch (rc_decode(decoder, &record, &ingest->arena, &event, &why)) {
@@ -101,7 +114,7 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
             if (rc_decoder_no_values(decoder) != no_values)
                 rc_counter_add(ingest->metrics.no_values, rc_decoder_no_values(decoder) - no_values);
             if (!right_partition(ingest, &event, message, &why)) {
-                bury(ingest, message, &why);
+                bury(ingest, &original, &why);
             } else {
                 rc_counter_inc(ingest->metrics.events);
                 if (!rc_population_apply(lane->population, &event))
@@ -111,7 +124,7 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
         case RC_IGNORED: break;
         case RC_BAD:
             used = true;
-            bury(ingest, message, &why);
+            bury(ingest, &original, &why);
             break;
         case RC_AGAIN:
             rc_log_limited(RC_LOG_WARN, "a record waits for the schema registry", rc_f_str("topic", message->topic),

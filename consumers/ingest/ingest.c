@@ -149,13 +149,11 @@ static bool retry_stuck(struct ingest *ingest) {
     if (now < ingest->stuck_retry_ms)
         return false;
     if (rc_ingest_feed(ingest, ingest->stuck.ctx, &ingest->stuck) == FED_AGAIN) {
-        ingest->stuck_tries++;
         ingest->stuck_retry_ms = now + AGAIN_MS;
         return false;
     }
     rc_message_release(&ingest->stuck);
     ingest->has_stuck = false;
-    ingest->stuck_tries = 0;
     return true;
 }
 
@@ -196,7 +194,6 @@ static rc_status read_some(struct ingest *ingest, struct rc_error *err) {
             if (input && rc_ingest_feed(ingest, input, &message) == FED_AGAIN) {
                 ingest->stuck = message;
                 ingest->has_stuck = true;
-                ingest->stuck_tries = 1;
                 ingest->stuck_retry_ms = rc_clock_monotonic_ms() + AGAIN_MS;
                 set_paused(ingest, true);
                 return RC_OK;

@@ -27,8 +27,6 @@
 #include "store/store.h"
 
 #define INGEST_STATE_FORMAT 1
-#define INGEST_MAX_RECORD_BYTES ((size_t)1 << 20)
-#define INGEST_MAX_AHEAD_MS INT64_C(86400000)
 
 /* clang-format off */
 #define INGEST_METRICS(X) \
@@ -173,7 +171,6 @@ struct ingest {
     /* A record that waits for the schema registry. */
     struct rc_message stuck;
     bool has_stuck;
-    int stuck_tries;
     int64_t stuck_retry_ms; /* monotonic */
     bool paused;            /* all partitions are */
     int64_t full_since_ms;  /* monotonic; 0: the producer has room */

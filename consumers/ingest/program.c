@@ -54,8 +54,8 @@ static rc_status add_decoders(struct ingest *ingest, struct program *program, st
             .where_ctx = &program->where,
             .where_fields = fields,
             .registry = ingest->registry,
-            .max_ahead_ms = INGEST_MAX_AHEAD_MS,
-            .max_record_bytes = INGEST_MAX_RECORD_BYTES,
+            .max_ahead_ms = RC_MAX_AHEAD_MS,
+            .max_record_bytes = RC_MAX_RECORD_BYTES,
         };
         const struct rc_dataset *dataset = &program->catalog->datasets[d];
         if (dataset->framing == RC_FRAMING_CONFLUENT && !ingest->registry)
@@ -233,8 +233,7 @@ static rc_status rekey_dead(void *ctx, struct rc_producer *producer, const struc
     struct rc_label label = {.name = "reason", .value = rc_reason_text(rc_deadletter_reason(text, &detail))};
     rc_counter_inc(rc_counter_register(ingest->process->metrics, "rollcall_ingest_dead_letters_total",
                                        "Records to the dead letters", &label, 1));
-    return rc_deadletter_send(producer, ingest->deadletters_topic, ingest->deadletter_partitions, message, text, 1,
-                              err);
+    return rc_deadletter_send(producer, ingest->deadletters_topic, ingest->deadletter_partitions, message, text, err);
 }
 
 static void *rekey(void *arg) {

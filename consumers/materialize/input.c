@@ -183,7 +183,7 @@ static rc_status reject(struct part *part, const struct rc_message *message, con
     int32_t n = 0;
     if (rc_producer_partitions(stage->producer, stage->deadletters_topic, 10000, &n, err))
         return RC_FAIL;
-    return rc_deadletter_send(stage->producer, stage->deadletters_topic, n, message, text, 1, err);
+    return rc_deadletter_send(stage->producer, stage->deadletters_topic, n, message, text, err);
 }
 
 /* Reads the record. RC_FAIL with POISON when it is no change of a segment. */

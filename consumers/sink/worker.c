@@ -100,6 +100,17 @@ static rc_status submit(struct rc_sink_worker *worker, struct sink_part *part, s
     return status || worker->driver->ops->progress(worker->driver, done, worker, err) ? RC_FAIL : RC_OK;
 }
 
+/* Records that were all passed over move the store's offset too, or they would be read again. */
+static rc_status submit_moved(struct rc_sink_worker *worker, struct rc_error *err) {
+    for (size_t i = 0; worker->connected && i < worker->n_parts; i++) {
+        struct sink_part *part = worker->parts[i];
+        if (part->ready && !part->batch && part->next != part->chain && part->next > part->applied &&
+            submit(worker, part, err))
+            return RC_FAIL;
+    }
+    return RC_OK;
+}
+
 static rc_status submit_all(struct rc_sink_worker *worker, struct rc_error *err) {
     for (size_t i = 0; i < worker->n_parts; i++)
         if (worker->parts[i]->ready && worker->parts[i]->batch && submit(worker, worker->parts[i], err))
@@ -131,7 +142,8 @@ static bool passed_over_before(const struct rc_sink_worker *worker, struct rc_sp
 
 enum taken { TAKEN, TAKEN_AND_FULL, WAIT };
 
-/* Takes one record into its partition's batch. WAIT: its audience is not defined yet, try again. */
+/* Takes one record into its partition's batch. WAIT: its audience is not defined yet, or its dead letter is not
+ * acknowledged; try again. */
 static enum taken take(struct rc_sink_worker *worker, const struct rc_message *message, bool patient) {
     struct sink_part *part = message->ctx;
     if (!part->ready || message->offset < part->next)
@@ -144,11 +156,10 @@ static enum taken take(struct rc_sink_worker *worker, const struct rc_message *m
         /* A tombstone keeps the topic small; the profile keeps the exit. */
     } else if (message->null_key || rc_membership_key_split(message->key, &change.person_key, &target) ||
                rc_membership_read(message->value, worker->confluent, &change.change, &why)) {
+        const char *text = why.message[0] ? why.message : "other: the key is no `namespace:id|audience`";
+        if (rc_sink_worker_bury(worker, message, text) != RC_OK)
+            return WAIT;
         rc_counter_inc(worker->metrics.bad);
-        rc_log_limited(RC_LOG_ERROR, "a membership record cannot be read and is passed over",
-                       rc_f_str("destination", worker->destination), rc_f_str("topic", message->topic),
-                       rc_f_int("partition", message->partition), rc_f_int("offset", message->offset),
-                       rc_f_str("err", why.message[0] ? why.message : "bad key"));
     } else {
         const struct rc_route_audience *audience = rc_route_set_find(worker->set, target);
         /* Also without a definition, or sent elsewhere now: who is in here still leaves. */
@@ -285,7 +296,7 @@ static void drain(struct rc_sink_worker *worker) {
     int64_t until = rc_clock_monotonic_ms() + DRAIN_MS;
     if (!worker->connected)
         return;
-    rc_status status = submit_all(worker, &why);
+    rc_status status = submit_all(worker, &why) || submit_moved(worker, &why) ? RC_FAIL : RC_OK;
     while (status == RC_OK && worker->driver->ops->pending(worker->driver) && rc_clock_monotonic_ms() < until) {
         struct pollfd wait = {.events = POLLIN};
         wait.fd = worker->driver->ops->fd(worker->driver, &wait.events);
@@ -350,13 +361,8 @@ static rc_status commit_in_time(struct rc_sink_worker *worker, int64_t now, stru
     if (now < worker->commit_ms + worker->interval_ms)
         return RC_OK;
     worker->commit_ms = now;
-    /* Records that were all passed over move the store's offset too, or they would be read again. */
-    for (size_t i = 0; worker->connected && i < worker->n_parts; i++) {
-        struct sink_part *part = worker->parts[i];
-        if (part->ready && !part->batch && part->next != part->chain && part->next > part->applied &&
-            submit(worker, part, trouble))
-            return RC_OK;
-    }
+    if (submit_moved(worker, trouble))
+        return RC_OK;
     struct rc_error why = {0};
     if (commit(worker, false, &why) && (why.class == RC_CLASS_FATAL || why.class == RC_CLASS_FENCED)) {
         *err = why;
@@ -520,6 +526,7 @@ static void worker_free(struct rc_sink_worker *worker) {
     rc_route_set_free(worker->set);
     rc_route_set_free(worker->next_set);
     rc_admin_close(worker->admin);
+    rc_producer_close(worker->burier);
     rc_loop_close(worker->loop);
     json_decref(worker->partitions);
     pthread_mutex_destroy(&worker->lock);

@@ -1,4 +1,5 @@
-/* Inside of a destination's worker: worker.c (thread, Kafka, batches) and worker_sync.c (the store: where it stands, what it knows). */
+/* Inside of a destination's worker: worker.c (thread, Kafka, batches), worker_sync.c (the store: where it stands, what it knows) and
+ * worker_dead.c (records that cannot be used). */
 #ifndef RC_SINK_WORKER_INTERNAL_H
 #define RC_SINK_WORKER_INTERNAL_H
 
@@ -7,6 +8,7 @@
 
 #include "consumers/sink/worker.h"
 #include "kafka/loop.h"
+#include "kafka/producer.h"
 #include "kafka/source.h"
 #include "kafka/topics.h"
 
@@ -19,7 +21,7 @@
     X(counter, changes, "rollcall_sink_changes_total", "Changes applied or found to be known")                    \
     X(counter, written, "rollcall_sink_written_total", "Changes that were news to the store")                     \
     X(counter, skipped, "rollcall_sink_skipped_total", "Records of audiences that do not go to this destination") \
-    X(counter, bad, "rollcall_sink_bad_total", "Records of the memberships topic that cannot be read")            \
+    X(counter, bad, "rollcall_sink_bad_total", "Records of the memberships topic that went to the dead letters")  \
     X(counter, retries, "rollcall_sink_retries_total",                                                            \
       "Times that the store was in trouble and work went on from its offsets")                                    \
     X(counter, refills, "rollcall_sink_refills_total",                                                            \
@@ -85,7 +87,9 @@ struct rc_sink_worker {
     size_t building;        /* changes in batches that are being put together */
     struct rc_message held; /* waits for the definition of its audience */
     bool holding;
-    int64_t held_until_ms; /* monotonic */
+    int64_t held_until_ms;      /* monotonic */
+    struct rc_producer *burier; /* of dead letters; NULL until one is needed */
+    int64_t bury_ms;            /* monotonic: when to try again */
     struct sink_unknown *unknown;
     size_t n_unknown, unknown_capacity;
     struct rc_sink_batch **spare;
@@ -107,6 +111,12 @@ struct sink_part *rc_sink_worker_part(struct rc_sink_worker *worker, int32_t num
 void rc_sink_worker_set_state(struct rc_sink_worker *worker, const char *state);
 /* Gives up everything under way; the partitions are not ready any more. */
 void rc_sink_worker_drop(struct rc_sink_worker *worker);
+
+/* worker_dead.c */
+/* Sends the dead letter of a record that cannot be used, and returns when it is acknowledged; `text` as rc_deadletter_send
+ * has it. RC_FAIL (it has said so in the log): the same record is to come again, later. */
+rc_status rc_sink_worker_bury(struct rc_sink_worker *worker, const struct rc_message *message, const char *text)
+    RC_MUST_USE;
 
 /* worker_sync.c */
 /* Connects when it is time, brings partitions and audiences in, and looks whether the store is where it should be. Fails only for good. */

@@ -13,7 +13,7 @@ from support.program import BINARY, environment
 
 COMMANDS = [
     "run", "ingest", "materialize", "sink", "produce", "apply", "get", "describe", "delete", "status", "members", "profile", "tail",
-    "eval", "config", "completion", "version", "help",
+    "deadletters", "eval", "config", "completion", "version", "help",
 ]  # fmt: skip
 NOWHERE = {"kafka.bootstrap.servers": "127.0.0.1:1"}
 
@@ -32,7 +32,7 @@ class HelpTest(unittest.TestCase):
                     self.assertEqual(rollcall("help", command).out, text)
 
     def test_commands_that_print_data_have_json(self):
-        for command in ["produce", "apply", "get", "describe", "delete", "status", "members", "profile", "tail", "config", "version"]:
+        for command in ["produce", "apply", "get", "describe", "delete", "status", "members", "profile", "tail", "deadletters", "config", "version"]:
             self.assertIn("--json", rollcall(command, "--help").out, command)
 
     def test_usage_errors(self):

@@ -68,7 +68,7 @@ class Recomputation:
             self.bad += self.evaluator.accept(
                 dataset["id"],
                 [_value(decoder, r) for r in records],
-                event_ids=[f"{r.topic}:{r.partition:020}:{r.offset:020}" for r in records],
+                event_ids=[_position(r) for r in records],
                 kafka=[_seen_by_sources(r) for r in records],
             )
             self.records[dataset["id"]] = records
@@ -98,6 +98,14 @@ def _value(decoder, record):
         return decoder(record.value)
     except Exception as error:  # whatever it is, the record cannot be read, hence bad
         return error
+
+
+def _position(record):
+    """Where the record first lay: one that was sent again from the dead letters stands for the one that it was."""
+    partition, offset = record.partition, record.offset
+    if record.headers.get("rollcall.topic") == record.topic.encode():
+        partition, offset = (int(record.headers[f"rollcall.{part}"]) for part in ("partition", "offset"))
+    return f"{record.topic}:{partition:020}:{offset:020}"
 
 
 def _seen_by_sources(record):

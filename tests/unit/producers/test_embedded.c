@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "codec/origin.h"
 #include "codec/person_key.h"
 #include "kafka/embedded.h"
 #include "kafka/producer.h"
@@ -389,9 +390,9 @@ static void test_rekey_origin_refuses(void **state) {
     (void)state;
     struct rc_catalog *catalog = catalog_of(CALLS);
     struct rc_error err;
-    struct rc_header good[] = {{rc_span_str(RC_REKEY_HEADER_TOPIC), rc_span_str("calls.raw")},
-                               {rc_span_str(RC_REKEY_HEADER_PARTITION), rc_span_str("2")},
-                               {rc_span_str(RC_REKEY_HEADER_OFFSET), rc_span_str("17")}};
+    struct rc_header good[] = {{rc_span_str(RC_ORIGIN_TOPIC), rc_span_str("calls.raw")},
+                               {rc_span_str(RC_ORIGIN_PARTITION), rc_span_str("2")},
+                               {rc_span_str(RC_ORIGIN_OFFSET), rc_span_str("17")}};
     const char *values[][3] = {{"other", "2", "17"},
                                {"calls.raw", "-1", "17"},
                                {"calls.raw", "2", "x"},
