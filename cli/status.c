@@ -200,6 +200,16 @@ static void print_processes(const struct rc_cli_processes *processes) {
     rc_cli_table_print(&table, NULL);
 }
 
+/* With how far it has come, where that is told. */
+static void add_state(struct rc_cli_table *table, const json_t *part) {
+    const char *state = rc_cli_json_text(part, "state", "-");
+    int64_t all = rc_cli_json_int(part, "restore_records", 0), done = rc_cli_json_int(part, "restored_records", 0);
+    if (all > 0)
+        rc_cli_table_add(table, "%s %lld%%", state, (long long)(done * 100 / all));
+    else
+        rc_cli_table_add(table, "%s", state);
+}
+
 static void print_partitions(const struct rc_cli_processes *processes) {
     struct rc_cli_table table;
     rc_cli_table_init(&table, (const char *const[]){"CONSUMER", "TOPIC", ">PARTITION", "STATE", ">OFFSET", ">LAG",
@@ -213,7 +223,7 @@ static void print_partitions(const struct rc_cli_processes *processes) {
             rc_cli_table_add(&table, "%s", rc_cli_json_text(processes->items[p].record, "role", "?"));
             rc_cli_table_add(&table, "%s", rc_cli_json_text(part, "topic", "-"));
             rc_cli_table_add(&table, "%lld", (long long)rc_cli_json_int(part, "partition", -1));
-            rc_cli_table_add(&table, "%s", rc_cli_json_text(part, "state", "-"));
+            add_state(&table, part);
             rc_cli_table_add(&table, "%lld", (long long)rc_cli_json_int(part, "offset", -1));
             if (records < 0)
                 rc_cli_table_add(&table, "-");

@@ -23,6 +23,9 @@
 #define DEFAULT_PARTITIONS 4
 /* A dead letter holds a whole record and its headers, however large its topic lets it be. */
 #define DEADLETTER_BYTES (INT64_C(64) << 20)
+/* A person's state, and how much of a partition is read at a restore although newer records have replaced it. */
+#define STATE_BYTES (INT64_C(64) << 20)
+#define STATE_SEGMENT_BYTES (INT64_C(64) << 20)
 
 struct rc_admin {
     const struct rc_config *config; /* borrowed */
@@ -186,6 +189,13 @@ static rd_kafka_event_t *wait_event(rd_kafka_queue_t *queue, rc_status *status, 
     return event;
 }
 
+static void set_bytes(rd_kafka_NewTopic_t *topic, const char *name, int64_t bytes) {
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)bytes);
+    if (bytes > 0)
+        rd_kafka_NewTopic_set_config(topic, name, text);
+}
+
 static rc_status create(struct rc_admin *admin, const struct rc_topic_spec *spec, int32_t partitions, bool *created,
                         struct rc_error *err) {
     char text[512];
@@ -195,11 +205,8 @@ static rc_status create(struct rc_admin *admin, const struct rc_topic_spec *spec
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "topic %s cannot be made: %s", spec->name, text);
     if (spec->compacted)
         rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
-    if (spec->max_message_bytes > 0) {
-        char bytes[32];
-        snprintf(bytes, sizeof bytes, "%lld", (long long)spec->max_message_bytes);
-        rd_kafka_NewTopic_set_config(topic, "max.message.bytes", bytes);
-    }
+    set_bytes(topic, "max.message.bytes", spec->max_message_bytes);
+    set_bytes(topic, "segment.bytes", spec->segment_bytes);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(admin->rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
     rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_TIMEOUT_MS, text, sizeof text);
@@ -366,20 +373,22 @@ rc_status rc_topics_ensure_own(struct rc_admin *admin, int32_t partitions, struc
         const char *name;
         int32_t partitions;
         bool compacted;
-        int64_t bytes;
+        int64_t bytes, segment_bytes;
     } own[] = {
-        {"definitions", 1, true, 0},
-        {"segments", partitions, true, 0},
-        {"memberships", partitions, true, 0},
-        {"deadletters", 0, false, DEADLETTER_BYTES},
-        {"processes", 1, true, 0},
+        {"definitions", 1, true, 0, 0},
+        {"segments", partitions, true, 0, 0},
+        {"state", partitions, true, STATE_BYTES, STATE_SEGMENT_BYTES},
+        {"memberships", partitions, true, 0, 0},
+        {"deadletters", 0, false, DEADLETTER_BYTES, 0},
+        {"processes", 1, true, 0, 0},
     };
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         char *topic = rc_topic_name(admin->config, own[i].name);
         struct rc_topic_spec spec = {.name = topic,
                                      .partitions = own[i].partitions,
                                      .compacted = own[i].compacted,
-                                     .max_message_bytes = own[i].bytes};
+                                     .max_message_bytes = own[i].bytes,
+                                     .segment_bytes = own[i].segment_bytes};
         rc_status status = rc_topic_ensure(admin, &spec, NULL, err);
         free(topic);
         if (status != RC_OK)

@@ -27,6 +27,7 @@ struct rc_topic_spec {
     int32_t partitions;        /* 0: any number will do, 4 when it must be made */
     bool compacted;            /* cleanup.policy must contain compact */
     int64_t max_message_bytes; /* of a topic that is made; 0: the broker's default */
+    int64_t segment_bytes;     /* the same; compaction leaves the newest segment alone */
 };
 
 /* Partition count of a topic; 0 when there is none (no error). RETRY (exit 69) when no broker answers within
@@ -47,7 +48,7 @@ rc_status rc_topic_ensure(struct rc_admin *admin, const struct rc_topic_spec *sp
 rc_status rc_topics_count(struct rc_admin *admin, const char *const *dataset_topics, size_t n, int32_t *out,
                           struct rc_error *err) RC_MUST_USE;
 
-/* Makes and checks the installation's own topics (<prefix>.definitions with 1 partition, .segments, .memberships with
+/* Makes and checks the installation's own topics (<prefix>.definitions with 1 partition, .segments, .state, .memberships with
  * `partitions`, .deadletters, .processes with 1). */
 rc_status rc_topics_ensure_own(struct rc_admin *admin, int32_t partitions, struct rc_error *err) RC_MUST_USE;
 

@@ -46,7 +46,7 @@ struct rc_store_batch {
 static rc_status failed(struct rc_error *err, const char *path, const char *what, char *text) {
     rc_status status;
     if (strncmp(text, "Corruption", 10) == 0 || strstr(text, "checksum mismatch"))
-        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+        status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_DATA,
                               "%s: the store is damaged (%s: %s); it is a cache of what Kafka holds: stop, remove the "
                               "folder, start again",
                               path, what, text);
@@ -158,7 +158,7 @@ static rc_status check_identity(struct rc_store *store, const struct rc_store_op
         char *slash = strrchr(text, '/'), *end = NULL;
         long number = slash ? strtol(slash + 1, &end, 10) : 0;
         if (number < 1 || number > INT_MAX || *end)
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_DATA,
                                 "%s: the store's identity is damaged: remove the folder and start again",
                                 options->path);
         *slash = '\0';
@@ -224,6 +224,18 @@ void rc_store_close(struct rc_store *store) {
     rocksdb_cache_destroy(store->cache);
     free(store->path);
     free(store);
+}
+
+bool rc_store_damaged(const struct rc_error *err) {
+    return err->class == RC_CLASS_FATAL && err->exit_code == RC_EXIT_DATA;
+}
+
+rc_status rc_store_destroy(const char *path, struct rc_error *err) {
+    rocksdb_options_t *options = rocksdb_options_create();
+    char *problem = NULL;
+    rocksdb_destroy_db(options, path, &problem);
+    rocksdb_options_destroy(options);
+    return problem ? failed(err, path, "removing", problem) : RC_OK;
 }
 
 /* ---- keys ---- */

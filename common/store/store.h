@@ -40,11 +40,16 @@ struct rc_store_options {
 
 /* `found_format` (may be NULL): the format that the store had, 0 when it is new; after open it says
  * `options->format`. Fails: FATAL exit 75 when another process has it open; FATAL exit 78 saved by a later build or
- * of another kind; FATAL exit 69 the disk is full; FATAL exit 70 damaged, naming the file that is, and what to do
+ * of another kind; FATAL exit 69 the disk is full; FATAL exit 65 damaged, naming the file that is, and what to do
  * (remove the folder: it is built again from Kafka). */
 rc_status rc_store_open(const struct rc_store_options *options, struct rc_store **out, int *found_format,
                         struct rc_error *err) RC_MUST_USE;
 void rc_store_close(struct rc_store *store);
+
+/* True when the error says that the store is damaged (FATAL, exit 65): what is in it must not be used. */
+bool rc_store_damaged(const struct rc_error *err);
+/* Removes a store that nobody has open, whatever state it is in. */
+rc_status rc_store_destroy(const char *path, struct rc_error *err) RC_MUST_USE;
 
 /* ---- batches: begin, then put and delete, then commit or abort. Not visible before commit. ---- */
 

@@ -1,11 +1,18 @@
-/* Making state durable, without standing still: at the beginning the changed persons, input offsets, epoch and output
- * mark are written into one batch, and a mark is put into the stream of changes; once every change before the mark is
- * acknowledged by Kafka the batch is committed to the store, and then the offsets to the group. Work goes on
- * meanwhile.
+/* Making state durable, without standing still, in four steps:
+ *   begin    the changed persons, input offsets, epoch and output mark are written into one batch for the local store, and kept for the
+ *            changelog; a mark is put into the stream of changes;
+ *   send     every change before the mark is acknowledged by Kafka: the persons go to the changelog in pieces, then the lanes' records.
+ *            So what the changelog holds never claims a change that is not on the output log, and within a partition, where the
+ *            idempotent producer keeps order, a lane's record stands for all persons before it;
+ *   commit   they are acknowledged too: the batch is committed to the local store. Not before: persons that the local store has and the
+ *            changelog has not would be written to it by nobody;
+ *   offsets  are committed to the group.
+ * Work goes on meanwhile. With exactly_once the second step and the offsets are in one transaction with the changes.
  *
  * What a crash at each point repeats:
- *   1. before the batch is committed: the store says what the checkpoint before said; everything since is done again,
- *      and the changes that are on the topic already are recognised (repeats.h);
+ *   1. before the batch is committed: the store says what the checkpoint before said. What the changelog has beyond that is taken in at
+ *      the next start (restore.c); everything since is done again, and the changes that are on the topic already are recognised
+ *      (repeats.h);
  *   2. between store and group: nothing; a start goes by the store's offsets, the group's are for lag and for others. */
 #include <jansson.h>
 #include <stdio.h>
@@ -17,40 +24,58 @@
 #include "base/log.h"
 #include "consumers/ingest/internal.h"
 #include "consumers/shared/delivery.h"
+#include "store/changelog.h"
+
+/* ---- begin ---- */
+
+struct putting {
+    struct checkpoint *checkpoint;
+    const struct lane *lane;
+};
 
 static void put_person(void *ctx, struct rc_span person_key, struct rc_span record) {
-    void **context = ctx;
-    rc_store_put(context[0], RC_STORE_PERSON, ((struct lane *)context[1])->number, person_key, record);
+    const struct putting *putting = ctx;
+    const struct lane *lane = putting->lane;
+    rc_store_put(putting->checkpoint->batch, RC_STORE_PERSON, lane->number, person_key, record);
+    if (lane->ingest->state_topic)
+        rc_ingest_changelog_keep(&putting->checkpoint->records, lane->number, lane->versions.epoch, person_key, record);
 }
 
-static void put_lane(struct ingest *ingest, struct lane *lane, struct rc_store_batch *batch) {
+static json_t *describe(struct ingest *ingest, struct lane *lane) {
     int64_t acknowledged = rc_producer_end(ingest->producer, ingest->segments_topic, lane->number);
     if (acknowledged > lane->output_end)
         lane->output_end = acknowledged;
-    json_t *inputs = json_object();
+    struct saved_lane saved = {.cluster = ingest->cluster,
+                               .epoch = lane->versions.epoch,
+                               .output_end = lane->output_end,
+                               .n_inputs = lane->n_inputs};
+    saved.inputs = rc_calloc(lane->n_inputs + 1, sizeof *saved.inputs);
     for (size_t i = 0; i < lane->n_inputs; i++) {
         const struct input *input = lane->inputs[i];
-        json_object_set_new(inputs, input->topic,
-                            json_pack("{s:I, s:I, s:I}", "position", (json_int_t)input->position, "clock_ms",
-                                      (json_int_t)input->clock_ms, "greatest_ms", (json_int_t)input->greatest_ms));
+        saved.inputs[i] = (struct saved_input){.topic = input->topic,
+                                               .position = input->position,
+                                               .clock_ms = input->clock_ms,
+                                               .greatest_ms = input->greatest_ms};
     }
-    json_t *json =
-        json_pack("{s:s, s:I, s:I, s:o}", "cluster", ingest->cluster, "epoch", (json_int_t)lane->versions.epoch,
-                  "output_end", (json_int_t)lane->output_end, "inputs", inputs);
-    char *text = json_dumps(json, JSON_COMPACT);
-    rc_store_put(batch, RC_STORE_META, lane->number, rc_span_str("lane"), rc_span_str(text));
-    free(text);
-    json_decref(json);
+    json_t *json = rc_ingest_saved_json(&saved);
+    free(saved.inputs);
+    return json;
 }
 
-static void free_offsets(struct checkpoint *checkpoint) {
-    for (size_t i = 0; i < checkpoint->n_offsets; i++) {
-        free((char *)(uintptr_t)checkpoint->offsets[i].topic);
-        free((char *)(uintptr_t)checkpoint->offsets[i].metadata);
+/* The lane's own record. While all of its persons are being written anew the changelog gets none: it would claim those that are not there
+ * yet. */
+static void put_lane(struct ingest *ingest, struct lane *lane) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    struct checkpoint_lane one = {
+        .number = lane->number, .json = describe(ingest, lane), .whole = ingest->state_topic && !lane->rewriting};
+    if (one.whole) {
+        char *text = json_dumps(one.json, JSON_COMPACT);
+        rc_ingest_changelog_keep(&checkpoint->records, lane->number, lane->versions.epoch,
+                                 rc_span_str(RC_CHANGELOG_LANE_KEY), rc_span_str(text));
+        free(text);
     }
-    free(checkpoint->offsets);
-    checkpoint->offsets = NULL;
-    checkpoint->n_offsets = 0;
+    rc_grow(&checkpoint->lanes, &checkpoint->lanes_capacity, checkpoint->n_lanes + 1, sizeof *checkpoint->lanes);
+    checkpoint->lanes[checkpoint->n_lanes++] = one;
 }
 
 static void add_offset(struct checkpoint *checkpoint, const struct lane *lane, const struct input *input) {
@@ -66,7 +91,6 @@ static void add_offset(struct checkpoint *checkpoint, const struct lane *lane, c
 }
 
 rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err) {
-    (void)err;
     struct checkpoint *checkpoint = &ingest->checkpoint;
     bool dirty = false;
     for (size_t i = 0; i < ingest->n_lanes; i++)
@@ -75,37 +99,58 @@ rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err
         return RC_OK;
     checkpoint->began_ns = rc_clock_monotonic_ns();
     checkpoint->batch = rc_store_begin(ingest->store);
+    rc_buf_init(&checkpoint->records, SIZE_MAX / 2);
     for (size_t i = 0; i < ingest->n_lanes; i++) {
         struct lane *lane = ingest->lanes[i];
         if (!lane_works(lane) || !lane->dirty)
             continue;
-        void *context[] = {checkpoint->batch, lane};
+        /* Before what has changed since: the later record of a person counts. */
+        if (lane->rewriting && rc_ingest_changelog_rewrite(lane, &checkpoint->records, err) != RC_OK)
+            return RC_FAIL;
+        struct putting putting = {.checkpoint = checkpoint, .lane = lane};
         lane->batch = checkpoint->batch;
-        rc_population_save(lane->population, put_person, context);
+        rc_population_save(lane->population, put_person, &putting);
         lane->batch = NULL;
         rc_ingest_residence_put(lane, checkpoint->batch);
-        put_lane(ingest, lane, checkpoint->batch);
+        put_lane(ingest, lane);
         for (size_t k = 0; k < lane->n_inputs; k++)
             add_offset(checkpoint, lane, lane->inputs[k]);
-        lane->dirty = false;
+        lane->in_checkpoint = true;
+        lane->dirty = lane->rewriting;
     }
     rc_ingest_notes_put(ingest, checkpoint->batch);
     checkpoint->mark = rc_producer_mark(ingest->producer);
     return RC_OK;
 }
 
-rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) {
+/* ---- the other steps ---- */
+
+/* Forgets what is kept; the batch is the caller's. */
+static void clear(struct ingest *ingest) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
-    if (!checkpoint->batch)
-        return RC_OK;
-    if (ingest->exactly_once && rc_delivery_commit(ingest->process, ingest->producer, ingest->source, checkpoint->offsets,
-                                                   checkpoint->n_offsets, err) != RC_OK)
-        return RC_FAIL;
-    if (!rc_producer_passed(ingest->producer, checkpoint->mark))
-        return RC_OK;
-    struct rc_store_batch *batch = checkpoint->batch;
-    checkpoint->batch = NULL;
-    rc_status status = rc_store_commit(batch, false, err);
+    for (size_t i = 0; i < checkpoint->n_offsets; i++) {
+        free((char *)(uintptr_t)checkpoint->offsets[i].topic);
+        free((char *)(uintptr_t)checkpoint->offsets[i].metadata);
+    }
+    free(checkpoint->offsets);
+    for (size_t i = 0; i < checkpoint->n_lanes; i++)
+        json_decref(checkpoint->lanes[i].json);
+    free(checkpoint->lanes);
+    if (checkpoint->batch)
+        rc_buf_deinit(&checkpoint->records);
+    *checkpoint = (struct checkpoint){0};
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        ingest->lanes[i]->in_checkpoint = false;
+}
+
+static rc_status commit(struct ingest *ingest, bool wait, struct rc_error *err) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    for (size_t i = 0; i < checkpoint->n_lanes; i++) {
+        const struct checkpoint_lane *lane = &checkpoint->lanes[i];
+        rc_ingest_saved_put(checkpoint->batch, lane->number, lane->json,
+                            lane->whole ? rc_producer_end(ingest->producer, ingest->state_topic, lane->number) : -1);
+    }
+    rc_status status = rc_store_commit(checkpoint->batch, false, err);
     if (status == RC_OK) {
         struct rc_error why;
         /* The group's offsets are for lag and for others; the next checkpoint covers one that fails. */
@@ -115,62 +160,64 @@ rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct r
         rc_counter_inc(ingest->metrics.checkpoints);
         rc_histogram_observe_ns(ingest->metrics.checkpoint, rc_clock_monotonic_ns() - checkpoint->began_ns);
     }
-    free_offsets(checkpoint);
+    clear(ingest);
     return status;
 }
 
-rc_status rc_ingest_checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) {
-    if (rc_producer_flush(ingest->producer, timeout_ms, err) != RC_OK ||
-        rc_ingest_checkpoint_finish(ingest, true, err) != RC_OK || rc_ingest_checkpoint_begin(ingest, err) != RC_OK)
-        return RC_FAIL;
-    return rc_ingest_checkpoint_finish(ingest, true, err);
+/* The changelog's records and the offsets are part of the transaction that the changes are in. Nothing else may be sent
+ * before it is committed. */
+static rc_status commit_transaction(struct ingest *ingest, struct rc_error *err) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    bool sends = checkpoint->sent < checkpoint->records.len;
+    while (checkpoint->sent < checkpoint->records.len)
+        if (rc_ingest_changelog_send(ingest, &checkpoint->records, &checkpoint->sent, err) != RC_OK)
+            return RC_FAIL;
+    if (sends)
+        checkpoint->mark = rc_producer_mark(ingest->producer);
+    return rc_delivery_commit(ingest->process, ingest->producer, ingest->source, checkpoint->offsets,
+                              checkpoint->n_offsets, err);
 }
 
-void rc_ingest_checkpoint_drop(struct ingest *ingest) {
-    rc_store_abort(ingest->checkpoint.batch);
-    ingest->checkpoint.batch = NULL;
-    free_offsets(&ingest->checkpoint);
-}
-
-/* ---- reading it back ---- */
-
-rc_status rc_ingest_saved_load(struct ingest *ingest, int32_t number, struct saved_lane *out, struct rc_error *err) {
-    struct rc_buf text;
-    rc_buf_init(&text, (size_t)16 << 20);
-    bool found;
-    if (rc_store_get(ingest->store, RC_STORE_META, number, rc_span_str("lane"), &text, &found, err) != RC_OK) {
-        rc_buf_deinit(&text);
+rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    if (checkpoint->batch && ingest->exactly_once && commit_transaction(ingest, err) != RC_OK)
         return RC_FAIL;
+    while (checkpoint->batch && rc_producer_passed(ingest->producer, checkpoint->mark)) {
+        if (checkpoint->sent == checkpoint->records.len)
+            return commit(ingest, wait, err);
+        if (rc_ingest_changelog_send(ingest, &checkpoint->records, &checkpoint->sent, err) != RC_OK)
+            return RC_FAIL;
+        checkpoint->mark = rc_producer_mark(ingest->producer);
     }
-    *out = (struct saved_lane){0};
-    json_t *json = found ? json_loadb(text.data, text.len, 0, NULL) : NULL;
-    const char *cluster = json_string_value(json_object_get(json, "cluster"));
-    if (cluster) {
-        out->found = true;
-        out->cluster = rc_strdup(cluster);
-        out->epoch = (uint32_t)json_integer_value(json_object_get(json, "epoch"));
-        out->output_end = json_integer_value(json_object_get(json, "output_end"));
-        json_t *inputs = json_object_get(json, "inputs"), *one;
-        out->inputs = rc_calloc(json_object_size(inputs) + 1, sizeof *out->inputs);
-        const char *topic;
-        json_object_foreach(inputs, topic, one) {
-            out->inputs[out->n_inputs++] = (struct saved_input){
-                .topic = rc_strdup(topic),
-                .position = json_integer_value(json_object_get(one, "position")),
-                .clock_ms = json_integer_value(json_object_get(one, "clock_ms")),
-                .greatest_ms = json_integer_value(json_object_get(one, "greatest_ms")),
-            };
-        }
-    }
-    json_decref(json);
-    rc_buf_deinit(&text);
     return RC_OK;
 }
 
-void rc_ingest_saved_deinit(struct saved_lane *saved) {
-    for (size_t i = 0; i < saved->n_inputs; i++)
-        free(saved->inputs[i].topic);
-    free(saved->inputs);
-    free(saved->cluster);
-    *saved = (struct saved_lane){0};
+rc_status rc_ingest_checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) {
+    int64_t until = rc_clock_monotonic_ms() + timeout_ms;
+    if (rc_producer_flush(ingest->producer, timeout_ms, err) != RC_OK)
+        return RC_FAIL;
+    for (bool begun = false;;) {
+        if (rc_ingest_checkpoint_finish(ingest, true, err) != RC_OK)
+            return RC_FAIL;
+        if (!ingest->checkpoint.batch && begun)
+            return RC_OK;
+        if (!ingest->checkpoint.batch) {
+            begun = true;
+            if (rc_ingest_checkpoint_begin(ingest, err) != RC_OK)
+                return RC_FAIL;
+            continue;
+        }
+        if (rc_clock_monotonic_ms() > until)
+            return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
+                                "the state is not saved after %d ms; do all in-sync replicas run?", timeout_ms);
+        if (rc_producer_poll(ingest->producer, 10, err) != RC_OK)
+            return RC_FAIL;
+    }
+}
+
+void rc_ingest_checkpoint_drop(struct ingest *ingest) {
+    if (!ingest->checkpoint.batch)
+        return;
+    rc_store_abort(ingest->checkpoint.batch);
+    clear(ingest);
 }

@@ -25,6 +25,7 @@
 #define WATCH_MS 500 /* how often the broker is asked while something is due within … */
 #define WATCH_DUE_MS 5000
 #define TELL_MS 50
+#define REWRITE_MS 50 /* between checkpoints while the changelog is written anew */
 #define FULL_PAUSE_MS 20000
 #define DRAIN_MS 30000
 #define ARENA_BYTES ((size_t)64 << 10)
@@ -56,11 +57,16 @@ static rc_status identify(struct ingest *ingest, struct rc_error *err) {
     return status;
 }
 
-static rc_status open_store(struct ingest *ingest, struct rc_error *err) {
-    const char *dir = rc_config_text(ingest->config, "state.dir");
+static char *store_path(const struct rc_config *config) {
+    const char *dir = rc_config_text(config, "state.dir");
     size_t bytes = strlen(dir) + sizeof "/ingest";
     char *path = rc_alloc(bytes);
     snprintf(path, bytes, "%s/ingest", dir);
+    return path;
+}
+
+static rc_status open_store(struct ingest *ingest, struct rc_error *err) {
+    char *path = store_path(ingest->config);
     struct rc_store_options options = {
         .path = path,
         .kind = "ingest",
@@ -80,6 +86,7 @@ static void name_everything(struct ingest *ingest) {
     ingest->instance = rc_alloc(bytes);
     snprintf(ingest->instance, bytes, "%s-ingest", ingest->process->instance);
     ingest->segments_topic = rc_topic_name(ingest->config, "segments");
+    ingest->state_topic = rc_embedded_used(ingest->config) ? NULL : rc_topic_name(ingest->config, "state");
     ingest->deadletters_topic = rc_topic_name(ingest->config, "deadletters");
 }
 
@@ -191,7 +198,8 @@ static rc_status read_some(struct ingest *ingest, struct rc_error *err) {
         }
         if (polled == RC_POLLED_MESSAGE) {
             struct input *input = message.ctx;
-            if (input && rc_ingest_feed(ingest, input, &message) == FED_AGAIN) {
+            bool taken = input && lane_works(input->lane); /* what comes while it is restored is read again */
+            if (taken && rc_ingest_feed(ingest, input, &message) == FED_AGAIN) {
                 ingest->stuck = message;
                 ingest->has_stuck = true;
                 ingest->stuck_retry_ms = rc_clock_monotonic_ms() + AGAIN_MS;
@@ -274,9 +282,13 @@ static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
     rc_ingest_residence_trim(ingest);
     if (now < ingest->next_checkpoint_ms && !ingest->crowded)
         return RC_OK;
-    ingest->next_checkpoint_ms = now + ingest->checkpoint_ms;
     if (rc_ingest_checkpoint_begin(ingest, err) != RC_OK)
         return RC_FAIL;
+    bool rewriting = false; /* then one checkpoint follows the other */
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        rewriting |= lane_works(ingest->lanes[i]) && ingest->lanes[i]->rewriting;
+    ingest->next_checkpoint_ms =
+        now + (rewriting && ingest->checkpoint_ms > REWRITE_MS ? REWRITE_MS : ingest->checkpoint_ms);
     /* What is sent from here on belongs to the next transaction. */
     return ingest->exactly_once ? rc_ingest_checkpoint_finish(ingest, false, err) : RC_OK;
 }
@@ -298,6 +310,9 @@ static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, i
     int64_t checkpoint = now_ms + ingest->next_checkpoint_ms - rc_clock_monotonic_ms();
     if (dirty && !ingest->checkpoint.batch && checkpoint < until)
         until = checkpoint;
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        if (ingest->lanes[i]->state == LANE_RESTORING && now_ms + AGAIN_MS < until)
+            until = now_ms + AGAIN_MS;
     if (ingest->has_stuck && now_ms + AGAIN_MS < until)
         until = now_ms + AGAIN_MS;
     return until;
@@ -309,8 +324,9 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
         return RC_FAIL;
     if (read_some(ingest, err) != RC_OK)
         return RC_FAIL;
+    bool restoring = rc_ingest_lanes_restore(ingest);
     *asked = rc_ingest_lanes_set_clocks(ingest, now_ms);
-    *more = advance(ingest);
+    *more = advance(ingest) || restoring;
     if (!*more)
         rc_ingest_lanes_settle(ingest);
     /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is
@@ -388,6 +404,7 @@ static void close_all(struct ingest *ingest) {
     free(ingest->instance);
     free(ingest->segments_topic);
     free(ingest->deadletters_topic);
+    free(ingest->state_topic);
     json_decref(ingest->report);
     rc_arena_deinit(&ingest->arena);
     rc_buf_deinit(&ingest->key);
@@ -397,7 +414,7 @@ static void close_all(struct ingest *ingest) {
     free(ingest);
 }
 
-rc_status rc_ingest_run(struct rc_process *process, struct rc_error *err) {
+static rc_status live(struct rc_process *process, struct rc_error *err) {
     struct ingest *ingest = rc_calloc(1, sizeof *ingest);
     ingest->process = process;
     ingest->config = process->config;
@@ -426,5 +443,23 @@ rc_status rc_ingest_run(struct rc_process *process, struct rc_error *err) {
         rc_process_status_remove(process, "ingest");
     }
     close_all(ingest);
+    return status;
+}
+
+/* A store in which something is damaged goes as a whole. Then the consumer begins again, and restores what it needs. */
+static void drop_store(const struct rc_process *process, struct rc_error *err) {
+    char *path = store_path(process->config);
+    struct rc_error why = *err;
+    rc_log(RC_LOG_ERROR, "the local state is damaged: it is dropped and restored", rc_f_str("path", path),
+           rc_f_err(&why));
+    if (rc_store_destroy(path, err) == RC_OK)
+        rc_error_set(err, RC_CLASS_FENCED, RC_EXIT_INTERNAL, "the local state is damaged and removed: %s", why.message);
+    free(path);
+}
+
+rc_status rc_ingest_run(struct rc_process *process, struct rc_error *err) {
+    rc_status status = live(process, err);
+    if (status != RC_OK && rc_store_damaged(err))
+        drop_store(process, err);
     return status;
 }

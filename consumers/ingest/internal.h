@@ -1,6 +1,7 @@
 /* Private to consumers/ingest. One event's way: ingest.c (the loop) → feed.c (a record to an event) →
  * segment/population.h → emit.c (a change to a record). lane.c owns a partition number's state from its assignment to
- * its loss; checkpoint.c makes it durable; program.c takes up definitions; report.c tells. One thread owns all of it;
+ * its loss; checkpoint.c makes it durable, in the local store (saved.c) and the changelog (changelog.c), from which
+ * restore.c brings it back; program.c takes up definitions; report.c tells. One thread owns all of it;
  * only `report` is shared with the HTTP thread. */
 #ifndef RC_INGEST_INTERNAL_H
 #define RC_INGEST_INTERNAL_H
@@ -39,6 +40,10 @@
     X(counter, known, "rollcall_ingest_repeats_total", "Changes decided again after a restart that the log held already") \
     X(counter, retries, "rollcall_ingest_retries_total", "Records tried again: the schema registry was away") \
     X(counter, checkpoints, "rollcall_ingest_checkpoints_total", "Checkpoints that became durable") \
+    X(counter, restored, "rollcall_ingest_restored_records_total", "Changelog records read to restore state") \
+    X(counter, distrusted, "rollcall_ingest_distrusted_total", "Changelogs of partitions that could not be used: damaged, truncated, or hurt by a former owner") \
+    X(counter, damaged, "rollcall_ingest_damaged_total", "Local states that were damaged and dropped") \
+    X(gauge, restore_left, "rollcall_ingest_restore_left_records", "Changelog records still to be read to restore state") \
     X(gauge, lag_records, "rollcall_ingest_lag_records", "Records that wait in the assigned partitions") \
     X(gauge, lag_seconds, "rollcall_ingest_lag_seconds", "Greatest distance of a partition's clock from the wall clock") \
     X(gauge, persons, "rollcall_ingest_persons", "Persons with state") \
@@ -90,6 +95,8 @@ struct program {
 /* ---- a partition number ---- */
 
 struct lane;
+struct restore;    /* restore.c */
+struct saved_lane; /* saved.c */
 
 /* One topic's partition of a lane. */
 struct input {
@@ -103,6 +110,7 @@ struct input {
 
 enum lane_state {
     LANE_HELD, /* not all topics' partitions of this number are ours (in the midst of a change of topics): nothing is done */
+    LANE_RESTORING,   /* `restore` is at work; the inputs flow already, but nothing of them is taken */
     LANE_CATCHING_UP, /* reads what it has missed; `repeats` is in use */
     LANE_LIVE,
     LANE_PARKED, /* given back, kept in memory in case that it comes back untouched */
@@ -120,18 +128,35 @@ struct lane {
     int64_t output_end; /* where a successor has to begin reading the own output */
     int64_t opened_ms;  /* wall clock */
     bool dirty;         /* something changed since the last checkpoint began */
-    bool more_due;      /* the last advance stopped at its limit */
-    bool settled;       /* everybody is decided under this plan, and that is noted */
+    bool in_checkpoint; /* the checkpoint under way holds something of it */
+    /* The changelog (restore.c, changelog.c); all of it unused where there is none. */
+    struct restore *restore; /* NULL: nothing to restore */
+    uint32_t marked;         /* greatest epoch that it names */
+    bool fresh;              /* what it holds is void: it must say so before anything else is written */
+    bool restored;           /* the local state came from it, all of it */
+    bool rewriting;          /* all persons of the local store must be written to it, and are from `rewrite_from` on */
+    struct rc_buf rewrite_from;   /* a person key */
+    bool more_due;                /* the last advance stopped at its limit */
+    bool settled;                 /* everybody is decided under this plan, and that is noted */
     struct rc_store_batch *batch; /* where deadlines go while persons are saved; borrowed */
     /* The change that is held until it is known whether another of the same decision is sent (see emit.c). */
     bool pending;
     struct rc_buf pending_key, pending_value;
 };
 
-/* A checkpoint under way: state is in the batch, waiting for the changes sent before it. */
+/* A checkpoint under way (checkpoint.c has the steps). */
+struct checkpoint_lane {
+    int32_t number;
+    json_t *json; /* owned */
+    bool whole;   /* the changelog stands for it */
+};
 struct checkpoint {
     struct rc_store_batch *batch; /* NULL: none */
-    uint64_t mark;
+    struct rc_buf records;        /* for the changelog, up to `sent` on their way */
+    size_t sent;
+    uint64_t mark; /* the next step waits for it */
+    struct checkpoint_lane *lanes;
+    size_t n_lanes, lanes_capacity;
     struct rc_offset *offsets; /* topics and metadata owned */
     size_t n_offsets;
     int64_t began_ns;
@@ -151,6 +176,7 @@ struct ingest {
     char *cluster; /* id */
     char *group, *instance;
     char *segments_topic, *deadletters_topic;
+    char *state_topic; /* the changelog; NULL: none (embedded broker) */
     int32_t deadletter_partitions;
     int32_t schema_id;
     int64_t checkpoint_ms;
@@ -177,9 +203,10 @@ struct ingest {
     bool crowded;           /* memory is over its budget, or much is unsaved: a checkpoint first */
     int64_t next_trim_ms;   /* monotonic */
 
-    int64_t next_tell_ms; /* monotonic */
-    bool drained;         /* the last turn read until the queue was empty */
-    int64_t next_ask_ms;  /* monotonic */
+    int64_t next_tell_ms;    /* monotonic */
+    int64_t next_restore_ms; /* monotonic */
+    bool drained;            /* the last turn read until the queue was empty */
+    int64_t next_ask_ms;     /* monotonic */
 
     struct rc_arena arena;
     struct rc_buf key, scratch, value;
@@ -228,6 +255,11 @@ rc_status rc_ingest_lanes_assigned(void *ctx, struct rc_source_partition *partit
     RC_MUST_USE;
 void rc_ingest_lanes_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost);
 void rc_ingest_lane_free(struct lane *lane);
+/* Goes on restoring, one lane at a time; true when there is more to do at once. Failures go to rc_ingest_fail. */
+bool rc_ingest_lanes_restore(struct ingest *ingest);
+/* The lane's saved state cannot be used (`why` says what was found where): names it and drops it. Always RC_FAIL: FENCED,
+ * so that the consumer begins again, and restores it. */
+rc_status rc_ingest_lane_damaged(struct lane *lane, const struct rc_error *why, struct rc_error *err);
 /* Sets the clocks from what is known; true when some lane waits for the end of a partition to be asked for. */
 bool rc_ingest_lanes_set_clocks(struct ingest *ingest, int64_t now_ms);
 /* Catching up → live where everything of the former owner has been read. */
@@ -250,13 +282,41 @@ void rc_ingest_emit_settled(struct lane *lane);
 
 /* ---- checkpoint.c ---- */
 
-/* Begins one when something changed; nothing is waited for. */
+/* Begins one when something changed; nothing is waited for. One at a time: does nothing while one is under way. */
 rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
-/* Completes the one under way as soon as its changes are acknowledged. `wait`: also the group's answer. */
+/* Takes the one under way as far as what is acknowledged allows. `wait`: also for the group's answer. */
 rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) RC_MUST_USE;
 /* Flush, begin, finish: when the partitions are about to go, or the process. */
 rc_status rc_ingest_checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) RC_MUST_USE;
 void rc_ingest_checkpoint_drop(struct ingest *ingest);
+
+/* ---- changelog.c ---- */
+
+/* Adds a record to what is to be sent. */
+void rc_ingest_changelog_keep(struct rc_buf *records, int32_t number, uint32_t epoch, struct rc_span key,
+                              struct rc_span value);
+/* Sends some of them, from `*at` on. */
+rc_status rc_ingest_changelog_send(struct ingest *ingest, const struct rc_buf *records, size_t *at,
+                                   struct rc_error *err) RC_MUST_USE;
+/* Adds some of the lane's committed persons; ends `rewriting` with the last one. */
+rc_status rc_ingest_changelog_rewrite(struct lane *lane, struct rc_buf *records, struct rc_error *err) RC_MUST_USE;
+/* Writes an owner's mark and waits until it is acknowledged (RETRY: it is not). `fresh`: what is there is void. */
+rc_status rc_ingest_changelog_mark(struct lane *lane, uint32_t epoch, bool fresh, struct rc_error *err) RC_MUST_USE;
+
+/* ---- restore.c ---- */
+
+/* Marks the changelog as the lane's, and sets `restore` when something has to be read. `saved`: what the local store
+ * has; `group_epoch`: as agreed in the group. */
+rc_status rc_ingest_restore_begin(struct lane *lane, const struct saved_lane *saved, uint32_t group_epoch,
+                                  struct rc_error *err) RC_MUST_USE;
+/* Reads for at most `budget_ms`. `more`: there is something to do at once. When all is read `restore` is NULL, the local
+ * store holds the state, and the lane's `fresh` and `rewriting` say what the changelog needs. RETRY: call again. */
+rc_status rc_ingest_restore_step(struct lane *lane, int budget_ms, bool *more, struct rc_error *err) RC_MUST_USE;
+void rc_ingest_restore_drop(struct lane *lane);
+/* Offsets of the changelog read, and to be read in all; 0 when nothing is being restored. */
+void rc_ingest_restore_progress(const struct lane *lane, int64_t *done, int64_t *all);
+
+/* ---- saved.c ---- */
 
 /* What the store holds for a lane besides its persons. */
 struct saved_input {
@@ -268,9 +328,17 @@ struct saved_lane {
     char *cluster;
     uint32_t epoch;
     int64_t output_end;
+    int64_t changelog; /* offset up to which the persons are those of the changelog; −1: it lacks some */
     struct saved_input *inputs;
     size_t n_inputs;
 };
+/* Fills `out` (found false, and false, when the text is none). */
+bool rc_ingest_saved_parse(struct rc_span text, struct saved_lane *out);
+/* The record without `changelog`; owned by the caller. */
+json_t *rc_ingest_saved_json(const struct saved_lane *saved);
+/* Puts it into the local store, with `changelog`, which is added to `json`. */
+void rc_ingest_saved_put(struct rc_store_batch *batch, int32_t number, json_t *json, int64_t changelog);
+
 rc_status rc_ingest_saved_load(struct ingest *ingest, int32_t number, struct saved_lane *out, struct rc_error *err)
     RC_MUST_USE;
 void rc_ingest_saved_deinit(struct saved_lane *saved);
@@ -278,7 +346,8 @@ void rc_ingest_notes_put(const struct ingest *ingest, struct rc_store_batch *bat
 
 /* ---- residence.c ---- */
 
-#define INGEST_NUMBERS_KEY "population" /* in RC_STORE_META: persons, members, plan; whoever puts persons by another way deletes it */
+#define INGEST_NUMBERS_KEY \
+    "population" /* in RC_STORE_META: persons, members, plan; whoever puts persons by another way deletes it */
 
 /* Backs the lane's new population with what the store holds. POISON: a record is damaged. */
 rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) RC_MUST_USE;

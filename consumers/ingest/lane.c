@@ -1,11 +1,11 @@
-/* A partition number's life in this process: given by the group → state loaded, own output read from the noted end →
- * catching up → live → given back (parked, in case that it comes back untouched).
+/* A partition number's life in this process: given by the group → local state brought up to the changelog (restore.c) →
+ * state loaded, own output read from the noted end → catching up → live → given back (parked, in case that it comes back untouched).
  *
  * The race that the epoch defends against:
  *   1. A owns partition n and stands still with changes in its producer; 2. the group gives n to B; 3. B decides and
  *      sends; 4. A wakes up, and its
  *   old changes reach the topic behind B's. Receivers keep the highest version, so B's versions must be above A's:
- *   the new owner takes an epoch above all that it finds (its own store, the output log, the group's commit metadata)
+ *   the new owner takes an epoch above all that it finds (its own store, the changelog, the output log, the group's commit metadata)
  *   and commits it before it sends anything. A commit of A fails from then on, because the group fences it. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +20,9 @@
 
 #define READ_TIMEOUT_MS 30000
 #define REVOKE_FLUSH_MS 10000
+#define RESTORE_MS 5        /* of a turn, while other lanes work */
+#define RESTORE_ALONE_MS 50 /* else */
+#define RESTORE_AGAIN_MS 200
 #define MAX_KEY_BYTES ((size_t)1 << 20)
 
 /* ---- making and freeing ---- */
@@ -31,6 +34,7 @@ static struct lane *lane_new(struct ingest *ingest, int32_t number) {
     lane->state = LANE_HELD;
     rc_buf_init(&lane->pending_key, MAX_KEY_BYTES);
     rc_buf_init(&lane->pending_value, MAX_KEY_BYTES * 2);
+    rc_buf_init(&lane->rewrite_from, MAX_KEY_BYTES);
     rc_grow(&ingest->lanes, &ingest->lanes_capacity, ingest->n_lanes + 1, sizeof(struct lane *));
     ingest->lanes[ingest->n_lanes++] = lane;
     return lane;
@@ -42,6 +46,7 @@ static void forget_state(struct lane *lane) {
     lane->population = NULL;
     rc_repeats_free(lane->repeats);
     lane->repeats = NULL;
+    rc_ingest_restore_drop(lane);
     lane->pending = lane->more_due = lane->dirty = false;
     for (size_t i = 0; i < lane->n_inputs; i++) {
         lane->inputs[i]->position = -1;
@@ -57,6 +62,8 @@ void rc_ingest_lane_free(struct lane *lane) {
     if (lane->population)
         rc_population_free(lane->population);
     rc_repeats_free(lane->repeats);
+    rc_ingest_restore_drop(lane);
+    rc_buf_deinit(&lane->rewrite_from);
     for (size_t i = 0; i < lane->n_inputs; i++) {
         free(lane->inputs[i]->topic);
         free(lane->inputs[i]);
@@ -102,7 +109,23 @@ static rc_status discard(struct lane *lane, const char *why, struct rc_error *er
     forget_state(lane);
     lane->population = rc_population_new(lane->ingest->program->plan, rc_ingest_emit_change, lane);
     lane->output_end = 0;
+    lane->fresh = true;
+    lane->rewriting = false;
     return rc_ingest_residence_open(lane, err);
+}
+
+rc_status rc_ingest_lane_damaged(struct lane *lane, const struct rc_error *why, struct rc_error *err) {
+    struct ingest *ingest = lane->ingest;
+    rc_log(RC_LOG_ERROR, "the local state of a partition is damaged: it is dropped and restored",
+           rc_f_str("state_dir", rc_config_text(ingest->config, "state.dir")), rc_f_int("partition", lane->number),
+           rc_f_err(why));
+    rc_counter_inc(ingest->metrics.damaged);
+    struct rc_store_batch *batch = rc_store_begin(ingest->store);
+    rc_ingest_residence_forget(batch, lane->number);
+    if (rc_store_commit(batch, true, err) != RC_OK)
+        return RC_FAIL;
+    return rc_error_set(err, RC_CLASS_FENCED, RC_EXIT_INTERNAL,
+                        "partition %d: the local state is damaged and removed: %s", lane->number, why->message);
 }
 
 /* Whether records that the saved state has not seen are gone from a topic. */
@@ -163,10 +186,13 @@ static rc_status load(struct lane *lane, const struct saved_lane *saved, bool ot
                             "go on with the records that are left, stop, remove %s/ingest, and start again",
                             lost->topic, lane->number, rc_config_text(ingest->config, "state.dir"));
     int64_t began = rc_clock_monotonic_ms();
-    if (rc_ingest_residence_open(lane, err) != RC_OK)
-        return err->class == RC_CLASS_POISON ? discard(lane, err->message, err) : RC_FAIL;
+    if (rc_ingest_residence_open(lane, err) != RC_OK) {
+        struct rc_error why = *err;
+        return why.class == RC_CLASS_POISON ? rc_ingest_lane_damaged(lane, &why, err) : RC_FAIL;
+    }
     take_saved(lane, saved);
-    rc_log(RC_LOG_INFO, "state loaded", rc_f_int("partition", lane->number), rc_f_int("persons", (int64_t)rc_population_persons(lane->population)),
+    rc_log(RC_LOG_INFO, "state loaded", rc_f_int("partition", lane->number),
+           rc_f_int("persons", (int64_t)rc_population_persons(lane->population)),
            rc_f_int("ms", rc_clock_monotonic_ms() - began));
     return RC_OK;
 }
@@ -198,8 +224,8 @@ static rc_status read_output(struct lane *lane, struct rc_error *err) {
     rc_repeats_free(lane->repeats);
     lane->repeats = rc_repeats_new();
     struct adopting adopting = {.lane = lane, .confluent = rc_payload_confluent(ingest->config)};
-    return rc_kafka_read_written(ingest->config, ingest->segments_topic, lane->number, lane->output_end, READ_TIMEOUT_MS,
-                                 adopt, &adopting, &lane->output_end, err);
+    return rc_kafka_read_written(ingest->config, ingest->segments_topic, lane->number, lane->output_end,
+                                 READ_TIMEOUT_MS, adopt, &adopting, &lane->output_end, err);
 }
 
 /* ---- the epoch in the group ---- */
@@ -238,7 +264,63 @@ static rc_status agree(struct lane *lane, struct rc_error *err) {
     return status;
 }
 
-/* ---- assignment ---- */
+/* ---- taking a partition ---- */
+
+/* What has to be said in the changelog before anything of the new owner stands there. The epoch may be greater than
+ * that of the mark that is set: the output log has been read only now. */
+static rc_status announce(struct lane *lane, const struct saved_lane *saved, struct rc_error *err) {
+    struct ingest *ingest = lane->ingest;
+    if (!ingest->state_topic)
+        return RC_OK;
+    if (lane->rewriting) {
+        /* From here on the local state is the only one: it must not be held against what the changelog says meanwhile,
+         * even after a loss of power. */
+        struct saved_lane own = *saved;
+        own.epoch = lane->versions.epoch;
+        json_t *json = rc_ingest_saved_json(&own);
+        struct rc_store_batch *batch = rc_store_begin(ingest->store);
+        rc_ingest_saved_put(batch, lane->number, json, -1);
+        json_decref(json);
+        if (rc_store_commit(batch, true, err) != RC_OK)
+            return RC_FAIL;
+        rc_buf_reset(&lane->rewrite_from);
+        lane->fresh = lane->dirty = true;
+    }
+    if (lane->versions.epoch > lane->marked &&
+        rc_ingest_changelog_mark(lane, lane->versions.epoch, false, err) != RC_OK)
+        return RC_FAIL;
+    if (lane->fresh && rc_ingest_changelog_mark(lane, lane->versions.epoch, true, err) != RC_OK)
+        return RC_FAIL;
+    lane->fresh = false;
+    return RC_OK;
+}
+
+/* Uses what the local store has. */
+static rc_status take_up(struct lane *lane, uint32_t group_epoch, int64_t committed, struct rc_error *err) {
+    struct ingest *ingest = lane->ingest;
+    struct saved_lane saved;
+    if (rc_ingest_saved_load(ingest, lane->number, &saved, err) != RC_OK)
+        return RC_FAIL;
+    forget_state(lane);
+    lane->output_end = 0;
+    rc_status status = load(lane, &saved, lane->restored || group_epoch > saved.epoch, committed, err);
+    if (status == RC_OK)
+        status = read_output(lane, err);
+    if (status == RC_OK) {
+        uint32_t stored = saved.found && strcmp(saved.cluster, ingest->cluster) == 0 ? saved.epoch : 0;
+        uint32_t epoch = rc_versions_epoch_above(stored, rc_repeats_greatest(lane->repeats), group_epoch);
+        lane->versions = (struct rc_versions){.epoch = epoch > lane->marked ? epoch : lane->marked};
+        status = announce(lane, &saved, err);
+    }
+    rc_ingest_saved_deinit(&saved);
+    if (status != RC_OK || agree(lane, err) != RC_OK)
+        return RC_FAIL;
+    lane->state = LANE_CATCHING_UP;
+    lane->opened_ms = rc_clock_wall_ms();
+    rc_log(RC_LOG_INFO, "partition taken", rc_f_int("partition", lane->number), rc_f_int("epoch", lane->versions.epoch),
+           rc_f_int("persons", (int64_t)rc_population_persons(lane->population)));
+    return RC_OK;
+}
 
 static rc_status open_lane(struct lane *lane, struct rc_error *err) {
     struct ingest *ingest = lane->ingest;
@@ -253,26 +335,21 @@ static rc_status open_lane(struct lane *lane, struct rc_error *err) {
         rc_log(RC_LOG_INFO, "partition kept", rc_f_int("partition", lane->number), rc_f_int("epoch", epoch));
         return RC_OK;
     }
+    lane->versions.epoch = lane->marked = 0;
+    lane->fresh = lane->rewriting = lane->restored = false;
+    if (!ingest->state_topic)
+        return take_up(lane, epoch, committed, err);
+    forget_state(lane);
     struct saved_lane saved;
     if (rc_ingest_saved_load(ingest, lane->number, &saved, err) != RC_OK)
         return RC_FAIL;
-    forget_state(lane);
-    lane->output_end = 0;
-    rc_status status = load(lane, &saved, epoch > saved.epoch, committed, err);
-    uint32_t stored = saved.found && strcmp(saved.cluster, ingest->cluster) == 0 ? saved.epoch : 0;
+    rc_status status = rc_ingest_restore_begin(lane, &saved, epoch, err);
     rc_ingest_saved_deinit(&saved);
-    if (status == RC_OK)
-        status = read_output(lane, err);
     if (status != RC_OK)
         return RC_FAIL;
-    lane->versions =
-        (struct rc_versions){.epoch = rc_versions_epoch_above(stored, rc_repeats_greatest(lane->repeats), epoch)};
-    if (agree(lane, err) != RC_OK)
-        return RC_FAIL;
-    lane->state = LANE_CATCHING_UP;
-    lane->opened_ms = rc_clock_wall_ms();
-    rc_log(RC_LOG_INFO, "partition taken", rc_f_int("partition", lane->number), rc_f_int("epoch", lane->versions.epoch),
-           rc_f_int("persons", (int64_t)rc_population_persons(lane->population)));
+    if (!lane->restore)
+        return take_up(lane, epoch, committed, err);
+    lane->state = LANE_RESTORING;
     return RC_OK;
 }
 
@@ -286,6 +363,59 @@ static rc_status open_patiently(struct lane *lane, struct rc_error *err) {
     }
     return status;
 }
+
+/* The inputs of a lane that was given some time ago: from where its state stands. */
+static rc_status start_inputs(struct lane *lane, struct rc_error *err) {
+    for (size_t i = 0; i < lane->n_inputs; i++) {
+        const struct input *input = lane->inputs[i];
+        if (rc_source_seek(lane->ingest->source, input->topic, lane->number,
+                           input->position >= 0 ? input->position : RC_START_BEGINNING, err) != RC_OK)
+            return RC_FAIL;
+    }
+    return RC_OK;
+}
+
+static rc_status go_on_restoring(struct lane *lane, int budget_ms, bool *more, struct rc_error *err) {
+    if (lane->restore && rc_ingest_restore_step(lane, budget_ms, more, err) != RC_OK)
+        return RC_FAIL;
+    if (lane->restore)
+        return RC_OK;
+    uint32_t epoch;
+    int64_t committed;
+    if (agreed(lane, &epoch, &committed, err) != RC_OK || take_up(lane, epoch, committed, err) != RC_OK)
+        return RC_FAIL;
+    if (start_inputs(lane, err) != RC_OK) {
+        lane->state = LANE_RESTORING;
+        return RC_FAIL;
+    }
+    *more = true;
+    return RC_OK;
+}
+
+bool rc_ingest_lanes_restore(struct ingest *ingest) {
+    struct lane *first = NULL;
+    bool work = false, more = false;
+    for (size_t i = 0; i < ingest->n_lanes; i++) {
+        work |= lane_works(ingest->lanes[i]);
+        if (!first && ingest->lanes[i]->state == LANE_RESTORING)
+            first = ingest->lanes[i];
+    }
+    if (!first || ingest->failed || rc_clock_monotonic_ms() < ingest->next_restore_ms)
+        return false;
+    struct rc_error err;
+    if (go_on_restoring(first, work ? RESTORE_MS : RESTORE_ALONE_MS, &more, &err) == RC_OK)
+        return more;
+    if (err.class != RC_CLASS_RETRY) {
+        rc_ingest_fail(ingest, &err);
+        return false;
+    }
+    rc_log_limited(RC_LOG_WARN, "partition cannot be restored yet, trying again", rc_f_int("partition", first->number),
+                   rc_f_err(&err));
+    ingest->next_restore_ms = rc_clock_monotonic_ms() + RESTORE_AGAIN_MS;
+    return false;
+}
+
+/* ---- assignment ---- */
 
 /* Removes what is no input any more, and parked lanes that went elsewhere. */
 static void drop_strangers(struct ingest *ingest, const struct rc_source_partition *partitions, size_t n) {
@@ -331,14 +461,15 @@ rc_status rc_ingest_lanes_assigned(void *ctx, struct rc_source_partition *partit
     }
     for (size_t i = 0; i < n; i++) {
         struct lane *lane = lane_of(ingest, partitions[i].partition);
-        if (!rc_ingest_program_route(ingest->program, partitions[i].topic) || !lane_works(lane)) {
+        bool restoring = lane->state == LANE_RESTORING; /* its inputs start later */
+        if (!rc_ingest_program_route(ingest->program, partitions[i].topic) || !(lane_works(lane) || restoring)) {
             partitions[i].start = RC_START_END;
             partitions[i].ctx = NULL;
             continue;
         }
         struct input *input = input_of(lane, partitions[i].topic);
         partitions[i].ctx = input;
-        partitions[i].start = input->position >= 0 ? input->position : RC_START_BEGINNING;
+        partitions[i].start = restoring ? RC_START_END : input->position >= 0 ? input->position : RC_START_BEGINNING;
     }
     rc_admin_rest(ingest->admin);
     ingest->assigned = true;
@@ -367,8 +498,15 @@ void rc_ingest_lanes_revoked(void *ctx, const struct rc_source_partition *partit
         rc_error_set(&err, RC_CLASS_FENCED, RC_EXIT_TEMPORARY, "partitions were lost with a transaction open");
         rc_ingest_fail(ingest, &err);
     }
-    for (size_t i = 0; i < ingest->n_lanes; i++)
-        ingest->lanes[i]->state = lane_works(ingest->lanes[i]) ? LANE_PARKED : ingest->lanes[i]->state;
+    /* What is in a checkpoint that did not get through counts as saved to its population: it is read from the store
+     * again. And nothing more of it is sent: somebody else may own the partition. */
+    for (size_t i = 0; i < ingest->n_lanes; i++) {
+        struct lane *lane = ingest->lanes[i];
+        if (lane->in_checkpoint || lane->state == LANE_RESTORING)
+            forget_state(lane);
+        lane->state = lane_works(lane) ? LANE_PARKED : lane->state == LANE_RESTORING ? LANE_HELD : lane->state;
+    }
+    rc_ingest_checkpoint_drop(ingest);
     rc_log(RC_LOG_INFO, "partitions given back", rc_f_int("partitions", (int64_t)ingest->n_lanes),
            rc_f_bool("lost", lost));
     rc_loop_touch(ingest->loop);

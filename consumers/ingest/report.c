@@ -21,7 +21,8 @@ void rc_ingest_dead_letter_count(struct ingest *ingest, enum rc_reason reason) {
 static const char *state_text(const struct ingest *ingest, const struct lane *lane) {
     switch (lane->state) {
     case LANE_HELD: return "waiting";
-    case LANE_CATCHING_UP: return ingest->paused ? "paused" : "restoring";
+    case LANE_RESTORING: return "restoring";
+    case LANE_CATCHING_UP: return ingest->paused ? "paused" : "catching up";
     case LANE_LIVE: return ingest->paused ? "paused" : "live";
     case LANE_PARKED: return "released";
     }
@@ -29,7 +30,7 @@ static const char *state_text(const struct ingest *ingest, const struct lane *la
 }
 
 struct totals {
-    double lag_records, lag_ms;
+    double lag_records, lag_ms, restore_left;
     size_t persons, resident, bytes;
 };
 
@@ -41,6 +42,9 @@ static void add_partitions(struct ingest *ingest, json_t *list, struct totals *t
         totals->persons += persons;
         totals->resident += lane->population ? rc_population_resident(lane->population) : 0;
         totals->bytes += bytes;
+        int64_t restored, to_restore;
+        rc_ingest_restore_progress(lane, &restored, &to_restore);
+        totals->restore_left += (double)(to_restore - restored);
         for (size_t k = 0; k < lane->n_inputs; k++) {
             const struct input *input = lane->inputs[k];
             int64_t position = input->position, taken, end = -1, known;
@@ -64,6 +68,10 @@ static void add_partitions(struct ingest *ingest, json_t *list, struct totals *t
             if (input->clock_ms != INT64_MIN)
                 json_object_set_new(one, "clock_ms", json_integer(input->clock_ms));
             json_object_set_new(one, "epoch", json_integer(lane->versions.epoch));
+            if (lane->restore) {
+                json_object_set_new(one, "restored_records", json_integer(restored));
+                json_object_set_new(one, "restore_records", json_integer(to_restore));
+            }
             json_array_append_new(list, one);
         }
     }
@@ -129,6 +137,7 @@ void rc_ingest_report_refresh(struct ingest *ingest, int64_t now_ms) {
     const struct ingest_metrics *metrics = &ingest->metrics;
     rc_gauge_set(metrics->lag_records, totals.lag_records);
     rc_gauge_set(metrics->lag_seconds, totals.lag_ms / 1000);
+    rc_gauge_set(metrics->restore_left, totals.restore_left);
     rc_gauge_set(metrics->persons, (double)totals.persons);
     rc_gauge_set(metrics->resident, (double)totals.resident);
     rc_gauge_set(metrics->memory, (double)totals.bytes);

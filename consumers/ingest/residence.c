@@ -99,13 +99,9 @@ static void failed(void *ctx, const struct rc_error *err) {
         rc_ingest_fail(lane->ingest, err);
         return;
     }
-    struct rc_error why;
-    struct rc_store_batch *batch = rc_store_begin(lane->ingest->store);
-    rc_ingest_residence_forget(batch, lane->number);
-    if (rc_store_commit(batch, true, &why) == RC_OK)
-        rc_error_set(&why, RC_CLASS_FENCED, RC_EXIT_INTERNAL,
-                     "partition %d: the local state is damaged and removed: %s", lane->number, err->message);
-    rc_ingest_fail(lane->ingest, &why);
+    struct rc_error dropped;
+    if (rc_ingest_lane_damaged(lane, err, &dropped) != RC_OK)
+        rc_ingest_fail(lane->ingest, &dropped);
 }
 
 void rc_ingest_residence_forget(struct rc_store_batch *batch, int32_t number) {
