@@ -33,6 +33,8 @@ int64_t rc_decide_allowed(const struct rc_population *p, uint32_t domain, const 
 
 int64_t rc_decide_due(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
     const struct rc_person_domain *place = &person->domains[domain];
+    if (person->quarantine)
+        return RC_NEVER;
     if (place->redefined || (place->first_ms <= place->decided_ms && place->first_ms != RC_NEVER))
         return INT64_MIN;
     if (place->first_ms == RC_NEVER)
@@ -208,7 +210,7 @@ static void decide_net(struct rc_population *p, struct rc_person *person, uint32
     rc_timer_set(&person->domains[p->plan->segments[segment].domain], segment, truth.next_ms);
 }
 
-/* Definitions have changed: every segment is looked at. Until here each stood for itself among the person's memberships; from now on
+/* Definitions have changed, or the person was released from quarantine: every segment is looked at. Until here each stood for itself among the person's memberships; from now on
  * twins are kept as one. */
 static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t to) {
     struct rc_person_domain *place = &person->domains[domain];
@@ -228,7 +230,7 @@ static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc
                 continue;
             }
             int64_t changed = since_when(p, person, leader, from, to, truth.value);
-            add_change(p, s, truth.value, changed, RC_CAUSE_DEFINITION);
+            add_change(p, s, truth.value, changed, person->released ? RC_CAUSE_RESTORE : RC_CAUSE_DEFINITION);
             since = since == RC_NEVER ? changed : since;
         }
         for (uint32_t s = p->plan->segments[leader].next_twin; s != RC_NONE; s = p->plan->segments[s].next_twin)
@@ -269,6 +271,10 @@ void rc_decide(struct rc_population *p, uint32_t domain, struct rc_person *perso
         place->decided_ms = at;
         find_first(place);
         emit_changes(p, domain, person);
+        bool others = false;
+        for (size_t d = 0; d < p->plan->n_domains; d++)
+            others |= person->domains[d].redefined;
+        person->released &= others;
     }
     while (place->first_ms != RC_NEVER && (place->first_ms <= to || place->first_ms <= place->decided_ms)) {
         int64_t t = place->first_ms > place->decided_ms ? place->first_ms : place->decided_ms;

@@ -180,25 +180,35 @@ static void explain_leaf(struct explanation *x, const struct rc_node *node, stru
     rc_buf_add_byte(x->out, ']');
 }
 
-/* Where sessions are cut rests on every event of the datasets, so those of the sessions in scope are named all. */
+/* Where sessions are cut rests on every event of the datasets, so those of the sessions in scope are named all. So are those of a session
+ * that runs into the window from before it: that none of its events begins a session in the window rests on the earlier ones. */
 static void explain_sessions(struct explanation *x, const struct rc_node *node, struct rc_scope scope, uint32_t inner,
                              bool closed) {
     const struct rc_series *series = rc_person_series(x->eval->person, node->sessions);
     const bool *datasets = x->eval->plan->series[node->sessions].in_dataset;
+    struct rc_range range = rc_eval_range(x->eval, node->chain, scope);
     size_t n;
     struct rc_session *sessions =
-        rc_eval_sessions(x->eval, series, node->timeout_ms, rc_eval_range(x->eval, node->chain, scope), &n);
+        rc_eval_sessions(x->eval, series, node->timeout_ms, (struct rc_range){INT64_MIN, range.to}, &n);
+    bool any = false;
     rc_buf_add_str(x->out, ", \"sessions\": [");
     for (size_t i = 0; i < n; i++) {
+        if (sessions[i].to < range.from)
+            continue;
         struct rc_scope inside = {.from = sessions[i].from, .to = sessions[i].to, .session = true};
-        bool over = x->eval->t > sessions[i].to + node->timeout_ms, any = false;
-        rc_buf_printf(x->out, "%s{\"first\": %lld, \"last\": %lld, \"over\": %s, \"counts\": %s, \"condition\": ",
-                      i ? ", " : "", (long long)sessions[i].from, (long long)sessions[i].to, over ? "true" : "false",
-                      rc_eval_scoped(x->eval, inner, inside).value && (over || !closed) ? "true" : "false");
-        explain_node(x, inner, inside);
+        bool in_scope = sessions[i].from >= range.from, over = x->eval->t > sessions[i].to + node->timeout_ms;
+        bool counts = in_scope && (over || !closed) && rc_eval_scoped(x->eval, inner, inside).value, any_event = false;
+        rc_buf_printf(x->out, "%s{\"first\": %lld, \"last\": %lld, \"inScope\": %s, \"over\": %s, \"counts\": %s",
+                      any ? ", " : "", (long long)sessions[i].from, (long long)sessions[i].to,
+                      in_scope ? "true" : "false", over ? "true" : "false", counts ? "true" : "false");
+        if (in_scope) {
+            rc_buf_add_str(x->out, ", \"condition\": ");
+            explain_node(x, inner, inside);
+        }
         rc_buf_add_str(x->out, ", \"events\": [");
-        add_events_of_range(x, datasets, sessions[i].from, sessions[i].to, &any);
+        add_events_of_range(x, datasets, sessions[i].from, sessions[i].to, &any_event);
         rc_buf_add_str(x->out, "]}");
+        any = true;
     }
     rc_buf_add_byte(x->out, ']');
 }
@@ -293,12 +303,14 @@ rc_status rc_explain_person(struct rc_eval *eval, const struct rc_person *person
         .eval = eval, .sources = sources, .out = out, .key = rc_span_of(person->key, person->key_len)};
     int64_t next = next_change(eval, person, node, at_ms);
     rc_eval_at(eval, person, at_ms);
-    bool member = rc_eval_node(eval, node).value;
+    bool member = person->quarantine ? realized != NULL : rc_eval_node(eval, node).value;
     rc_buf_printf(out, "{\"segment\": \"%s\", \"person\": ", plan->catalog->segments[segment].id);
     rc_buf_add_json_string(out, x.key);
     rc_buf_printf(out, ", \"at\": %lld, \"member\": %s", (long long)at_ms, member ? "true" : "false");
     if (realized && member)
         rc_buf_printf(out, ", \"since\": %lld", (long long)realized->since_ms);
+    if (person->quarantine)
+        rc_buf_add_str(out, ", \"quarantined\": true"); /* no event is kept: the conditions say nothing */
     add_instant(out, "next", next);
     rc_buf_add_str(out, ", \"condition\": ");
     explain_node(&x, node, (struct rc_scope){.from = INT64_MIN, .to = at_ms});

@@ -37,24 +37,46 @@ static void release_entries(const struct rc_series *series, const struct rc_seri
     }
 }
 
-void rc_person_free(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings) {
-    if (!person)
-        return;
+static void free_series(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings) {
     for (uint32_t i = 0; i < person->n_series; i++) {
         struct rc_series *series = &person->series[i];
         release_entries(series, &plan->series[series->plan], strings, 0, series->n);
         free(series->ts);
     }
-    for (size_t d = 0; d < plan->n_domains; d++) {
-        struct rc_person_domain *place = &person->domains[d];
-        if (place->event_id)
-            rc_strings_release(strings, place->event_id - 1);
-        if (place->touched)
-            free(place->touched->segments);
-        free(place->touched);
-        free(place->timers);
-    }
     free(person->series);
+    person->series = NULL;
+    person->n_series = person->cap_series = 0;
+}
+
+static void free_instants(struct rc_person_domain *place, struct rc_strings *strings) {
+    if (place->event_id)
+        rc_strings_release(strings, place->event_id - 1);
+    if (place->touched)
+        free(place->touched->segments);
+    free(place->touched);
+    free(place->timers);
+    place->event_id = 0;
+    place->touched = NULL;
+    place->timers = NULL;
+    place->n_timers = place->cap_timers = 0;
+}
+
+void rc_person_empty(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings,
+                     enum rc_quarantine quarantine) {
+    free_series(person, plan, strings);
+    for (size_t d = 0; d < plan->n_domains; d++) {
+        free_instants(&person->domains[d], strings);
+        person->domains[d].first_ms = RC_NEVER;
+    }
+    person->quarantine = (uint8_t)quarantine;
+}
+
+void rc_person_free(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings) {
+    if (!person)
+        return;
+    free_series(person, plan, strings);
+    for (size_t d = 0; d < plan->n_domains; d++)
+        free_instants(&person->domains[d], strings);
     free(person->members);
     free(person->first_ms);
     free(person->key);

@@ -54,15 +54,24 @@ struct rc_person_domain {
     bool redefined;             /* loaded from another plan: every segment must be looked at, cause DEFINITION */
 };
 
+/* Somebody with more events than a person may have (definitions.md §6). */
+enum rc_quarantine {
+    RC_QUARANTINE_NONE,
+    RC_QUARANTINE_FROZEN, /* memberships stand still, events are not kept */
+    RC_QUARANTINE_HELD,   /* being released: events are kept, nothing is decided until they are complete */
+};
+
 struct rc_person {
     struct rc_series *series; /* ordered by plan index; owned */
     uint32_t n_series, cap_series;
     struct rc_realized *members; /* realized ones, ordered by segment; owned */
     uint32_t n_members, cap_members;
-    bool dirty;      /* changed since it was saved */
-    bool used;       /* asked for since the last look at who may leave memory */
-    uint32_t number; /* position in the population */
-    uint32_t bytes;  /* as measured last */
+    bool dirty;         /* changed since it was saved */
+    uint8_t quarantine; /* enum rc_quarantine */
+    bool released;      /* what `redefined` brings has cause RESTORE */
+    bool used;          /* asked for since the last look at who may leave memory */
+    uint32_t number;    /* position in the population */
+    uint32_t bytes;     /* as measured last */
     uint32_t key_len;
     char *key;         /* owned */
     int64_t *first_ms; /* by dataset; INT64_MAX: never seen; owned block that also holds `domains` */
@@ -105,14 +114,22 @@ void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan
 rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key,
                            struct rc_span record, struct rc_person **out, struct rc_error *err) RC_MUST_USE;
 
-/* What a record says without being decoded: its checksum is right, the plan it was saved under (hash; 0: to be looked at anew), and by
- * visits (each may be NULL) each domain's due instant and each membership, named by hash. POISON on damaged bytes. */
+/* Forgets everything but memberships and first timestamps; the person is frozen, or held. */
+void rc_person_empty(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings,
+                     enum rc_quarantine quarantine);
+
+/* What a record says without being decoded: its checksum is right, what its head says, and by visits (each may be NULL) each domain's due
+ * instant and each membership, named by hash. POISON on damaged bytes. */
+struct rc_record_head {
+    uint64_t plan_hash; /* of the plan it was saved under; 0: to be looked at anew */
+    bool quarantined;
+};
 struct rc_record_visitor {
     void *ctx;
     void (*due)(void *ctx, uint64_t domain, int64_t due_ms);
     void (*member)(void *ctx, uint64_t segment);
 };
-rc_status rc_person_record_scan(struct rc_span record, const struct rc_record_visitor *visitor, uint64_t *plan_hash,
-                                struct rc_error *err) RC_MUST_USE;
+rc_status rc_person_record_scan(struct rc_span record, const struct rc_record_visitor *visitor,
+                                struct rc_record_head *head, struct rc_error *err) RC_MUST_USE;
 
 #endif

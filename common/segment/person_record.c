@@ -1,7 +1,7 @@
 /* The saved form of a person. Self-describing: what it holds is named by stable hashes, so that a record outlives the plan it was
  * saved under. Layout (varints as in Avro, hashes and checksum 8 bytes little-endian):
  *
- *   'R' 'P' version · plan hash
+ *   'R' 'P' version · plan hash · flags      flags: since format 2; 1: quarantined
  *   n × (dataset, first timestamp)
  *   n × (domain, decided, latest, due)      due: since format 2
  *   n × (segment, since)            memberships
@@ -18,6 +18,7 @@
 
 #define VERSION 2
 #define OLDEST 1
+#define FLAG_QUARANTINED 1
 
 /* Timestamps of events lie in the years 1–9999 (definitions.md §2); what a record says otherwise no population has written. */
 #define FIRST_MS INT64_C(-62135596800000)
@@ -91,6 +92,7 @@ void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan
     rc_buf_add(out, "RP", 2);
     rc_buf_add_byte(out, VERSION);
     add_hash(out, redefined ? 0 : plan->hash);
+    rc_buf_add_varint(out, person->quarantine ? FLAG_QUARANTINED : 0);
     for (size_t d = 0; d < plan->catalog->n_datasets; d++)
         n += person->first_ms[d] != INT64_MAX;
     rc_buf_add_varint(out, n);
@@ -118,8 +120,9 @@ void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan
             rc_buf_add_zigzag(out, person->domains[d].timers[i].at_ms);
         }
     }
-    rc_buf_add_varint(out, person->n_series);
-    for (uint32_t i = 0; i < person->n_series; i++)
+    uint32_t n_series = person->quarantine ? 0 : person->n_series; /* of one who is held: the release begins again */
+    rc_buf_add_varint(out, n_series);
+    for (uint32_t i = 0; i < n_series; i++)
         encode_series(&person->series[i], plan, strings, out);
     add_hash(out, XXH3_64bits(out->data + start, out->len - start));
 }
@@ -320,8 +323,9 @@ static rc_status decode_timers(const struct rc_plan *plan, struct rc_span *in, s
 
 static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strings, int version, struct rc_span in,
                             struct rc_person *person) {
-    uint64_t plan_hash, n;
-    if (take_hash(&in, &plan_hash) != RC_OK)
+    uint64_t plan_hash, flags = 0, n;
+    if (take_hash(&in, &plan_hash) != RC_OK || (version >= 2 && rc_take_varint(&in, &flags) != RC_OK) ||
+        flags > FLAG_QUARANTINED)
         return RC_FAIL;
     bool redefined = plan_hash != plan->hash;
     if (decode_datasets(plan, &in, person) != RC_OK || decode_domains(plan, version, redefined, &in, person) != RC_OK ||
@@ -331,6 +335,8 @@ static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strin
     for (uint64_t i = 0; i < n; i++)
         if (decode_series(plan, strings, &in, person) != RC_OK)
             return RC_FAIL;
+    if (flags & FLAG_QUARANTINED)
+        rc_person_empty(person, plan, strings, RC_QUARANTINE_FROZEN);
     return in.len == 0 ? RC_OK : RC_FAIL;
 }
 
@@ -373,11 +379,14 @@ rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *string
     return RC_OK;
 }
 
-static rc_status scan(int version, struct rc_span in, const struct rc_record_visitor *visitor, uint64_t *plan_hash) {
-    uint64_t n, hash;
+static rc_status scan(int version, struct rc_span in, const struct rc_record_visitor *visitor,
+                      struct rc_record_head *head) {
+    uint64_t n, hash, flags = 0;
     int64_t number;
-    if (take_hash(&in, plan_hash) != RC_OK || rc_take_varint(&in, &n) != RC_OK)
+    if (take_hash(&in, &head->plan_hash) != RC_OK || (version >= 2 && rc_take_varint(&in, &flags) != RC_OK) ||
+        rc_take_varint(&in, &n) != RC_OK)
         return RC_FAIL;
+    head->quarantined = flags & FLAG_QUARANTINED;
     for (uint64_t i = 0; i < n; i++) /* first timestamps */
         if (take_pair(&in, &hash, &number) != RC_OK)
             return RC_FAIL;
@@ -400,11 +409,11 @@ static rc_status scan(int version, struct rc_span in, const struct rc_record_vis
     return RC_OK;
 }
 
-rc_status rc_person_record_scan(struct rc_span record, const struct rc_record_visitor *visitor, uint64_t *plan_hash,
-                                struct rc_error *err) {
+rc_status rc_person_record_scan(struct rc_span record, const struct rc_record_visitor *visitor,
+                                struct rc_record_head *head, struct rc_error *err) {
     int version;
     struct rc_span body;
     if (open_record(record, &version, &body, err) != RC_OK)
         return RC_FAIL;
-    return scan(version, body, visitor, plan_hash) == RC_OK ? RC_OK : unreadable(record, err);
+    return scan(version, body, visitor, head) == RC_OK ? RC_OK : unreadable(record, err);
 }

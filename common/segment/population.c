@@ -140,6 +140,7 @@ struct application {
     bool named;    /* most events bring nothing that needs their id as text */
     bool changed;  /* state has changed */
     bool touching; /* a segment may have */
+    bool over;     /* there are more events than a person may have */
 };
 
 static uint64_t event_tie(struct application *a) {
@@ -244,6 +245,7 @@ static void apply_series(struct application *a, uint32_t index, const struct rc_
     if (!rc_person_insert(a->person, p->plan, &p->strings, index, a->event->timestamp_ms, a->id, tie, p->values, n))
         return;
     a->changed = true;
+    a->over |= p->event_limit > 0 && rc_person_series(a->person, index)->n > p->event_limit;
     touch_dependents(a, index);
 }
 
@@ -303,6 +305,27 @@ static void note_event(struct rc_population *p, struct rc_person *person, struct
     }
 }
 
+/* Whether a series is too long although what is past is forgotten. */
+static bool too_many(struct rc_population *p, struct rc_person *person) {
+    rc_person_prune(person, p->plan, &p->strings);
+    for (uint32_t i = 0; i < person->n_series; i++)
+        if (person->series[i].n > p->event_limit)
+            return true;
+    return false;
+}
+
+static void empty(struct rc_population *p, struct rc_person *person, enum rc_quarantine quarantine) {
+    rc_person_empty(person, p->plan, &p->strings, quarantine);
+    for (uint32_t d = 0; d < p->plan->n_domains; d++)
+        rc_table_redue(p, d, person);
+    rc_table_mark_dirty(p, person);
+}
+
+static void freeze(struct rc_population *p, struct rc_person *person) {
+    p->quarantined += person->quarantine == RC_QUARANTINE_NONE;
+    empty(p, person, RC_QUARANTINE_FROZEN);
+}
+
 bool rc_population_apply(struct rc_population *p, const struct rc_event *event) {
     const struct rc_dispatch *dispatch = &p->plan->dispatch[event->dataset];
     rc_buf_reset(&p->key);
@@ -317,7 +340,10 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
         rc_table_add(p, person);
         p->total++;
     }
-    decide_before(p, person, event);
+    if (person->quarantine == RC_QUARANTINE_FROZEN)
+        return false;
+    if (person->quarantine == RC_QUARANTINE_NONE)
+        decide_before(p, person, event);
     struct application a = {.population = p, .person = person, .event = event};
     a.id = rc_event_hash(p->plan, event->dataset, event->event_id);
     rc_plan_dispatch(p->plan, event, p->seen, apply_trigger, &a);
@@ -331,6 +357,8 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     note_event(p, person, &a);
     if (a.changed)
         rc_table_mark_dirty(p, person);
+    if (a.over && too_many(p, person))
+        freeze(p, person);
     for (uint32_t d = 0; d < p->plan->n_domains; d++)
         if (p->plan->domains[d].datasets[event->dataset])
             rc_table_redue(p, d, person);
@@ -368,6 +396,7 @@ rc_status rc_population_load(struct rc_population *p, struct rc_span person_key,
     if (rc_residence_take(p, person_key, record, &person, err) != RC_OK)
         return RC_FAIL;
     p->total++;
+    p->quarantined += person->quarantine != RC_QUARANTINE_NONE;
     for (uint32_t i = 0; i < person->n_members; i++)
         if (p->plan->segments[person->members[i].segment].leader == person->members[i].segment)
             p->members[person->members[i].segment]++;
@@ -415,6 +444,59 @@ void rc_population_replan(struct rc_population *p, const struct rc_plan *plan) {
     p->eval.strings = &p->strings;
     next->eval.strings = &next->strings;
     rc_population_free(next);
+}
+
+/* ---- quarantine -------------------------------------------------------------------------------------------------------- */
+
+void rc_population_limit_events(struct rc_population *p, size_t events) {
+    p->event_limit = events;
+}
+
+size_t rc_population_quarantined(const struct rc_population *p) {
+    return p->quarantined;
+}
+
+void rc_population_set_quarantined(struct rc_population *p, size_t persons) {
+    p->quarantined = persons;
+}
+
+bool rc_population_hold(struct rc_population *p, struct rc_span person_key) {
+    struct rc_person *person = rc_residence_find(p, person_key);
+    if (!person || !person->quarantine)
+        return false;
+    empty(p, person, RC_QUARANTINE_HELD);
+    for (uint32_t d = 0; d < p->plan->n_domains; d++) {
+        int64_t over = p->domain_clocks[d] == INT64_MIN ? INT64_MIN : rc_decide_allowed(p, d, person);
+        if (over > person->domains[d].decided_ms)
+            person->domains[d].decided_ms = over;
+    }
+    return true;
+}
+
+/* As decide_redefined wants it: each segment for itself among the memberships. */
+static void stand_alone(const struct rc_population *p, struct rc_person *person) {
+    for (uint32_t s = 0; s < p->plan->n_segments; s++) {
+        const struct rc_segment_plan *segment = &p->plan->segments[s];
+        const struct rc_realized *leader = rc_person_realized(person, segment->leader);
+        if (segment->leader != s && leader && !person->domains[segment->domain].redefined)
+            rc_person_set_realized(person, s, true, leader->since_ms);
+    }
+}
+
+bool rc_population_release(struct rc_population *p, struct rc_span person_key) {
+    struct rc_person *person = rc_residence_find(p, person_key);
+    if (!person || person->quarantine != RC_QUARANTINE_HELD)
+        return false;
+    person->quarantine = RC_QUARANTINE_NONE;
+    person->released = true;
+    p->quarantined--;
+    stand_alone(p, person);
+    for (uint32_t d = 0; d < p->plan->n_domains; d++) {
+        person->domains[d].redefined = true;
+        rc_table_redue(p, d, person);
+    }
+    rc_table_mark_dirty(p, person);
+    return true;
 }
 
 /* ---- looking in -------------------------------------------------------------------------------------------------------- */

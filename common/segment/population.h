@@ -76,7 +76,7 @@ bool rc_population_advance(struct rc_population *population, size_t max_persons)
 /* Least clock value at which something more can be decided, as ms of the wall clock if all clocks followed it; INT64_MAX: nothing. */
 int64_t rc_population_next_due(const struct rc_population *population);
 
-size_t rc_population_persons(const struct rc_population *population); /* in memory and on disk */
+size_t rc_population_persons(const struct rc_population *population);  /* in memory and on disk */
 size_t rc_population_resident(const struct rc_population *population); /* in memory */
 size_t rc_population_bytes(const struct rc_population *population); /* resident, about; as measured at the last save */
 size_t rc_population_dirty(const struct rc_population *population); /* persons that the next save puts */
@@ -95,6 +95,21 @@ rc_status rc_population_load(struct rc_population *population, struct rc_span pe
  * segments start from what shared state knows and count from now on; their difference comes with the next advance, cause DEFINITION.
  * Segments that are gone emit nothing. The old plan may be freed afterwards. */
 void rc_population_replan(struct rc_population *population, const struct rc_plan *plan);
+
+/* ---- a person with too many events (definitions.md §6) ----
+ *
+ * Past the limit the person is quarantined: memberships stand still, and events are not kept, until the person is held, given all events
+ * again that are still on the topic (in any order, among present ones), and released. Saved while held, a person is quarantined again. */
+
+/* Most events of one person that some segment still needs; 0 (at first): no limit. */
+void rc_population_limit_events(struct rc_population *population, size_t events);
+/* How many persons are quarantined or held; to be set at the start where they are not loaded or accounted. */
+size_t rc_population_quarantined(const struct rc_population *population);
+void rc_population_set_quarantined(struct rc_population *population, size_t persons);
+/* From now on the person's events are kept. False when they are not quarantined. */
+bool rc_population_hold(struct rc_population *population, struct rc_span person_key);
+/* Their events are complete: the next advance tells the difference (cause RESTORE). False when they are not held (any more). */
+bool rc_population_release(struct rc_population *population, struct rc_span person_key);
 
 /* ---- more persons than memory holds (residence.c) ----
  *

@@ -43,6 +43,8 @@ struct rc_population {
     size_t n_persons, cap_persons;
     uint32_t *slots; /* open addressing over keys: number + 1 */
     size_t n_slots;
+    size_t event_limit;       /* of one person; 0: none */
+    size_t quarantined;       /* persons who have passed it, in memory and on disk */
     size_t person_bytes;      /* of those in memory, as measured last */
     struct rc_person **dirty; /* to save; borrowed */
     size_t n_dirty, cap_dirty;

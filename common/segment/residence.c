@@ -101,10 +101,10 @@ rc_status rc_residence_take(struct rc_population *p, struct rc_span key, struct 
         rc_table_redue(p, d, person);
     }
     if (redefined && p->backing.deadline) {
-        uint64_t plan_hash;
+        struct rc_record_head head;
         struct old_dues old = {p, key};
         struct rc_record_visitor visitor = {.ctx = &old, .due = old_due};
-        if (rc_person_record_scan(record, &visitor, &plan_hash, err) != RC_OK)
+        if (rc_person_record_scan(record, &visitor, &head, err) != RC_OK)
             return RC_FAIL;
     }
     person->used = true;
@@ -204,12 +204,12 @@ static bool sweep_one(void *ctx, struct rc_span key, struct rc_span record) {
     b->n++;
     if (rc_table_find(p, key))
         return true;
-    uint64_t plan_hash;
+    struct rc_record_head head;
     struct rc_error err;
     struct rc_person *person;
     const struct rc_record_visitor nothing = {0};
-    if (rc_person_record_scan(record, &nothing, &plan_hash, &err) != RC_OK ||
-        (plan_hash != p->plan->hash && rc_residence_take(p, key, record, &person, &err) != RC_OK)) {
+    if (rc_person_record_scan(record, &nothing, &head, &err) != RC_OK ||
+        (head.plan_hash != p->plan->hash && rc_residence_take(p, key, record, &person, &err) != RC_OK)) {
         fail(p, &err);
         return false;
     }
@@ -277,10 +277,13 @@ static void account_member(void *ctx, uint64_t segment) {
 
 rc_status rc_population_account(struct rc_population *p, struct rc_span person_key, struct rc_span record,
                                 struct rc_error *err) {
-    uint64_t plan_hash;
+    struct rc_record_head head;
     struct accounting a = {p, person_key};
     struct rc_record_visitor visitor = {.ctx = &a, .due = account_due, .member = account_member};
-    return rc_person_record_scan(record, &visitor, &plan_hash, err);
+    if (rc_person_record_scan(record, &visitor, &head, err) != RC_OK)
+        return RC_FAIL;
+    p->quarantined += head.quarantined;
+    return RC_OK;
 }
 
 /* ---- leaving ----------------------------------------------------------------------------------------------------------- */
@@ -289,7 +292,7 @@ rc_status rc_population_account(struct rc_population *p, struct rc_span person_k
 static bool may_leave(const struct rc_population *p, const struct rc_person *person, int64_t slack_ms) {
     for (size_t d = 0; d < p->plan->n_domains; d++) {
         int64_t soon = p->domain_clocks[d] == INT64_MIN ? INT64_MIN : p->domain_clocks[d] + slack_ms;
-        if (person->domains[d].redefined || person->domains[d].due_ms <= soon)
+        if ((person->domains[d].redefined && !person->quarantine) || person->domains[d].due_ms <= soon)
             return false;
     }
     return !person->dirty;
@@ -350,6 +353,8 @@ void rc_residence_move(struct rc_population *next, struct rc_population *old) {
     next->backing = old->backing;
     next->budget = old->budget;
     next->failed = old->failed;
+    next->event_limit = old->event_limit;
+    next->quarantined = old->quarantined;
     for (uint32_t s = 0; s < next->plan->n_segments; s++) {
         uint32_t was = rc_plan_find(old->plan, RC_NAMED_SEGMENT, next->plan->segments[s].id_hash);
         if (was != RC_NONE && next->plan->segments[s].leader == s)

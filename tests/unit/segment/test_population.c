@@ -335,6 +335,65 @@ static void replan_tells_only_the_difference(void **state) {
     close_world(w);
 }
 
+/* ---- too many events ----------------------------------------------------------------------------------------------------- */
+
+static void quarantine_freezes_and_release_is_exact(void **state) {
+    (void)state;
+    struct world *w = open_world(
+        "0s", COUNT("many", "view", 5, "10s") "," COUNT("twin", "view", 5, "10s") "," COUNT("buyer", "buy", 1, "10s"));
+    rc_population_limit_events(w->population, 4);
+    advance(w, 1000);
+    for (int i = 0; i < 4; i++)
+        happen(w, 1000 + i, "view", "");
+    happen(w, 1004, "buy", "");
+    advance(w, 1100);
+    said(w, "exists@1000 +buyer@1004e ");
+    assert_int_equal(rc_population_quarantined(w->population), 0);
+    happen(w, 1101, "view", ""); /* the fifth */
+    advance(w, 1200);
+    said(w, "");
+    assert_int_equal(rc_population_quarantined(w->population), 1);
+    assert_false(happen(w, 1201, "view", ""));
+    advance(w, 20000);
+    said(w, ""); /* the buyer would have left */
+    assert_int_equal(rc_population_members(w->population, 2), 1);
+
+    /* It is saved so. */
+    struct kept kept = {0};
+    struct rc_error err;
+    rc_population_save(w->population, keep, &kept);
+    rc_population_free(w->population);
+    w->population = rc_population_new(w->plan, on_change, w);
+    assert_int_equal(
+        rc_population_load(w->population, rc_span_of(kept.key, kept.key_len), rc_span_of(kept.record, kept.len), &err),
+        RC_OK);
+    assert_int_equal(rc_population_quarantined(w->population), 1);
+    advance(w, 20001);
+    assert_false(happen(w, 20000, "view", ""));
+    said(w, "");
+
+    /* Released with all events, old and present ones in any order, and a limit that has room for them. */
+    assert_true(rc_population_hold(w->population, rc_span_str("n:p")));
+    rc_population_limit_events(w->population, 10);
+    happen(w, 20001, "view", "");
+    for (int i = 0; i < 4; i++)
+        happen(w, 1000 + i, "view", "");
+    for (int i = 0; i < 4; i++)
+        happen(w, 19000 + i, "view", "");
+    advance(w, 20002);
+    said(w, "");
+    assert_true(rc_population_release(w->population, rc_span_str("n:p")));
+    assert_false(rc_population_release(w->population, rc_span_str("n:p")));
+    assert_int_equal(rc_population_quarantined(w->population), 0);
+    advance(w, 20003);
+    said(w, "+many@20001r&+twin@20001r&-buyer@20000r ");
+    advance(w, 40000);
+    said(w, "-many@29000t&-twin@29000t ");
+    free(kept.key);
+    free(kept.record);
+    close_world(w);
+}
+
 /* ---- what is kept -------------------------------------------------------------------------------------------------------- */
 
 static size_t record_bytes(struct world *w) {
@@ -449,6 +508,7 @@ int main(void) {
         cmocka_unit_test(saved_state_goes_on),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(replan_tells_only_the_difference),
+        cmocka_unit_test(quarantine_freezes_and_release_is_exact),
         cmocka_unit_test(bounded_is_bounded),
         cmocka_unit_test(class_is_told),
         cmocka_unit_test(explains),
