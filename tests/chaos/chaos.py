@@ -1,4 +1,4 @@
-"""chaos.py SECONDS [SEED]: faults of chance from a seed, on a real Kafka and a real Redis, under load; afterwards everything must be as
+"""chaos.py SECONDS [SEED] [KEY=VALUE...]: faults of chance from a seed, on a real Kafka and a real Redis, under load; afterwards everything must be as
 recomputed. See scripts/chaos. Reading order: field.py (where), load.py (what flows), faults.py (what happens), checks.py (what must hold)."""
 
 import os
@@ -30,7 +30,9 @@ def into_own_mounts():
 
 
 def main():
-    seconds, seed = float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 31)
+    settings = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    numbers = [int(word) for word in sys.argv[1:] if "=" not in word]
+    seconds, seed = numbers if len(numbers) == 2 else (*numbers, random.SystemRandom().randrange(1 << 31))
     print(f"seed {seed}", flush=True)
     from checks import CHECKS, Seen
     from faults import FAULTS, Storm, fill_disk, mount_disk
@@ -38,7 +40,7 @@ def main():
     from load import Load
 
     chance = random.Random(seed)
-    field = Field(prepare=mount_disk)
+    field = Field(settings, prepare=mount_disk)
     with field:
         kinds = [kind for kind in FAULTS if field.small_disks or kind.do is not fill_disk]
         if len(kinds) < len(FAULTS):

@@ -72,6 +72,7 @@ class Seen:
         planted = load.planted
         self.truth = Recomputation(field.definitions, field.kafka, skip=lambda r: (r.topic, r.partition, r.offset) in planted)
         self.segments, self.audiences = timelines(self.truth.evaluator, now_ms() + FAR_MS)
+        self.transactions = field.settings.get("delivery") == "exactly_once"
         self.exact = on_one_clock(field.definitions)
         self.late = load.late(IN_TIME_MS)
         self.stepped = self._stepped()
@@ -91,7 +92,9 @@ class Seen:
         self.store, self.store_at = snapshot(self.field.redis)
         self.topics_at = now_ms()
         self.until = self.topics_at - GRACE_MS - 2000
-        self.memberships, self.told = Changes(self.field.kafka), Changes(self.field.kafka, "rollcall.segments")
+        self.memberships, self.told = (
+            Changes(self.field.kafka, f"rollcall.{topic}", committed=self.transactions) for topic in ("memberships", "segments")
+        )
 
     def differences(self, known, at, slack_ms=GRACE_MS + 2000):
         """Where {(audience, person): (status, since)} is not as M is. What became due within `slack_ms` may be there or not yet. For persons
@@ -175,7 +178,8 @@ def nobody_goes_back(seen):
     """no receiver that keeps the highest version ever went back, no version has two contents"""
     repeats = 0
     for changes, exact in ((seen.memberships, seen.exact), (seen.told, None)):
-        assert_versions(changes, in_time=False)
+        n = assert_versions(changes, in_time=False)
+        assert not seen.transactions or n == len(changes), f"{len(changes) - n} changes were read twice, in transactions"
         held = {}
         for c in changes:
             key = (c.target, c.person)

@@ -32,7 +32,7 @@ class Member:
         self.clock = Clock(self.folder / "clock")
         self.process = Rollcall(role, name=name, folder=self.folder, ready=False, env=self.clock.env, settings={
             **field.site.settings, "state.dir": self.disk / "state", "kafka.session.timeout.ms": SESSION_S * 1000,
-            "kafka.heartbeat.interval.ms": 500, "checkpoint.interval": "500ms", "state.memory_bytes": "16MiB", "group.leave": leaves})  # fmt: skip
+            "kafka.heartbeat.interval.ms": 500, "checkpoint.interval": "500ms", "state.memory_bytes": "16MiB", "group.leave": leaves, **field.settings})  # fmt: skip
         self.wanted = False  # whether the supervisor is to keep it running
         self.lock = threading.RLock()
         self.disk_full_until = 0.0  # monotonic seconds; what ends by then, saying that its disk is full, is excused
@@ -121,10 +121,10 @@ def _partitions(x):
 class Field:
     """Everything that faults can be done to. `findings` is what went wrong before the checks have even begun."""
 
-    def __init__(self, prepare):
-        """`prepare(member)` is called once for each, before its first start; whether it could do what it does for all is `small_disks`."""
+    def __init__(self, settings, prepare):
+        """`settings` go to every process and win over the field's own. `prepare(member)` is called once for each, before its first start; whether it could do what it does for all is `small_disks`."""
         self.folder = make_temp("chaos")
-        self.prepare, self.small_disks = prepare, True
+        self.settings, self.prepare, self.small_disks = settings, prepare, True
         self.kafka = Kafka({"offsets.topic.num.partitions": 8})
         self.redis = Redis(durable=True)
         self.members, self.extra = [], 0

@@ -147,12 +147,13 @@ class Change:
 
 
 class Changes(list):
-    """Every change on <prefix>.memberships, or <prefix>.segments, in the order of each partition; tombstones left out."""
+    """Every change on <prefix>.memberships, or <prefix>.segments, in the order of each partition; tombstones left out.
+    `committed`: as a reader of committed records sees it."""
 
-    def __init__(self, kafka, topic="rollcall.memberships", start=None):
+    def __init__(self, kafka, topic="rollcall.memberships", start=None, committed=False):
         name, target = ("segment_membership", "segment") if topic.endswith(".segments") else ("membership", "audience")
         super().__init__()
-        for r in read_all(kafka, topic, start):
+        for r in read_all(kafka, topic, start, committed):
             if r.value is None:
                 continue
             v = decode(name, r.value)
