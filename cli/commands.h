@@ -19,6 +19,7 @@
     X(profile)         \
     X(tail)            \
     X(deadletters)     \
+    X(release)         \
     X(eval)            \
     X(bench)           \
     X(config)          \

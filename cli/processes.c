@@ -86,20 +86,26 @@ static size_t take_bytes(char *data, size_t size, size_t n, void *ctx) {
     return rc_buf_add(&question->answer, data, size * n) == RC_OK ? size * n : 0;
 }
 
-static void ask(CURLM *multi, struct question *question, int timeout_ms) {
-    char url[512];
-    bool v6 = strchr(question->host, ':') != NULL;
-    snprintf(url, sizeof url, "http://%s%s%s:%lld/status", v6 ? "[" : "", question->host, v6 ? "]" : "",
-             (long long)question->port);
-    rc_buf_init(&question->answer, MAX_ANSWER);
-    question->handle = curl_easy_init();
-    question->code = CURLE_OPERATION_TIMEDOUT;
-    if (!question->handle)
+static CURL *open_handle(const char *host, int64_t port, const char *path, int timeout_ms) {
+    struct rc_buf url;
+    rc_buf_init(&url, MAX_ANSWER);
+    bool v6 = strchr(host, ':') != NULL;
+    rc_buf_printf(&url, "http://%s%s%s:%lld%s", v6 ? "[" : "", host, v6 ? "]" : "", (long long)port, path);
+    CURL *handle = curl_easy_init();
+    if (!handle)
         abort();
-    curl_easy_setopt(question->handle, CURLOPT_URL, url);
-    curl_easy_setopt(question->handle, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(question->handle, CURLOPT_PROXY, "");
-    curl_easy_setopt(question->handle, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    curl_easy_setopt(handle, CURLOPT_URL, url.data); /* copied */
+    curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(handle, CURLOPT_PROXY, "");
+    curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    rc_buf_deinit(&url);
+    return handle;
+}
+
+static void ask(CURLM *multi, struct question *question, int timeout_ms) {
+    rc_buf_init(&question->answer, MAX_ANSWER);
+    question->handle = open_handle(question->host, question->port, "/status", timeout_ms);
+    question->code = CURLE_OPERATION_TIMEDOUT;
     curl_easy_setopt(question->handle, CURLOPT_WRITEFUNCTION, take_bytes);
     curl_easy_setopt(question->handle, CURLOPT_WRITEDATA, question);
     curl_easy_setopt(question->handle, CURLOPT_PRIVATE, question);
@@ -181,6 +187,27 @@ static void ask_all(struct rc_cli_processes *processes, int timeout_ms) {
     curl_multi_cleanup(multi);
     free(which);
     free(questions);
+}
+
+static size_t append_bytes(char *data, size_t size, size_t n, void *out) {
+    return rc_buf_add(out, data, size * n) == RC_OK ? size * n : 0;
+}
+
+void rc_cli_process_ask(const struct rc_cli_process *process, bool post, const char *path, int timeout_ms, long *status,
+                        struct rc_buf *out) {
+    CURL *handle = open_handle(rc_cli_json_text(process->record, "host", "127.0.0.1"),
+                               rc_cli_json_int(process->record, "port", 0), path, timeout_ms);
+    *status = 0;
+    if (post)
+        curl_easy_setopt(handle, CURLOPT_POSTFIELDS, "");
+    curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, append_bytes);
+    curl_easy_setopt(handle, CURLOPT_WRITEDATA, out);
+    CURLcode code = curl_easy_perform(handle);
+    if (code == CURLE_OK)
+        curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, status);
+    else
+        rc_buf_add_str(out, curl_easy_strerror(code));
+    curl_easy_cleanup(handle);
 }
 
 static int by_role(const void *a, const void *b) {

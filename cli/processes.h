@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "base/buf.h"
 #include "cli/command.h"
 
 struct rc_cli_process {
@@ -29,5 +30,10 @@ void rc_cli_processes_deinit(struct rc_cli_processes *processes);
 int64_t rc_cli_json_int(const json_t *object, const char *key, int64_t fallback);
 double rc_cli_json_real(const json_t *object, const char *key, double fallback);
 const char *rc_cli_json_text(const json_t *object, const char *key, const char *fallback);
+
+/* Asks one process for something of its own: `path` with its query, by GET or POST. `*status`: the HTTP status, 0 when it does not answer;
+ * the answer (or why there is none) is appended to `out`. */
+void rc_cli_process_ask(const struct rc_cli_process *process, bool post, const char *path, int timeout_ms, long *status,
+                        struct rc_buf *out);
 
 #endif

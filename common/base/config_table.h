@@ -37,10 +37,15 @@
       "$XDG_STATE_HOME/rollcall, else ~/.local/state/rollcall. One process of a kind to a folder.") \
     X("state.memory_bytes", RC_CONFIG_BYTES, "512MiB", 16 * RC_CONFIG_MIB, 64 * RC_CONFIG_TIB, NULL, false, \
       "Budget for state and queues in memory.") \
+    X("state.person_events", RC_CONFIG_INT, "100000", 1, 1000000000, NULL, false, \
+      "Most events of one person that some segment still needs. Past it the person is quarantined: memberships stand still, events are not " \
+      "kept, until `rollcall release`.") \
     X("checkpoint.interval", RC_CONFIG_DURATION, "1s", 10, RC_CONFIG_MS_H, NULL, false, \
-      "How often state is saved and offsets are committed; a crash repeats at most this much.") \
+      "How often state is saved and offsets are committed; a crash repeats at most this much. With delivery = exactly_once nothing is seen " \
+      "before that, so there it is 100 ms unless it is set; below 5 s in any case, because transactions end after 10 s.") \
     X("delivery", RC_CONFIG_WORD, "at_least_once", 0, 0, "at_least_once|exactly_once", false, \
-      "Guarantee for membership changes. exactly_once (Kafka transactions) is not there yet in this version and is refused.") \
+      "Guarantee for changes. at_least_once: a change may come again, with the version that it had. exactly_once: changes are written in Kafka " \
+      "transactions, and a reader with isolation.level=read_committed sees each once, at the cost of latency (checkpoint.interval).") \
     X("payload.framing", RC_CONFIG_WORD, "plain", 0, 0, "plain|confluent", false, \
       "Framing of the Avro records that Rollcall writes: the datum alone, or Confluent's magic byte and schema id (needs registry.url).") \
     X("registry.url", RC_CONFIG_TEXT, "", 0, 0, NULL, false, \

@@ -24,6 +24,7 @@ struct route {
     char *path; /* owned */
     rc_http_handler handler;
     void *ctx;
+    bool post;
 };
 
 struct rc_http {
@@ -136,19 +137,28 @@ static void not_found(const struct rc_http *http, struct rc_http_reply *reply) {
         rc_buf_printf(&reply->body, "%s\n", http->routes[i].path);
 }
 
-void rc_http_route(struct rc_http *http, const char *path, rc_http_handler handler, void *ctx) {
+static void add_route(struct rc_http *http, const char *path, rc_http_handler handler, void *ctx, bool post) {
     pthread_mutex_lock(&http->lock);
     for (size_t i = 0; i < http->n_routes; i++) {
         if (strcmp(http->routes[i].path, path) == 0) {
             http->routes[i].handler = handler;
             http->routes[i].ctx = ctx;
+            http->routes[i].post = post;
             pthread_mutex_unlock(&http->lock);
             return;
         }
     }
     rc_grow(&http->routes, &http->capacity, http->n_routes + 1, sizeof *http->routes);
-    http->routes[http->n_routes++] = (struct route){.path = rc_strdup(path), .handler = handler, .ctx = ctx};
+    http->routes[http->n_routes++] = (struct route){.path = rc_strdup(path), .handler = handler, .ctx = ctx, .post = post};
     pthread_mutex_unlock(&http->lock);
+}
+
+void rc_http_route(struct rc_http *http, const char *path, rc_http_handler handler, void *ctx) {
+    add_route(http, path, handler, ctx, false);
+}
+
+void rc_http_route_post(struct rc_http *http, const char *path, rc_http_handler handler, void *ctx) {
+    add_route(http, path, handler, ctx, true);
 }
 
 void rc_http_unroute(struct rc_http *http, const char *path) {
@@ -197,19 +207,20 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     struct rc_http *http = ctx;
     struct rc_http_reply reply = {.status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8"};
     rc_buf_init(&reply.body, MAX_BODY);
-    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
+    struct rc_http_request request = {
+        .path = url, .post = strcmp(method, MHD_HTTP_METHOD_POST) == 0, .connection = connection};
+    bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+    pthread_mutex_lock(&http->lock);
+    const struct route *route = find_route(http, url);
+    if (!get && !(request.post && (!route || route->post))) {
         reply.status = MHD_HTTP_METHOD_NOT_ALLOWED;
-        rc_buf_add_str(&reply.body, "only GET and HEAD\n");
+        rc_buf_printf(&reply.body, "only GET%s and HEAD\n", route && route->post ? ", POST" : "");
+    } else if (route) {
+        route->handler(route->ctx, &request, &reply);
     } else {
-        struct rc_http_request request = {.path = url, .connection = connection};
-        pthread_mutex_lock(&http->lock);
-        const struct route *route = find_route(http, url);
-        if (route)
-            route->handler(route->ctx, &request, &reply);
-        else
-            not_found(http, &reply);
-        pthread_mutex_unlock(&http->lock);
+        not_found(http, &reply);
     }
+    pthread_mutex_unlock(&http->lock);
     enum MHD_Result result = send_reply(connection, &reply);
     rc_buf_deinit(&reply.body);
     return result;

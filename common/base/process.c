@@ -125,7 +125,7 @@ rc_status rc_process_init(struct rc_process *process, const struct rc_config *co
                                    .http = http,
                                    .stop = stop,
                                    .instance = instance,
-                                   .leave = rc_config_bool(config, "group.leave"),
+                                   .leave = config && rc_config_bool(config, "group.leave"),
                                    .sections = sections};
     if (http) {
         rc_http_route(http, "/metrics", serve_metrics, process);

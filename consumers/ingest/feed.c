@@ -64,11 +64,8 @@ static void advance_clock(struct input *input, const struct route *route, int64_
         rc_population_set_clock(input->lane->population, route->datasets[i], clock_ms);
 }
 
-enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct rc_message *message) {
-    struct lane *lane = input->lane;
-    const struct program *program = ingest->program;
-    const struct route *route = rc_ingest_program_route(program, message->topic);
-    struct rc_header headers[MAX_HEADERS];
+/* The record as the decoder takes it; `headers`: room for MAX_HEADERS. */
+static struct rc_record record_of(const struct rc_message *message, struct rc_header *headers) {
     size_t n_headers = rc_message_headers(message, headers, MAX_HEADERS);
     struct rc_record record = {
         .key = message->key,
@@ -81,8 +78,6 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
         .partition = message->partition,
         .offset = message->offset,
     };
-    /* The dead letter of a re-keyed copy is the original's. */
-    struct rc_message original = *message;
     struct rc_origin origin;
     /* Sent again from the dead letters: still the event that it was. */
     if (rc_origin_find(headers, record.n_headers, &origin) &&
@@ -90,6 +85,16 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
         record.partition = origin.partition;
         record.offset = origin.offset;
     }
+    return record;
+}
+
+enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct rc_message *message) {
+    struct lane *lane = input->lane;
+    const struct program *program = ingest->program;
+    const struct route *route = rc_ingest_program_route(program, message->topic);
+    struct rc_header headers[MAX_HEADERS];
+    struct rc_record record = record_of(message, headers);
+    struct rc_message original = *message; /* the dead letter of a re-keyed copy is the original's */
     bool used = false;
     rc_arena_reset(&ingest->arena);
     for (size_t i = 0; route && i < route->n; i++) {
@@ -141,4 +146,25 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
     advance_clock(input, route, message->timestamp_ms);
     lane->dirty = true;
     return FED;
+}
+
+void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,
+                          struct rc_span person_key) {
+    const struct program *program = ingest->program;
+    const struct route *route = rc_ingest_program_route(program, message->topic);
+    struct rc_header headers[MAX_HEADERS];
+    struct rc_record record = record_of(message, headers);
+    rc_arena_reset(&ingest->arena);
+    for (size_t i = 0; route && i < route->n; i++) {
+        struct rc_event event;
+        struct rc_error why;
+        const struct rc_dataset *dataset = &program->catalog->datasets[route->datasets[i]];
+        if ((!dataset->keyed && rc_rekey_origin(dataset, &record, &why) != RC_OK) ||
+            rc_decode(program->decoders[route->datasets[i]], &record, &ingest->arena, &event, &why) != RC_DECODED)
+            continue;
+        rc_buf_reset(&ingest->key);
+        if (rc_person_key_add(&ingest->key, event.namespace, event.person_id) == RC_OK &&
+            rc_span_equal(rc_buf_span(&ingest->key), person_key))
+            rc_population_apply(lane->population, &event);
+    }
 }

@@ -49,6 +49,7 @@
     X(gauge, persons, "rollcall_ingest_persons", "Persons with state") \
     X(gauge, resident, "rollcall_ingest_persons_in_memory", "Persons whose state is in memory; the others' is on disk alone") \
     X(gauge, memory, "rollcall_ingest_state_memory_bytes", "Memory of the state, about") \
+    X(gauge, quarantined, "rollcall_ingest_quarantined_persons", "Persons with more events than state.person_events; their memberships stand still") \
     X(gauge, disk, "rollcall_ingest_state_disk_bytes", "Disk of the state, about") \
     X(gauge, partitions, "rollcall_ingest_partitions", "Partition numbers held") \
     X(histogram, event_to_change, "rollcall_ingest_event_to_change_seconds", "Event timestamp to its change sent, while caught up") \
@@ -125,7 +126,8 @@ struct lane {
     struct rc_repeats *repeats; /* NULL once live */
     struct input **inputs;
     size_t n_inputs, inputs_capacity;
-    int64_t output_end; /* where a successor has to begin reading the own output */
+    int64_t output_end;  /* where a successor has to begin reading the own output */
+    int64_t output_mark; /* the same while `repeats` is there: where this owner began */
     int64_t opened_ms;  /* wall clock */
     bool dirty;         /* something changed since the last checkpoint began */
     bool in_checkpoint; /* the checkpoint under way holds something of it */
@@ -137,6 +139,7 @@ struct lane {
     bool rewriting;          /* all persons of the local store must be written to it, and are from `rewrite_from` on */
     struct rc_buf rewrite_from;   /* a person key */
     bool more_due;                /* the last advance stopped at its limit */
+    size_t quarantined; /* as logged last */
     bool settled;                 /* everybody is decided under this plan, and that is noted */
     struct rc_store_batch *batch; /* where deadlines go while persons are saved; borrowed */
     /* The change that is held until it is known whether another of the same decision is sent (see emit.c). */
@@ -161,6 +164,8 @@ struct checkpoint {
     size_t n_offsets;
     int64_t began_ns;
 };
+
+struct release; /* release.c */
 
 struct ingest {
     struct rc_process *process;
@@ -207,6 +212,8 @@ struct ingest {
     int64_t next_restore_ms; /* monotonic */
     bool drained;            /* the last turn read until the queue was empty */
     int64_t next_ask_ms;     /* monotonic */
+
+    struct release *release;
 
     struct rc_arena arena;
     struct rc_buf key, scratch, value;
@@ -273,6 +280,9 @@ static inline bool lane_works(const struct lane *lane) {
 enum fed { FED, FED_AGAIN };
 /* Applies one record of an input. FED_AGAIN: not applied, try later. Failures go to rc_ingest_fail. */
 enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct rc_message *message);
+/* Applies those of the record's events that are the person's once more; anything else was dealt with when it came first. */
+void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,
+                          struct rc_span person_key);
 
 /* ---- emit.c ---- */
 
@@ -356,6 +366,13 @@ void rc_ingest_residence_forget(struct rc_store_batch *batch, int32_t number);
 void rc_ingest_residence_put(struct lane *lane, struct rc_store_batch *batch);
 /* Lets persons leave memory where it is over the budget and all is saved; sets `crowded`. Once a turn. */
 void rc_ingest_residence_trim(struct ingest *ingest);
+
+/* ---- release.c ---- */
+
+void rc_ingest_release_open(struct ingest *ingest);
+void rc_ingest_release_close(struct ingest *ingest);
+/* Once a turn; true while events are being read again. */
+bool rc_ingest_release_turn(struct ingest *ingest);
 
 /* ---- report.c ---- */
 

@@ -31,7 +31,7 @@ static const char *state_text(const struct ingest *ingest, const struct lane *la
 
 struct totals {
     double lag_records, lag_ms, restore_left;
-    size_t persons, resident, bytes;
+    size_t persons, resident, quarantined, bytes;
 };
 
 static void add_partitions(struct ingest *ingest, json_t *list, struct totals *totals, int64_t now_ms) {
@@ -42,6 +42,7 @@ static void add_partitions(struct ingest *ingest, json_t *list, struct totals *t
         totals->persons += persons;
         totals->resident += lane->population ? rc_population_resident(lane->population) : 0;
         totals->bytes += bytes;
+        totals->quarantined += lane->population ? rc_population_quarantined(lane->population) : 0;
         int64_t restored, to_restore;
         rc_ingest_restore_progress(lane, &restored, &to_restore);
         totals->restore_left += (double)(to_restore - restored);
@@ -140,6 +141,7 @@ void rc_ingest_report_refresh(struct ingest *ingest, int64_t now_ms) {
     rc_gauge_set(metrics->restore_left, totals.restore_left);
     rc_gauge_set(metrics->persons, (double)totals.persons);
     rc_gauge_set(metrics->resident, (double)totals.resident);
+    rc_gauge_set(metrics->quarantined, (double)totals.quarantined);
     rc_gauge_set(metrics->memory, (double)totals.bytes);
     rc_gauge_set(metrics->disk, (double)rc_store_bytes(ingest->store));
     rc_gauge_set(metrics->partitions, (double)ingest->n_lanes);

@@ -132,8 +132,9 @@ void rc_ingest_residence_put(struct lane *lane, struct rc_store_batch *batch) {
     for (uint32_t s = 0; s < program->catalog->n_segments; s++)
         json_object_set_new(members, program->catalog->segments[s].id,
                             json_integer((json_int_t)rc_population_members(lane->population, s)));
-    json_t *json = json_pack("{s:s, s:I, s:o}", "plan", plan, "persons",
-                             (json_int_t)rc_population_persons(lane->population), "members", members);
+    json_t *json =
+        json_pack("{s:s, s:I, s:I, s:o}", "plan", plan, "persons", (json_int_t)rc_population_persons(lane->population),
+                  "quarantined", (json_int_t)rc_population_quarantined(lane->population), "members", members);
     char *text = json_dumps(json, JSON_COMPACT);
     rc_store_put(batch, RC_STORE_META, lane->number, rc_span_str(INGEST_NUMBERS_KEY), rc_span_str(text));
     free(text);
@@ -194,6 +195,9 @@ rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) {
     if (read_numbers(lane, &numbers, err) != RC_OK)
         return RC_FAIL;
     rc_population_back(lane->population, &backing, budget_of(lane->ingest));
+    rc_population_limit_events(lane->population, (size_t)rc_config_int(lane->ingest->config, "state.person_events"));
+    rc_population_set_quarantined(lane->population,
+                                  (size_t)json_integer_value(json_object_get(numbers, "quarantined")));
     size_t persons = (size_t)json_integer_value(json_object_get(numbers, "persons"));
     const char *plan = json_string_value(json_object_get(numbers, "plan"));
     bool other_plan = !plan || strtoull(plan, NULL, 16) != rc_plan_hash(program->plan);
@@ -224,6 +228,14 @@ void rc_ingest_residence_trim(struct ingest *ingest) {
             rc_population_evict(lane->population);
             ingest->next_trim_ms = rc_clock_monotonic_ms() + TRIM_MS;
         }
+        size_t quarantined = rc_population_quarantined(lane->population);
+        if (quarantined > lane->quarantined)
+            rc_log(
+                RC_LOG_WARN,
+                "a person has more events than state.person_events and is quarantined: memberships stand still until "
+                "`rollcall release`",
+                rc_f_int("partition", lane->number), rc_f_int("quarantined", (int64_t)quarantined));
+        lane->quarantined = quarantined;
         bool settled = rc_population_settled(lane->population);
         lane->dirty |= settled && !lane->settled; /* so that it is noted */
         lane->settled = settled;

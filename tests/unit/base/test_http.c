@@ -90,7 +90,12 @@ static void test_routes(void **state) {
     expect("GET /under/tea", 418, "Content-Type: application/json");
     expect("GET /under", 404, "/hello\n");
     expect("GET /nothing", 404, "not found");
-    expect("POST /hello", 405, "only GET");
+    expect("POST /hello", 405, "only GET and HEAD");
+    rc_http_route_post(http, "/do", hello, "done");
+    expect("POST /do", 200, "done");
+    expect("GET /do", 200, "done");
+    expect("PUT /do", 405, "only GET, POST and HEAD");
+    expect("POST /nothing", 404, "not found");
     expect("HEAD /hello", 200, "Content-Length: 23");
     expect("GET /much", 500, "larger than 64 MiB");
     rc_http_route(http, "/hello", hello, "again");
