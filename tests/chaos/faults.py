@@ -56,13 +56,17 @@ def stop_long(field, member, random):
 
 
 def lose_disk(field, member, random):
-    down = random.uniform(0, 2)
+    down, again, soon = random.uniform(0, 2), random.random() < 0.3, random.uniform(0, 3)
     member.kill()
     shutil.rmtree(member.disk / "state", ignore_errors=True)
     field.disks_lost += 1
     time.sleep(down)
     member.start()
-    return member.name
+    if again:  # most likely while it restores
+        time.sleep(soon)
+        member.kill()
+        member.start()
+    return f"{member.name}{', killed again after it had come back' if again else ''}"
 
 
 def leave(field, member, random):
