@@ -110,7 +110,7 @@ struct rc_series *rc_person_restore_series(struct rc_person *person, const struc
 /* Saved form, versioned and checksummed. What it says of dues is what the domains' due_ms say. */
 void rc_person_encode(const struct rc_person *person, const struct rc_plan *plan, const struct rc_strings *strings,
                       struct rc_buf *out);
-/* Fills a new person. POISON, and the person freed, on damaged bytes. */
+/* Fills a new person. POISON, and the person freed, on damaged bytes; FATAL on those of a later format. */
 rc_status rc_person_decode(const struct rc_plan *plan, struct rc_strings *strings, struct rc_span key,
                            struct rc_span record, struct rc_person **out, struct rc_error *err) RC_MUST_USE;
 
@@ -119,7 +119,7 @@ void rc_person_empty(struct rc_person *person, const struct rc_plan *plan, struc
                      enum rc_quarantine quarantine);
 
 /* What a record says without being decoded: its checksum is right, what its head says, and by visits (each may be NULL) each domain's due
- * instant and each membership, named by hash. POISON on damaged bytes. */
+ * instant and each membership, named by hash. POISON on damaged bytes (FATAL: of a later format). */
 struct rc_record_head {
     uint64_t plan_hash; /* of the plan it was saved under; 0: to be looked at anew */
     bool quarantined;

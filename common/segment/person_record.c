@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "segment/person.h"
+#include "segment/person_check.h"
 
 #define VERSION 2
 #define OLDEST 1
@@ -342,19 +343,18 @@ static rc_status decode_all(const struct rc_plan *plan, struct rc_strings *strin
 
 /* Checks head and checksum; leaves what is between them. */
 static rc_status open_record(struct rc_span record, int *version, struct rc_span *body, struct rc_error *err) {
-    const size_t head = 3, tail = sizeof(uint64_t);
-    if (record.len < head + tail || memcmp(record.data, "RP", 2) != 0)
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: not a record of a person (%zu bytes)",
-                            record.len);
+    if (rc_person_record_check(record, err) != RC_OK)
+        return RC_FAIL;
     *version = (unsigned char)record.data[2];
-    if (*version < OLDEST || *version > VERSION)
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
-                            "saved person: format %d, this build reads formats %d to %d", *version, OLDEST, VERSION);
-    uint64_t checksum;
-    memcpy(&checksum, record.data + record.len - tail, tail);
-    if (checksum != XXH3_64bits(record.data, record.len - tail))
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: checksum does not match its %zu bytes",
-                            record.len);
+    if (*version > VERSION)
+        return rc_error_set(
+            err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
+            "saved person: saved by a later build (format %d, this build reads formats %d to %d); use that "
+            "build, or remove the state",
+            *version, OLDEST, VERSION);
+    if (*version < OLDEST)
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "saved person: there is no format %d", *version);
+    const size_t head = 3, tail = sizeof(uint64_t);
     *body = rc_span_of(record.data + head, record.len - head - tail);
     return RC_OK;
 }

@@ -87,7 +87,7 @@ typedef void (*rc_record_fn)(void *ctx, struct rc_span person_key, struct rc_spa
 void rc_population_save(struct rc_population *population, rc_record_fn put, void *ctx);
 
 /* Takes in a saved record (also one saved under another plan: what the plan shares is kept, the rest dropped, and what is new is empty).
- * Fails (POISON) on bytes that are damaged or of a later format, naming what is wrong; then the person is as if never loaded. */
+ * Fails on bytes that are damaged (POISON) or of a later format (FATAL), naming what is wrong; then the person is as if never loaded. */
 rc_status rc_population_load(struct rc_population *population, struct rc_span person_key, struct rc_span record,
                              struct rc_error *err) RC_MUST_USE;
 
