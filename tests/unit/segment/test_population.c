@@ -495,6 +495,44 @@ static void explains(void **state) {
     close_world(w);
 }
 
+static void tell_interval(void *ctx, struct rc_span person_key, const bool *datasets, int64_t from, int64_t to,
+                          struct rc_buf *out) {
+    (void)ctx, (void)person_key, (void)datasets;
+    rc_buf_printf(out, "[%lld, %lld]", (long long)from, (long long)to);
+}
+
+/* Sessions end after 30 minutes. Without the event of minute 890 those of 905 and 930 would make a session that begins in the window: the
+ * explanation rests on it too, and not on the session of minute 800, which is over before the window. */
+static void explains_that_a_session_began_before_the_window(void **state) {
+    (void)state;
+    const int64_t minute_ms = 60000;
+    static const char *const conditions[] = {
+        "{'session':{'event':{}},'count':{'ge':1}}",
+        "{'sequence':[{'none':{'field':'type','eq':'buy'}},{'session':{'and':[]}}]}",
+    };
+    for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
+        char segment[512];
+        snprintf(segment, sizeof segment, "{'kind':'segment','id':'s','dataset':'web','window':'100m','where':%s}",
+                 conditions[i]);
+        struct world *w = open_world("0s", segment);
+        struct rc_buf out;
+        struct rc_explain_sources sources = {.events = tell_interval};
+        rc_buf_init(&out, 1 << 20);
+        happen(w, 800 * minute_ms, "view", "");
+        happen(w, 890 * minute_ms, "view", "");
+        happen(w, 905 * minute_ms, "view", "");
+        happen(w, 930 * minute_ms, "buy", "");
+        advance(w, 1000 * minute_ms + 1);
+        assert_int_equal(rc_population_explain(w->population, rc_span_str("n:p"), 0, 1000 * minute_ms, &sources, &out),
+                         RC_OK);
+        assert_non_null(strstr(out.data, "\"member\": false"));
+        assert_non_null(strstr(out.data, "\"sessions\": [{\"first\": 53400000, \"last\": 55800000, \"inScope\": false, "
+                                         "\"over\": true, \"counts\": false, \"events\": [[53400000, 55800000]]}]"));
+        rc_buf_deinit(&out);
+        close_world(w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves_at_the_millisecond),
@@ -512,6 +550,7 @@ int main(void) {
         cmocka_unit_test(bounded_is_bounded),
         cmocka_unit_test(class_is_told),
         cmocka_unit_test(explains),
+        cmocka_unit_test(explains_that_a_session_began_before_the_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
