@@ -319,6 +319,30 @@ static bool is_person(const struct rc_event *event, struct rc_span person_key) {
     return same;
 }
 
+/* By time, deliveries of one event beside each other. */
+static int compare_evidence(const void *a, const void *b) {
+    const struct rc_event *x = a, *y = b;
+    int c = compare_events(x, y);
+    if (c == 0)
+        c = (x->dataset > y->dataset) - (x->dataset < y->dataset);
+    if (c == 0)
+        c = rc_span_compare(x->event_id, y->event_id);
+    if (c == 0)
+        c = rc_span_compare(x->namespace, y->namespace);
+    return c ? c : rc_span_compare(x->person_id, y->person_id);
+}
+
+/* Orders the events, and leaves one of those that were delivered several times. */
+static void order_evidence(struct evaluation *e) {
+    size_t kept = 0;
+    if (e->n_events > 1)
+        qsort(e->events, e->n_events, sizeof *e->events, compare_evidence);
+    for (size_t i = 0; i < e->n_events; i++)
+        if (kept == 0 || compare_evidence(&e->events[kept - 1], &e->events[i]) != 0)
+            e->events[kept++] = e->events[i];
+    e->n_events = kept;
+}
+
 static void add_event(const struct evaluation *e, const struct rc_event *event, struct rc_buf *out) {
     rc_buf_printf(out, "{\"dataset\": \"%s\", \"timestamp\": %lld, \"id\": ", e->catalog->datasets[event->dataset].id,
                   (long long)event->timestamp_ms);
@@ -370,6 +394,7 @@ static rc_status run_explain(struct evaluation *e, const struct rc_cli *cli, str
                             (long long)e->at_ms, (long long)e->greatest_ms);
     set_clocks(e, e->at_ms + 1);
     rc_population_advance(e->population, 0);
+    order_evidence(e);
     struct rc_explain_sources sources = {.name = name_event, .events = name_events, .ctx = e};
     struct rc_buf out;
     rc_buf_init(&out, (size_t)256 << 20);
