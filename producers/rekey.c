@@ -21,7 +21,9 @@
 #define KEY_MAX ((size_t)64 << 10)
 #define ARENA_BYTES ((size_t)64 << 10)
 #define AGAIN_MS 500
+#define BLOCKED_PAUSE_MS 20000
 #define DRAIN_MS 10000
+#define ASK_MS 3000
 
 #define REKEY_METRICS(X)                                                                      \
     X(counter, records, "rollcall_rekey_records_total", "Records copied to a re-keyed topic") \
@@ -62,6 +64,12 @@ struct rekey {
     struct rc_buf key;
     struct progress *parts;
     size_t n_parts, parts_capacity;
+
+    struct rc_message held; /* waits for the schema registry, or for the broker to tell of the topic */
+    bool holding;
+    int64_t again_ms;         /* monotonic: when it is tried again */
+    int64_t blocked_since_ms; /* monotonic: nothing may be read since; 0: something may */
+    bool paused;              /* all partitions are */
 
     /* The checkpoint that waits for acknowledgements: what is committed when `mark` has passed. */
     bool marked;
@@ -174,13 +182,16 @@ static rc_status on_assigned(void *ctx, struct rc_source_partition *partitions, 
         part->assigned = true;
         part->next = part->committed = -1; /* somebody else may have gone on in the meantime */
     }
-    rekey->marked = false;
+    rekey->marked = rekey->paused = false;
     return RC_OK;
 }
 
 static void on_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost) {
     struct rekey *rekey = ctx;
     struct rc_error err;
+    if (rekey->holding)
+        rc_message_release(&rekey->held);
+    rekey->holding = false;
     if (!lost && (rc_producer_flush(rekey->producer, DRAIN_MS, &err) != RC_OK || commit_all(rekey, &err) != RC_OK))
         rc_log(RC_LOG_WARN, "re-keying: not committed before a rebalance, some records will be copied twice",
                rc_f_err(&err));
@@ -210,14 +221,16 @@ static rc_status checkpoint(struct rekey *rekey, bool due, struct rc_error *err)
 /* ---- records --------------------------------------------------------------------------------------------------------- */
 
 static rc_status copy(struct rekey *rekey, const struct target *target, const struct rc_message *message,
-                      const struct rc_record *record, const struct rc_event *event, struct rc_error *err) {
+                      const struct rc_record *record, const struct rc_event *event, bool *again, struct rc_error *err) {
     int32_t n;
     rc_buf_reset(&rekey->key);
     if (rc_person_key_add(&rekey->key, event->namespace, event->person_id) != RC_OK)
         return rekey->options->dead(rekey->options->ctx, rekey->producer, message,
                                     "bad person: namespace and id are too long", err);
-    if (rc_producer_partitions(rekey->producer, target->topic, DRAIN_MS, &n, err) != RC_OK)
-        return RC_FAIL;
+    if (rc_producer_partitions(rekey->producer, target->topic, ASK_MS, &n, err) != RC_OK) {
+        *again = err->class == RC_CLASS_RETRY;
+        return *again ? RC_OK : RC_FAIL;
+    }
     struct rc_header headers[HEADERS_MAX + RC_ORIGIN_HEADERS];
     size_t n_headers = record->n_headers;
     for (size_t i = 0; i < n_headers; i++)
@@ -268,7 +281,7 @@ static rc_status handle(struct rekey *rekey, const struct rc_message *message, b
         rc_arena_reset(&rekey->arena);
         rc_status status = RC_OK;
         switch (n_headers > HEADERS_MAX ? RC_BAD : rc_decode(target->decoder, &record, &rekey->arena, &event, &bad)) {
-        case RC_DECODED: status = copy(rekey, target, message, &record, &event, err); break;
+        case RC_DECODED: status = copy(rekey, target, message, &record, &event, again, err); break;
         case RC_IGNORED: rc_counter_inc(rekey->metrics.ignored); break;
         case RC_AGAIN:
             rc_log_limited(RC_LOG_WARN, "re-keying waits for the schema registry", rc_f_err(&bad));
@@ -280,16 +293,64 @@ static rc_status handle(struct rekey *rekey, const struct rc_message *message, b
                                           n_headers > HEADERS_MAX ? "other: over 256 headers" : bad.message, err);
             break;
         }
-        if (status != RC_OK)
+        if (status != RC_OK || *again)
             return status;
     }
     return RC_OK;
 }
 
-/* Reads until the queue is empty, the producer is full, or the stop is requested. */
-static rc_status drain_source(struct rekey *rekey, int64_t *pause_until_ms, struct rc_error *err) {
-    while (!rc_producer_full(rekey->producer) && !rc_stop_requested(rekey->options->stop)) {
+/* Handles a message (taken). It is held when it must come once more. */
+static rc_status take(struct rekey *rekey, struct rc_message *message, struct rc_error *err) {
+    bool again = false;
+    rc_status status = handle(rekey, message, &again, err);
+    rekey->holding = status == RC_OK && again;
+    if (rekey->holding) {
+        rekey->held = *message;
+        rekey->again_ms = rc_clock_monotonic_ms() + AGAIN_MS;
+        return RC_OK;
+    }
+    if (status == RC_OK)
+        part_of(rekey, message->topic, message->partition)->next = message->offset + 1;
+    rc_message_release(message);
+    return status;
+}
+
+static rc_status set_paused(struct rekey *rekey, bool paused, struct rc_error *err) {
+    if (rekey->paused == paused)
+        return RC_OK;
+    rekey->paused = paused;
+    for (size_t i = 0; i < rekey->n_parts; i++) {
+        struct progress *part = &rekey->parts[i];
+        if (part->assigned && (paused ? rc_source_pause(rekey->source, part->topic, part->partition, err)
+                                      : rc_source_resume(rekey->source, part->topic, part->partition, err)) != RC_OK)
+            return RC_FAIL;
+    }
+    return RC_OK;
+}
+
+/* Whether records may be taken now. What lasts pauses the partitions: then polling keeps the group, and brings none. */
+static rc_status may_read(struct rekey *rekey, bool *out, struct rc_error *err) {
+    int64_t now = rc_clock_monotonic_ms();
+    struct rc_message message = rekey->held;
+    if (rekey->holding && now >= rekey->again_ms && take(rekey, &message, err) != RC_OK)
+        return RC_FAIL;
+    *out = !rekey->holding && !rc_producer_full(rekey->producer);
+    if (*out)
+        rekey->blocked_since_ms = 0;
+    else if (rekey->blocked_since_ms == 0)
+        rekey->blocked_since_ms = now;
+    return set_paused(rekey, !*out && now - rekey->blocked_since_ms > BLOCKED_PAUSE_MS, err);
+}
+
+/* Reads until the queue is empty, nothing more may be read, or the stop is requested. */
+static rc_status drain_source(struct rekey *rekey, struct rc_error *err) {
+    while (!rc_stop_requested(rekey->options->stop)) {
         struct rc_message message;
+        bool may;
+        if (may_read(rekey, &may, err) != RC_OK)
+            return RC_FAIL;
+        if (!may && !rekey->paused)
+            return RC_OK;
         switch (rc_source_poll(rekey->source, 0, &message, err)) {
         case RC_POLLED_NOTHING: return RC_OK;
         case RC_POLLED_EVENT: break;
@@ -298,22 +359,10 @@ static rc_status drain_source(struct rekey *rekey, int64_t *pause_until_ms, stru
                 return RC_FAIL;
             rc_log_limited(RC_LOG_WARN, "re-keying: reading fails, trying on", rc_f_err(err));
             break;
-        case RC_POLLED_MESSAGE: {
-            bool again = false;
-            rc_status status = handle(rekey, &message, &again, err);
-            if (status == RC_OK && again) {
-                *pause_until_ms = rc_clock_wall_ms() + AGAIN_MS;
-                status = rc_source_seek(rekey->source, message.topic, message.partition, message.offset, err);
-                rc_message_release(&message);
-                return status;
-            }
-            if (status == RC_OK)
-                part_of(rekey, message.topic, message.partition)->next = message.offset + 1;
-            rc_message_release(&message);
-            if (status != RC_OK)
-                return status;
+        case RC_POLLED_MESSAGE:
+            if (take(rekey, &message, err) != RC_OK)
+                return RC_FAIL;
             break;
-        }
         }
         if (rc_producer_poll(rekey->producer, 0, err) != RC_OK)
             return RC_FAIL;
@@ -399,21 +448,20 @@ static rc_status open_kafka(struct rekey *rekey, struct rc_error *err) {
 
 static rc_status loop(struct rekey *rekey, struct rc_error *err) {
     int64_t interval_ms = rc_config_ms(rekey->options->process->config, "checkpoint.interval");
-    int64_t due_ms = rc_clock_wall_ms() + interval_ms, pause_until_ms = 0;
+    int64_t due_ms = rc_clock_wall_ms() + interval_ms;
     while (!rc_stop_requested(rekey->options->stop)) {
-        int64_t now = rc_clock_wall_ms();
-        if (now >= pause_until_ms && drain_source(rekey, &pause_until_ms, err) != RC_OK)
+        if (drain_source(rekey, err) != RC_OK)
             return RC_FAIL;
         if (rc_producer_poll(rekey->producer, 0, err) != RC_OK)
             return RC_FAIL;
-        now = rc_clock_wall_ms();
+        int64_t now = rc_clock_wall_ms();
         bool due = now >= due_ms || due_ms > now + interval_ms; /* the second: the wall clock went back */
         if (due)
             due_ms = now + interval_ms;
         if (checkpoint(rekey, due, err) != RC_OK)
             return RC_FAIL;
         /* A standstill of ours means nothing here: no time is decided by this loop. */
-        (void)!rc_loop_wait(rekey->loop, pause_until_ms > now && pause_until_ms < due_ms ? pause_until_ms : due_ms);
+        (void)!rc_loop_wait(rekey->loop, rekey->holding && now + AGAIN_MS < due_ms ? now + AGAIN_MS : due_ms);
     }
     if (rc_producer_flush(rekey->producer, DRAIN_MS, err) != RC_OK)
         return RC_FAIL;
@@ -436,6 +484,9 @@ rc_status rc_rekey_run(const struct rc_rekey_options *options, struct rc_error *
         status = loop(&rekey, err);
     if (status != RC_OK)
         (void)rc_error_prefix(err, "re-keying");
+    if (rekey.holding)
+        rc_message_release(&rekey.held);
+    rekey.holding = false;
     if (rekey.source)
         rc_source_close(rekey.source);
     if (rekey.producer)
