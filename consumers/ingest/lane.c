@@ -223,6 +223,7 @@ static rc_status read_output(struct lane *lane, struct rc_error *err) {
     struct ingest *ingest = lane->ingest;
     rc_repeats_free(lane->repeats);
     lane->repeats = rc_repeats_new();
+    lane->output_mark = lane->output_end;
     struct adopting adopting = {.lane = lane, .confluent = rc_payload_confluent(ingest->config)};
     return rc_kafka_read_written(ingest->config, ingest->segments_topic, lane->number, lane->output_end,
                                  READ_TIMEOUT_MS, adopt, &adopting, &lane->output_end, err);
