@@ -90,10 +90,6 @@ static rc_status judge_number(const struct rc_config_property *row, const char *
 
 /* Rules that one row's type and range cannot say. */
 static rc_status judge_special(const struct rc_config_property *row, const char *text, struct rc_error *err) {
-    if (strcmp(row->name, "delivery") == 0 && strcmp(text, "exactly_once") == 0)
-        return bad(err,
-                   "delivery is exactly_once, which is not there yet in this version; set delivery = at_least_once "
-                   "(changes carry versions, so a receiver that keeps the highest one sees each once)");
     if (strcmp(row->name, "topics.replication") == 0 && strcmp(text, "0") == 0)
         return bad(err, "topics.replication is 0; allowed is 1 or more, or -1 for the broker's default");
     bool is_name = strcmp(row->name, "topics.prefix") == 0 || strcmp(row->name, "group.prefix") == 0 ||

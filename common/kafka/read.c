@@ -8,6 +8,9 @@
 #include "kafka/internal.h"
 #include "kafka/topics.h"
 
+/* The end is waited for: it comes with an empty fetch when it lies behind records that come to nobody. */
+#define FETCH_WAIT_MS 10
+
 struct span_of_partition {
     int64_t from, end;
     bool done;
@@ -115,7 +118,7 @@ static rc_status read_all(const struct rc_config *config, bool committed, const 
     for (int32_t p = 0; p < n; p++)
         left += !spans[p].done;
     if (left > 0) {
-        struct rc_source_options options = {.name = "read", .wake_fd = -1};
+        struct rc_source_options options = {.name = "read", .wake_fd = -1, .fetch_wait_ms = FETCH_WAIT_MS};
         struct rc_kafka_source *source;
         status = rc_source_open(config, &options, &source, err);
         if (status == RC_OK) {

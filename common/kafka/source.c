@@ -304,8 +304,11 @@ rc_status rc_source_open(const struct rc_config *config, const struct rc_source_
      * commits. */
     char reader[256];
     snprintf(reader, sizeof reader, "%s-reader", rc_config_text(config, "group.prefix"));
+    char fetch_wait[16];
+    snprintf(fetch_wait, sizeof fetch_wait, "%d", options->fetch_wait_ms);
     if (rc_client_set(conf, "group.id", options->group ? options->group : reader, err) != RC_OK ||
-        (instance && rc_client_set(conf, "group.instance.id", instance, err) != RC_OK)) {
+        (instance && rc_client_set(conf, "group.instance.id", instance, err) != RC_OK) ||
+        (options->fetch_wait_ms > 0 && rc_client_set(conf, "fetch.wait.max.ms", fetch_wait, err) != RC_OK)) {
         rd_kafka_conf_destroy(conf);
         return RC_FAIL;
     }

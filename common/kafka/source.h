@@ -54,6 +54,9 @@ struct rc_source_options {
     rc_revoked_fn revoked;   /* groups only; may be NULL */
     void *ctx;
     int wake_fd; /* eventfd that is written to when there is something to poll (rc_loop_fd); -1: none */
+    /* How long the broker may hold a fetch that finds nothing, which is also how late the end of a partition is told
+     * when nobody is given its last records; 0: kafka.fetch.wait.max.ms, 500. */
+    int fetch_wait_ms;
 };
 
 /* Does not wait for the broker. `config` is borrowed for the call. Fails (FATAL, exit 78) on properties that

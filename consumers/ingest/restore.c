@@ -20,6 +20,7 @@
 #include "store/changelog.h"
 
 #define TIMEOUT_MS 30000
+#define FETCH_WAIT_MS 10 /* the end is all that is waited for */
 #define BATCH_BYTES ((size_t)4 << 20)
 
 struct restore {
@@ -164,7 +165,8 @@ static rc_status take(struct lane *lane, const struct rc_message *message, struc
 
 static rc_status open_source(struct lane *lane, struct rc_error *err) {
     struct ingest *ingest = lane->ingest;
-    struct rc_source_options options = {.name = "restore", .wake_fd = rc_loop_fd(ingest->loop)};
+    struct rc_source_options options = {
+        .name = "restore", .wake_fd = rc_loop_fd(ingest->loop), .fetch_wait_ms = FETCH_WAIT_MS};
     struct rc_source_partition partition = {
         .topic = ingest->state_topic, .partition = lane->number, .start = lane->restore->at};
     struct rc_kafka_source *source;

@@ -193,7 +193,7 @@ static rc_status read_messages(struct stage *stage, bool *drained, struct rc_err
             return RC_OK;
         switch (rc_source_poll(stage->source, 0, &message, err)) {
         case RC_POLLED_NOTHING: *drained = true; return RC_OK;
-        case RC_POLLED_EVENT: break;
+        case RC_POLLED_EVENT: stage->view_stale = true; break; /* the end of a partition, perhaps */
         case RC_POLLED_MESSAGE: {
             struct part *part = message.ctx;
             rc_status status = rc_input_take(part, &message, err);

@@ -384,7 +384,9 @@ static void build_view(struct rc_sink_worker *worker, int64_t now) {
                                 "destination", worker->destination, "state", !part->ready ? "waiting" : "live",
                                 "offset", (json_int_t)part->applied);
         if (rc_source_position(worker->source, worker->topic, part->number, &position, &end) == RC_OK && end >= 0) {
-            int64_t behind = end > part->applied ? end - part->applied : 0;
+            /* Behind the last change lie offsets that nobody is given: the ends of transactions. */
+            bool all = position >= end && under_way(worker) == 0;
+            int64_t behind = end > part->applied && !all ? end - part->applied : 0;
             double late =
                 behind && part->last_record_ms > 0 ? (double)(rc_clock_wall_ms() - part->last_record_ms) / 1e3 : 0;
             lag += behind;

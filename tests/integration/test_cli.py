@@ -123,7 +123,7 @@ class ConfigurationTest(unittest.TestCase):
             (["--set", "log.level=loud"], {}, "debug|info|warn|error|off"),
             (["--set", "kafka.lingr.ms=1"], {}, "kafka.lingr.ms"),
             (["--set", "kafka.linger.ms=soon"], {}, "kafka.linger.ms"),
-            (["--set", "delivery=exactly_once"], {}, "not there yet"),
+            (["--set", "delivery=at_most_once"], {}, "at_least_once|exactly_once"),
             (["--config", self.folder / "none"], {}, "No such file"),
         ]:
             with self.subTest(text):

@@ -142,6 +142,7 @@ static void test_defaults(void **state) {
     assert_int_equal(rc_config_bytes(config, "state.memory_bytes"), INT64_C(512) << 20);
     assert_false(rc_config_bool(config, "group.leave"));
     assert_string_equal(rc_config_text(config, "delivery"), "at_least_once");
+    assert_false(rc_config_is_set(config, "checkpoint.interval")); /* exactly_once has a default of its own */
     assert_false(rc_config_is_set(config, "topics.prefix"));
     struct rc_buf topic;
     rc_buf_init(&topic, 100);

@@ -139,6 +139,86 @@ static void what_can_never_be_sent_is_said_at_once(void **state) {
     free(big);
 }
 
+/* What the mock cluster can tell: when a transaction is open, and what a failure means. (It keeps no offsets of transactions, and shows
+ * aborted records: tests/integration/test_exactly_once.py.) */
+static struct rc_producer *transactional(struct mock *mock, const char *id) {
+    struct rc_producer_options options = {.name = "test", .wake_fd = -1, .transaction = id};
+    struct rc_producer *producer;
+    struct rc_error err;
+    assert_int_equal(rc_producer_open(mock->config, &options, &producer, &err), RC_OK);
+    assert_int_equal(rc_producer_init(producer, 10000, &err), RC_OK);
+    return producer;
+}
+
+static void a_transaction_holds_changes_and_offsets(void **state) {
+    struct mock *mock = *state;
+    mock_topic(mock, "input", 1);
+    mock_topic(mock, "output", 1);
+    struct rc_producer *producer = transactional(mock, "one");
+    struct rc_source_options options = {.name = "test", .group = "transacting", .wake_fd = -1};
+    struct rc_kafka_source *source = mock_source(mock, &options);
+    struct rc_offset offset = {.topic = "input", .partition = 0, .offset = 42, .metadata = "epoch=7"};
+    struct rc_error err;
+    assert_false(rc_producer_uncommitted(producer));
+    assert_int_equal(rc_producer_commit(producer, source, NULL, 0, 5000, &err), RC_OK); /* nothing: no transaction */
+    for (int round = 0; round < 3; round++) {
+        mock_send(producer, "output", 0, "k", "v");
+        assert_true(rc_producer_uncommitted(producer));
+        offset.offset = 42 + round;
+        assert_int_equal(rc_producer_commit(producer, source, &offset, 1, 5000, &err), RC_OK);
+        assert_false(rc_producer_uncommitted(producer));
+        assert_int_equal(rc_producer_outstanding(producer), 0);
+    }
+    rc_producer_close(producer);
+    rc_source_close(source);
+}
+
+static void a_transaction_that_fails_means_to_begin_again(void **state) {
+    struct mock *mock = *state;
+    mock_topic(mock, "lost", 1);
+    struct rc_source_options options = {.name = "test", .group = "losing", .wake_fd = -1};
+    struct rc_kafka_source *source = mock_source(mock, &options);
+    struct rc_offset offset = {.topic = "lost", .partition = 0, .offset = 1};
+    struct rc_error err;
+    static const rd_kafka_resp_err_t codes[] = {RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+                                                RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+                                                RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        struct rc_producer *producer = transactional(mock, "losing");
+        mock_send(producer, "lost", 0, "k", "v");
+        rd_kafka_mock_push_request_errors(mock->cluster, 28 /* TxnOffsetCommit */, 1, codes[i]);
+        assert_int_equal(rc_producer_commit(producer, source, &offset, 1, 5000, &err), RC_FAIL);
+        assert_int_equal(err.class, RC_CLASS_FENCED);
+        assert_true(rc_producer_uncommitted(producer));
+        /* Nothing more can be sent with it. */
+        struct rc_outgoing record = {.topic = "lost", .null_key = true, .timestamp_ms = RC_NO_TIMESTAMP};
+        assert_int_equal(rc_producer_send(producer, &record, &err), RC_FAIL);
+        assert_int_equal(err.class, RC_CLASS_FENCED);
+        rc_producer_close(producer);
+    }
+    rc_source_close(source);
+}
+
+static void a_commit_that_is_late_is_tried_again(void **state) {
+    struct mock *mock = *state;
+    mock_topic(mock, "late", 1);
+    struct rc_producer *producer = transactional(mock, "late");
+    struct rc_source_options options = {.name = "test", .group = "late", .wake_fd = -1};
+    struct rc_kafka_source *source = mock_source(mock, &options);
+    struct rc_offset offset = {.topic = "late", .partition = 0, .offset = 5};
+    struct rc_error err;
+    mock_send(producer, "late", 0, "k", "v");
+    mock_flush(producer);
+    rd_kafka_mock_broker_set_down(mock->cluster, 1);
+    assert_int_equal(rc_producer_commit(producer, source, &offset, 1, 300, &err), RC_FAIL);
+    assert_int_equal(err.class, RC_CLASS_RETRY);
+    rd_kafka_mock_broker_set_up(mock->cluster, 1);
+    assert_int_equal(rc_producer_commit(producer, source, &offset, 1, 10000, &err), RC_OK);
+    assert_false(rc_producer_uncommitted(producer));
+    rc_producer_close(producer);
+    rc_source_close(source);
+}
+
 static int set_up(void **state) {
     static struct mock mock;
     mock_start(&mock, NULL);
@@ -157,6 +237,9 @@ int main(void) {
         cmocka_unit_test(a_full_queue_keeps_everything_in_order),
         cmocka_unit_test(what_the_broker_refuses_is_told),
         cmocka_unit_test(what_can_never_be_sent_is_said_at_once),
+        cmocka_unit_test(a_transaction_holds_changes_and_offsets),
+        cmocka_unit_test(a_transaction_that_fails_means_to_begin_again),
+        cmocka_unit_test(a_commit_that_is_late_is_tried_again),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
