@@ -8,11 +8,13 @@
 #include "base/log.h"
 #include "consumers/ingest/internal.h"
 #include "consumers/shared/delivery.h"
+#include "kafka/read.h"
 #include "store/changelog.h"
 
 #define PIECE_BYTES ((size_t)512 << 10)
 #define REWRITE_BYTES ((size_t)4 << 20)
 #define MARK_TIMEOUT_MS 30000
+#define HEAL_TIMEOUT_MS 5000
 
 /* Before each record in the buffer. */
 struct head {
@@ -30,6 +32,7 @@ static rc_status send(struct ingest *ingest, const struct head *head, struct rc_
                                  .partition = head->number,
                                  .key = key,
                                  .value = value,
+                                 .null_value = value.data == NULL,
                                  .timestamp_ms = RC_NO_TIMESTAMP,
                                  .headers = &header,
                                  .n_headers = 1};
@@ -38,27 +41,31 @@ static rc_status send(struct ingest *ingest, const struct head *head, struct rc_
 
 /* ---- a checkpoint's records ---- */
 
-void rc_ingest_changelog_keep(struct rc_buf *records, int32_t number, uint32_t epoch, struct rc_span key,
+void rc_ingest_changelog_keep(struct checkpoint *checkpoint, const struct lane *lane, struct rc_span key,
                               struct rc_span value) {
-    struct head head = {
-        .number = number, .epoch = epoch, .key_len = (uint32_t)key.len, .value_len = (uint32_t)value.len};
+    struct rc_buf *records = &checkpoint->records;
+    struct head head = {.number = lane->number,
+                        .epoch = lane->versions.epoch,
+                        .key_len = (uint32_t)key.len,
+                        .value_len = (uint32_t)value.len};
     rc_buf_add(records, &head, sizeof head);
     rc_buf_add_span(records, key);
     rc_buf_add_span(records, value);
+    checkpoint->n_records++;
 }
 
-rc_status rc_ingest_changelog_send(struct ingest *ingest, const struct rc_buf *records, size_t *at,
-                                   struct rc_error *err) {
-    size_t until = *at + PIECE_BYTES;
-    while (*at < records->len && *at < until) {
+rc_status rc_ingest_changelog_send(struct ingest *ingest, struct checkpoint *checkpoint, struct rc_error *err) {
+    const struct rc_buf *records = &checkpoint->records;
+    size_t until = checkpoint->sent + PIECE_BYTES;
+    while (checkpoint->sent < records->len && checkpoint->sent < until) {
         struct head head;
-        const char *bytes = records->data + *at;
+        const char *bytes = records->data + checkpoint->sent;
         memcpy(&head, bytes, sizeof head);
         bytes += sizeof head;
         if (send(ingest, &head, rc_span_of(bytes, head.key_len), rc_span_of(bytes + head.key_len, head.value_len),
                  err) != RC_OK)
             return RC_FAIL;
-        *at += sizeof head + head.key_len + head.value_len;
+        checkpoint->sent += sizeof head + head.key_len + head.value_len;
     }
     return RC_OK;
 }
@@ -67,7 +74,7 @@ rc_status rc_ingest_changelog_send(struct ingest *ingest, const struct rc_buf *r
 
 struct rewriting {
     struct lane *lane;
-    struct rc_buf *records;
+    struct checkpoint *checkpoint;
     size_t until;
     bool more;
 };
@@ -75,18 +82,19 @@ struct rewriting {
 static bool rewrite_person(void *ctx, struct rc_span key, struct rc_span value) {
     struct rewriting *rewriting = ctx;
     struct lane *lane = rewriting->lane;
-    if (rewriting->records->len >= rewriting->until) {
+    if (rewriting->checkpoint->records.len >= rewriting->until) {
         rc_buf_reset(&lane->rewrite_from);
         rc_buf_add_span(&lane->rewrite_from, key);
         rewriting->more = true;
         return false;
     }
-    rc_ingest_changelog_keep(rewriting->records, lane->number, lane->versions.epoch, key, value);
+    rc_ingest_changelog_keep(rewriting->checkpoint, lane, key, value);
     return true;
 }
 
-rc_status rc_ingest_changelog_rewrite(struct lane *lane, struct rc_buf *records, struct rc_error *err) {
-    struct rewriting rewriting = {.lane = lane, .records = records, .until = records->len + REWRITE_BYTES};
+rc_status rc_ingest_changelog_rewrite(struct lane *lane, struct checkpoint *checkpoint, struct rc_error *err) {
+    struct rewriting rewriting = {
+        .lane = lane, .checkpoint = checkpoint, .until = checkpoint->records.len + REWRITE_BYTES};
     if (rc_store_scan(lane->ingest->store, RC_STORE_PERSON, lane->number, rc_buf_span(&lane->rewrite_from),
                       rewrite_person, &rewriting, err) != RC_OK)
         return RC_FAIL;
@@ -95,6 +103,66 @@ rc_status rc_ingest_changelog_rewrite(struct lane *lane, struct rc_buf *records,
         rc_log(RC_LOG_INFO, "the state is in the changelog again", rc_f_str("topic", lane->ingest->state_topic),
                rc_f_int("partition", lane->number));
     }
+    return RC_OK;
+}
+
+/* ---- what others write while the partition is ours ---- */
+
+struct healing {
+    struct lane *lane;
+    struct rc_buf value;
+    size_t n;
+    rc_status status;
+    struct rc_error *err;
+};
+
+static bool heal_record(void *ctx, const struct rc_message *message) {
+    struct healing *healing = ctx;
+    struct lane *lane = healing->lane;
+    struct ingest *ingest = lane->ingest;
+    struct head head = {.number = lane->number, .epoch = lane->versions.epoch};
+    char own[16];
+    int len = snprintf(own, sizeof own, "%u", head.epoch);
+    struct rc_span epoch;
+    bool ours = rc_message_header(message, RC_CHANGELOG_EPOCH_HEADER, &epoch) &&
+                rc_span_equal(epoch, rc_span_of(own, (size_t)len));
+    if (ours || !memchr(message->key.data ? message->key.data : "", ':', message->key.len))
+        return true; /* the lane's own record is written again by the next checkpoint */
+    bool found;
+    healing->status =
+        rc_store_get(ingest->store, RC_STORE_PERSON, lane->number, message->key, &healing->value, &found, healing->err);
+    if (healing->status == RC_OK)
+        healing->status =
+            send(ingest, &head, message->key, found ? rc_buf_span(&healing->value) : rc_span_of(NULL, 0), healing->err);
+    healing->n++;
+    return healing->status == RC_OK;
+}
+
+rc_status rc_ingest_changelog_heal(struct lane *lane, size_t own, struct rc_error *err) {
+    struct ingest *ingest = lane->ingest;
+    int64_t before = lane->changelog_end;
+    int64_t end = rc_producer_end(ingest->producer, ingest->state_topic, lane->number);
+    lane->changelog_end = end;
+    /* A transaction's own mark takes an offset too; but there the broker fences a former owner. */
+    if (ingest->exactly_once || end - before <= (int64_t)own)
+        return RC_OK;
+    struct healing healing = {.lane = lane, .status = RC_OK, .err = err};
+    rc_buf_init(&healing.value, SIZE_MAX / 2);
+    struct rc_error why;
+    if (rc_kafka_read(ingest->config, ingest->state_topic, lane->number, before, HEAL_TIMEOUT_MS, heal_record, &healing,
+                      NULL, &why) != RC_OK) {
+        rc_log(RC_LOG_WARN, "others have written into the changelog; looking again at the next checkpoint",
+               rc_f_str("topic", ingest->state_topic), rc_f_int("partition", lane->number), rc_f_err(&why));
+        lane->changelog_end = before;
+    }
+    rc_buf_deinit(&healing.value);
+    if (healing.status != RC_OK || lane->changelog_end == before)
+        return healing.status;
+    rc_log(RC_LOG_WARN, "others have written into the changelog; their records are written over",
+           rc_f_str("topic", ingest->state_topic), rc_f_int("partition", lane->number), rc_f_int("from", before),
+           rc_f_int("to", end), rc_f_int("records", (int64_t)healing.n));
+    rc_counter_add(ingest->metrics.healed, healing.n);
+    lane->changelog_end += (int64_t)healing.n;
     return RC_OK;
 }
 

@@ -38,7 +38,7 @@ static void put_person(void *ctx, struct rc_span person_key, struct rc_span reco
     const struct lane *lane = putting->lane;
     rc_store_put(putting->checkpoint->batch, RC_STORE_PERSON, lane->number, person_key, record);
     if (lane->ingest->state_topic)
-        rc_ingest_changelog_keep(&putting->checkpoint->records, lane->number, lane->versions.epoch, person_key, record);
+        rc_ingest_changelog_keep(putting->checkpoint, lane, person_key, record);
 }
 
 static json_t *describe(struct ingest *ingest, struct lane *lane) {
@@ -65,16 +65,16 @@ static json_t *describe(struct ingest *ingest, struct lane *lane) {
 
 /* The lane's own record. While all of its persons are being written anew the changelog gets none: it would claim those that are not there
  * yet. */
-static void put_lane(struct ingest *ingest, struct lane *lane) {
+static void put_lane(struct ingest *ingest, struct lane *lane, size_t records_before) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
     struct checkpoint_lane one = {
         .number = lane->number, .json = describe(ingest, lane), .whole = ingest->state_topic && !lane->rewriting};
     if (one.whole) {
         char *text = json_dumps(one.json, JSON_COMPACT);
-        rc_ingest_changelog_keep(&checkpoint->records, lane->number, lane->versions.epoch,
-                                 rc_span_str(RC_CHANGELOG_LANE_KEY), rc_span_str(text));
+        rc_ingest_changelog_keep(checkpoint, lane, rc_span_str(RC_CHANGELOG_LANE_KEY), rc_span_str(text));
         free(text);
     }
+    one.records = checkpoint->n_records - records_before;
     rc_grow(&checkpoint->lanes, &checkpoint->lanes_capacity, checkpoint->n_lanes + 1, sizeof *checkpoint->lanes);
     checkpoint->lanes[checkpoint->n_lanes++] = one;
 }
@@ -106,14 +106,15 @@ rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err
         if (!lane_works(lane) || !lane->dirty)
             continue;
         /* Before what has changed since: the later record of a person counts. */
-        if (lane->rewriting && rc_ingest_changelog_rewrite(lane, &checkpoint->records, err) != RC_OK)
+        size_t records_before = checkpoint->n_records;
+        if (lane->rewriting && rc_ingest_changelog_rewrite(lane, checkpoint, err) != RC_OK)
             return RC_FAIL;
         struct putting putting = {.checkpoint = checkpoint, .lane = lane};
         lane->batch = checkpoint->batch;
         rc_population_save(lane->population, put_person, &putting);
         lane->batch = NULL;
         rc_ingest_residence_put(lane, checkpoint->batch);
-        put_lane(ingest, lane);
+        put_lane(ingest, lane, records_before);
         for (size_t k = 0; k < lane->n_inputs; k++)
             add_offset(checkpoint, lane, lane->inputs[k]);
         lane->in_checkpoint = true;
@@ -144,6 +145,13 @@ static void clear(struct ingest *ingest) {
         ingest->lanes[i]->in_checkpoint = false;
 }
 
+static size_t own_records(const struct checkpoint *checkpoint, const struct lane *lane) {
+    for (size_t i = 0; i < checkpoint->n_lanes; i++)
+        if (checkpoint->lanes[i].number == lane->number)
+            return checkpoint->lanes[i].records;
+    return 0;
+}
+
 static rc_status commit(struct ingest *ingest, bool wait, struct rc_error *err) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
     for (size_t i = 0; i < checkpoint->n_lanes; i++) {
@@ -158,6 +166,9 @@ static rc_status commit(struct ingest *ingest, bool wait, struct rc_error *err) 
         if (!ingest->exactly_once &&
             rc_source_commit(ingest->source, checkpoint->offsets, checkpoint->n_offsets, wait, &why) != RC_OK)
             rc_log_limited(RC_LOG_WARN, "offsets not committed; the next commit covers them", rc_f_err(&why));
+        for (size_t i = 0; status == RC_OK && i < ingest->n_lanes; i++)
+            if (ingest->state_topic && ingest->lanes[i]->in_checkpoint)
+                status = rc_ingest_changelog_heal(ingest->lanes[i], own_records(checkpoint, ingest->lanes[i]), err);
         rc_counter_inc(ingest->metrics.checkpoints);
         rc_histogram_observe_ns(ingest->metrics.checkpoint, rc_clock_monotonic_ns() - checkpoint->began_ns);
     }
@@ -171,7 +182,7 @@ static rc_status commit_transaction(struct ingest *ingest, struct rc_error *err)
     struct checkpoint *checkpoint = &ingest->checkpoint;
     bool sends = checkpoint->sent < checkpoint->records.len;
     while (checkpoint->sent < checkpoint->records.len)
-        if (rc_ingest_changelog_send(ingest, &checkpoint->records, &checkpoint->sent, err) != RC_OK)
+        if (rc_ingest_changelog_send(ingest, checkpoint, err) != RC_OK)
             return RC_FAIL;
     if (sends)
         checkpoint->mark = rc_producer_mark(ingest->producer);
@@ -186,7 +197,7 @@ rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct r
     while (checkpoint->batch && rc_producer_passed(ingest->producer, checkpoint->mark)) {
         if (checkpoint->sent == checkpoint->records.len)
             return commit(ingest, wait, err);
-        if (rc_ingest_changelog_send(ingest, &checkpoint->records, &checkpoint->sent, err) != RC_OK)
+        if (rc_ingest_changelog_send(ingest, checkpoint, err) != RC_OK)
             return RC_FAIL;
         checkpoint->mark = rc_producer_mark(ingest->producer);
     }

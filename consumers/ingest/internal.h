@@ -42,6 +42,7 @@
     X(counter, checkpoints, "rollcall_ingest_checkpoints_total", "Checkpoints that became durable") \
     X(counter, restored, "rollcall_ingest_restored_records_total", "Changelog records read to restore state") \
     X(counter, distrusted, "rollcall_ingest_distrusted_total", "Changelogs of partitions that could not be used: damaged, truncated, or hurt by a former owner") \
+    X(counter, healed, "rollcall_ingest_healed_records_total", "Records that others wrote into a changelog and that were written over") \
     X(counter, damaged, "rollcall_ingest_damaged_total", "Local states that were damaged and dropped") \
     X(gauge, restore_left, "rollcall_ingest_restore_left_records", "Changelog records still to be read to restore state") \
     X(gauge, lag_records, "rollcall_ingest_lag_records", "Records that wait in the assigned partitions") \
@@ -138,6 +139,7 @@ struct lane {
     bool restored;           /* the local state came from it, all of it */
     bool rewriting;          /* all persons of the local store must be written to it, and are from `rewrite_from` on */
     struct rc_buf rewrite_from;   /* a person key */
+    int64_t changelog_end;        /* behind the last own record of it, as of the last checkpoint */
     bool more_due;                /* the last advance stopped at its limit */
     size_t quarantined; /* as logged last */
     bool settled;                 /* everybody is decided under this plan, and that is noted */
@@ -150,13 +152,14 @@ struct lane {
 /* A checkpoint under way (checkpoint.c has the steps). */
 struct checkpoint_lane {
     int32_t number;
-    json_t *json; /* owned */
-    bool whole;   /* the changelog stands for it */
+    json_t *json;   /* owned */
+    bool whole;     /* the changelog stands for it */
+    size_t records; /* kept for the changelog */
 };
 struct checkpoint {
     struct rc_store_batch *batch; /* NULL: none */
     struct rc_buf records;        /* for the changelog, up to `sent` on their way */
-    size_t sent;
+    size_t sent, n_records;
     uint64_t mark; /* the next step waits for it */
     struct checkpoint_lane *lanes;
     size_t n_lanes, lanes_capacity;
@@ -303,13 +306,17 @@ void rc_ingest_checkpoint_drop(struct ingest *ingest);
 /* ---- changelog.c ---- */
 
 /* Adds a record to what is to be sent. */
-void rc_ingest_changelog_keep(struct rc_buf *records, int32_t number, uint32_t epoch, struct rc_span key,
+void rc_ingest_changelog_keep(struct checkpoint *checkpoint, const struct lane *lane, struct rc_span key,
                               struct rc_span value);
-/* Sends some of them, from `*at` on. */
-rc_status rc_ingest_changelog_send(struct ingest *ingest, const struct rc_buf *records, size_t *at,
-                                   struct rc_error *err) RC_MUST_USE;
+/* Sends some of them, from `sent` on. */
+rc_status rc_ingest_changelog_send(struct ingest *ingest, struct checkpoint *checkpoint, struct rc_error *err)
+    RC_MUST_USE;
 /* Adds some of the lane's committed persons; ends `rewriting` with the last one. */
-rc_status rc_ingest_changelog_rewrite(struct lane *lane, struct rc_buf *records, struct rc_error *err) RC_MUST_USE;
+rc_status rc_ingest_changelog_rewrite(struct lane *lane, struct checkpoint *checkpoint, struct rc_error *err)
+    RC_MUST_USE;
+/* Looks whether somebody else has written since the checkpoint before: `own` records are this one's. Persons that were
+ * written over are sent again from the local store, which must have been committed. */
+rc_status rc_ingest_changelog_heal(struct lane *lane, size_t own, struct rc_error *err) RC_MUST_USE;
 /* Writes an owner's mark and waits until it is acknowledged (RETRY: it is not). `fresh`: what is there is void. */
 rc_status rc_ingest_changelog_mark(struct lane *lane, uint32_t epoch, bool fresh, struct rc_error *err) RC_MUST_USE;
 

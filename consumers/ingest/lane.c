@@ -316,6 +316,8 @@ static rc_status take_up(struct lane *lane, uint32_t group_epoch, int64_t commit
     rc_ingest_saved_deinit(&saved);
     if (status != RC_OK || agree(lane, err) != RC_OK)
         return RC_FAIL;
+    if (ingest->state_topic)
+        lane->changelog_end = rc_producer_end(ingest->producer, ingest->state_topic, lane->number);
     lane->state = LANE_CATCHING_UP;
     lane->opened_ms = rc_clock_wall_ms();
     rc_log(RC_LOG_INFO, "partition taken", rc_f_int("partition", lane->number), rc_f_int("epoch", lane->versions.epoch),

@@ -79,7 +79,7 @@ class Member:
         status, body = self.process.get("/status", timeout=2.0)
         if status != 200:
             return None
-        return {p["partition"] for p in _partitions(json.loads(body)) if p.get("state") in ("live", "restoring", "waiting", "paused")}
+        return {p["partition"] for p in _partitions(json.loads(body)) if p.get("state") in ("live", "restoring", "catching up", "waiting", "paused")}
 
     def check(self):
         """The supervisor's look: starts it again if it ended, and tells what is not excused."""

@@ -10,7 +10,7 @@ from collections import defaultdict
 
 from confluent_kafka import TopicPartition
 
-from support import Kafka, create_topic, end_offsets, eventually, produce, read_all, wait_until
+from support import Kafka, create_topic, delete_topic, end_offsets, eventually, produce, read_all, wait_until
 from support.broker import java
 from support.recompute import Changes, assert_same_changes, assert_versions, naive, now_ms, _from_json
 from support.site import SLOW, Pipeline, dataset, event, of_type, segment
@@ -49,8 +49,8 @@ class ChangelogTest(unittest.TestCase):
 
     def load(self, seconds=2.0):
         """Views and buys of all persons at the pace of the clock."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        until, enough = time.monotonic() + seconds, self.sent + 40 * seconds
+        while time.monotonic() < until or self.sent < enough:
             batch = []
             for _ in range(4):
                 user = f"u{self.sent * 7 % PERSONS}"
@@ -277,14 +277,56 @@ class ChangelogTest(unittest.TestCase):
         self.load(1)
         self.assert_exact()
 
+    def test_a_former_owner_that_wakes_up_beside_the_present_one(self):
+        """Its records are written over at once, so a lost disk afterwards costs no events."""
+        ingest = self.site.start("ingest")
+        self.load(1)
+        ingest.terminate()
+        ingest.start()
+        self.load(1)
+        self.wait_saved()
+        old = {r.key: r for r in reversed(read_all(self.kafka, self.state)) if b":" in r.key and r.headers["epoch"] == b"1"}
+        self.assertTrue(old)
+        produce(self.kafka, self.state, [{"key": r.key, "value": r.value, "partition": r.partition, "headers": list(r.headers.items())} for r in old.values()])
+        self.load(1)
+        eventually(lambda: self.assertEqual(ingest.metric("rollcall_ingest_healed_records_total"), len(old)), 20 * SLOW)
+        self.wait_saved()
+        ingest.kill()
+        self.lose_disk(ingest)
+        self.forget_events()
+        at = len(ingest.log_text())
+        ingest.start()
+        self.assertEqual(len(self.logged(ingest, "restored from the changelog", at)), 2, ingest.tail())
+        self.assertFalse(self.logged(ingest, "cannot be used", at), ingest.tail())
+        self.load(1)
+        self.assert_exact()
+
+    def test_state_of_a_build_without_a_changelog(self):
+        """The topic is not there, the local state is: it is written to the changelog, all of it."""
+        ingest = self.site.start("ingest")
+        self.load(2)
+        self.wait_saved()
+        ingest.terminate()
+        delete_topic(self.kafka, self.state)
+        at = len(ingest.log_text())
+        ingest.start()
+        eventually(lambda: self.assertEqual(len(self.logged(ingest, "the state is in the changelog again", at)), 2), 20 * SLOW)
+        self.load(0.5)
+        self.wait_saved()
+        ingest.kill()
+        self.lose_disk(ingest)
+        self.forget_events()
+        ingest.start()
+        self.load(1)
+        self.assert_exact()
+
     def test_progress_is_shown_and_a_stop_is_heard(self):
         ingest = self.site.start("ingest")
-        for _ in range(40):
-            self.load(0.25)
+        self.load(6)
         self.wait_saved()
         ingest.terminate()
         self.lose_disk(ingest)
-        self.throttle("restore", 10000)
+        self.throttle("restore", 20000)
         slow = {"kafka.fetch.message.max.bytes": 1000, "kafka.queued.min.messages": 1}
         for stops in (True, False):
             ingest.ready = False
@@ -293,7 +335,7 @@ class ChangelogTest(unittest.TestCase):
 
             def restoring():
                 status, body = ingest.get("/status")
-                rows = json.loads(body).get("ingest", {}).get("partitions", []) if status == 200 else []
+                rows = json.loads(body)["roles"].get("ingest", {}).get("partitions", []) if status == 200 else []
                 rows = [row for row in rows if row["state"] == "restoring" and row.get("restore_records")]
                 for row in rows:
                     seen.append((row["partition"], row["restored_records"], row["restore_records"]))
@@ -308,7 +350,7 @@ class ChangelogTest(unittest.TestCase):
             else:
                 self.assertRegex(self.site.run("status").out, r"restoring \d+%")
         ingest.wait_ready()
-        self.assertEqual(ingest.metric("rollcall_ingest_restore_left_records"), 0)
+        eventually(lambda: self.assertEqual(ingest.metric("rollcall_ingest_restore_left_records"), 0))
         self.load(1)
         self.assert_exact()
 
