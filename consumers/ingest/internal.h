@@ -108,6 +108,7 @@ struct input {
     int64_t greatest_ms; /* greatest Kafka timestamp applied, INT64_MIN: none */
     int64_t clock_ms;    /* INT64_MIN: none */
     int64_t committed;   /* offset last given to the group */
+    int64_t waits_at;    /* where its reader waits while the lane is restored */
 };
 
 enum lane_state {

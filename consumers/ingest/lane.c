@@ -325,6 +325,20 @@ static rc_status take_up(struct lane *lane, uint32_t group_epoch, int64_t commit
     return RC_OK;
 }
 
+/* Where the readers of a lane wait that is restored: at the end, as a number. The race, were it RC_START_END:
+ *   1. librdkafka 2.0.2 asks the broker where the end is, and when it knows no leader yet, or has just found it, asks
+ *      again by a timer of 500 ms; 2. the lane is restored and the reader sent to where its state stands (start_inputs);
+ *   3. no seek stops that timer: its answer moves the reader on to the end, past what was not read. */
+static rc_status find_ends(struct lane *lane, struct rc_error *err) {
+    for (size_t i = 0; i < lane->n_inputs; i++) {
+        int64_t low;
+        if (rc_admin_bounds(lane->ingest->admin, lane->inputs[i]->topic, lane->number, READ_TIMEOUT_MS, &low,
+                            &lane->inputs[i]->waits_at, err) != RC_OK)
+            return RC_FAIL;
+    }
+    return RC_OK;
+}
+
 static rc_status open_lane(struct lane *lane, struct rc_error *err) {
     struct ingest *ingest = lane->ingest;
     uint32_t epoch;
@@ -344,7 +358,7 @@ static rc_status open_lane(struct lane *lane, struct rc_error *err) {
         return take_up(lane, epoch, committed, err);
     forget_state(lane);
     struct saved_lane saved;
-    if (rc_ingest_saved_load(ingest, lane->number, &saved, err) != RC_OK)
+    if (find_ends(lane, err) != RC_OK || rc_ingest_saved_load(ingest, lane->number, &saved, err) != RC_OK)
         return RC_FAIL;
     rc_status status = rc_ingest_restore_begin(lane, &saved, epoch, err);
     rc_ingest_saved_deinit(&saved);
@@ -472,7 +486,9 @@ rc_status rc_ingest_lanes_assigned(void *ctx, struct rc_source_partition *partit
         }
         struct input *input = input_of(lane, partitions[i].topic);
         partitions[i].ctx = input;
-        partitions[i].start = restoring ? RC_START_END : input->position >= 0 ? input->position : RC_START_BEGINNING;
+        partitions[i].start = restoring              ? input->waits_at
+                              : input->position >= 0 ? input->position
+                                                     : RC_START_BEGINNING;
     }
     rc_admin_rest(ingest->admin);
     ingest->assigned = true;
