@@ -136,6 +136,7 @@ int main(int argc, char **argv) {
     make_load(&load, events, persons);
     struct rc_population *population = rc_population_new(plan, count_change, &changes);
     double decode = run(&load, decoder, NULL), both = run(&load, decoder, population), n = (double)events;
+    rc_population_measure(population);
     printf("{\"segments\": %zu, \"events\": %zu, \"persons\": %zu, \"decode_ns\": %.0f, \"decode_and_apply_ns\": %.0f, "
            "\"apply_ns\": %.0f, "
            "\"changes_per_event\": %.3f, \"bytes_per_person\": %.0f}\n",

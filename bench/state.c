@@ -192,6 +192,7 @@ static struct measured measure(struct world *w, const struct class *class, size_
         rc_population_advance(w->population, 0);
     }
     struct saving saving = {.plan = w->plan};
+    rc_population_measure(w->population);
     struct measured m = {.bytes = rc_population_bytes(w->population) / persons,
                          .heap = (mallinfo2().uordblks - before) / persons};
     rc_population_save(w->population, count_record, &saving);

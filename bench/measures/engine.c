@@ -125,6 +125,7 @@ static rc_status run(const void *ctx, void *result, struct rc_error *err) {
         alone->apply_s += go_through(chunk, decoder, population, &arena, &bad_again);
         alone->events += chunk->n;
     }
+    rc_population_measure(population);
     alone->bytes_per_person = (double)rc_population_bytes(population) / (double)rc_population_persons(population);
     rc_arena_deinit(&arena);
     rc_buf_deinit(&chunk->bytes);

@@ -8,12 +8,16 @@
 /* ---- person ----------------------------------------------------------------------------------------------------------- */
 
 struct rc_person *rc_person_new(const struct rc_plan *plan, struct rc_span key) {
-    struct rc_person *person = rc_calloc(1, sizeof *person);
+    /* One block: whoever is looked up is in the cache as a whole. */
     size_t n_datasets = plan->catalog->n_datasets;
-    person->key = rc_span_dup(key);
-    person->key_len = (uint32_t)key.len;
-    person->first_ms = rc_alloc(n_datasets * sizeof *person->first_ms + plan->n_domains * sizeof *person->domains);
+    size_t first_bytes = n_datasets * sizeof(int64_t), domain_bytes = plan->n_domains * sizeof(struct rc_person_domain);
+    struct rc_person *person = rc_alloc(sizeof *person + first_bytes + domain_bytes + key.len);
+    *person = (struct rc_person){.key_len = (uint32_t)key.len};
+    person->first_ms = (int64_t *)(void *)(person + 1);
     person->domains = (struct rc_person_domain *)(void *)(person->first_ms + n_datasets);
+    person->key = (char *)(person->domains + plan->n_domains);
+    if (key.len)
+        memcpy(person->key, key.data, key.len);
     for (size_t d = 0; d < n_datasets; d++)
         person->first_ms[d] = INT64_MAX;
     for (size_t d = 0; d < plan->n_domains; d++)
@@ -78,8 +82,6 @@ void rc_person_free(struct rc_person *person, const struct rc_plan *plan, struct
     for (size_t d = 0; d < plan->n_domains; d++)
         free_instants(&person->domains[d], strings);
     free(person->members);
-    free(person->first_ms);
-    free(person->key);
     free(person);
 }
 

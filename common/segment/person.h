@@ -49,6 +49,7 @@ struct rc_person_domain {
     int64_t due_ms;             /* clock value at which something can be decided; RC_NEVER */
     int64_t saved_due_ms;       /* due_ms as it was saved last; RC_NEVER: none was */
     uint32_t heap_at;           /* position in the domain's heap + 1; 0: not in it */
+    bool soon;                  /* in the list of those who are due soon */
     uint32_t event_id;          /* interned id of the event applied last, + 1; 0: none */
     int64_t event_ms;           /* its timestamp */
     bool redefined;             /* loaded from another plan: every segment must be looked at, cause DEFINITION */
@@ -73,8 +74,8 @@ struct rc_person {
     uint32_t number;    /* position in the population */
     uint32_t bytes;     /* as measured last */
     uint32_t key_len;
-    char *key;         /* owned */
-    int64_t *first_ms; /* by dataset; INT64_MAX: never seen; owned block that also holds `domains` */
+    char *key;         /* this and the next two lie behind the person, in the same block */
+    int64_t *first_ms; /* by dataset; INT64_MAX: never seen */
     struct rc_person_domain *domains;
 };
 

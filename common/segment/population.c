@@ -16,7 +16,7 @@ static void use_plan(struct rc_population *p, const struct rc_plan *plan) {
     size_t most = 1;
     p->plan = plan;
     rc_eval_init(&p->eval, plan, &p->strings);
-    p->heaps = rc_calloc(plan->n_domains, sizeof *p->heaps);
+    rc_table_init(p);
     p->clocks = rc_alloc(plan->catalog->n_datasets * sizeof *p->clocks);
     p->domain_clocks = rc_alloc(plan->n_domains * sizeof *p->domain_clocks);
     for (size_t d = 0; d < plan->catalog->n_datasets; d++) {
@@ -32,9 +32,7 @@ static void use_plan(struct rc_population *p, const struct rc_plan *plan) {
 
 static void forget_plan(struct rc_population *p) {
     rc_residence_deinit(p);
-    for (size_t d = 0; d < p->plan->n_domains; d++)
-        free(p->heaps[d].items);
-    free(p->heaps);
+    rc_table_deinit(p);
     free(p->clocks);
     free(p->domain_clocks);
     free(p->members);
@@ -48,8 +46,6 @@ struct rc_population *rc_population_new(const struct rc_plan *plan, rc_change_fn
     p->emit_ctx = ctx;
     rc_strings_init(&p->strings);
     rc_buf_init(&p->key, 1 << 20);
-    p->n_slots = 1024;
-    p->slots = rc_calloc(p->n_slots, sizeof *p->slots);
     use_plan(p, plan);
     return p;
 }
@@ -101,16 +97,16 @@ bool rc_population_advance(struct rc_population *p, size_t max_persons) {
         return false;
     bool more = rc_residence_sweep(p);
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
-        struct heap *heap = &p->heaps[d];
         more |= rc_residence_bring_due(p, d);
-        while (heap->n > 0 && heap->items[0]->domains[d].due_ms <= p->domain_clocks[d] &&
-               p->domain_clocks[d] != INT64_MIN) {
-            if (max_persons && done++ == max_persons)
-                return true;
-            struct rc_person *person = heap->items[0];
+        struct rc_person *person;
+        while ((person = rc_table_take_due(p, d)) != NULL) {
             rc_decide(p, d, person, rc_decide_allowed(p, d, person));
             rc_table_mark_dirty(p, person);
             rc_table_redue(p, d, person);
+            if (max_persons && ++done == max_persons) {
+                p->queues[d].looked = 0;
+                return true;
+            }
         }
     }
     return more;
@@ -122,7 +118,7 @@ int64_t rc_population_next_due(const struct rc_population *p) {
         if (p->domain_clocks[d] == INT64_MIN)
             continue;
         int64_t disk = rc_residence_next(p, d);
-        int64_t memory = p->heaps[d].n > 0 ? p->heaps[d].items[0]->domains[d].due_ms : INT64_MAX;
+        int64_t memory = rc_table_next_due(p, d);
         next = memory < next ? memory : next;
         next = disk < next ? disk : next;
     }
@@ -512,6 +508,11 @@ size_t rc_population_resident(const struct rc_population *p) {
 size_t rc_population_bytes(const struct rc_population *p) {
     return p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes + p->strings.n * 40 +
            p->person_bytes;
+}
+
+void rc_population_measure(struct rc_population *p) {
+    for (size_t i = 0; i < p->n_persons; i++)
+        rc_table_measure(p, p->persons[i]);
 }
 
 size_t rc_population_dirty(const struct rc_population *p) {

@@ -78,7 +78,9 @@ int64_t rc_population_next_due(const struct rc_population *population);
 
 size_t rc_population_persons(const struct rc_population *population);  /* in memory and on disk */
 size_t rc_population_resident(const struct rc_population *population); /* in memory */
-size_t rc_population_bytes(const struct rc_population *population); /* resident, about; as measured at the last save */
+/* Resident, about: persons as they were when they were saved last, or measured. */
+size_t rc_population_bytes(const struct rc_population *population);
+void rc_population_measure(struct rc_population *population);
 size_t rc_population_dirty(const struct rc_population *population); /* persons that the next save puts */
 size_t rc_population_members(const struct rc_population *population, uint32_t segment);
 

@@ -6,9 +6,23 @@
 #include "segment/evaluate.h"
 #include "segment/population.h"
 
-struct heap {
-    struct rc_person **items; /* least due first */
-    size_t n, capacity;
+struct slot {
+    uint32_t number; /* of a person, + 1; 0: free */
+    uint32_t hash;   /* of the key */
+};
+
+struct heap_item {
+    int64_t due_ms; /* at most the person's own */
+    struct rc_person *person;
+};
+
+/* Who of a domain is due next (table.c). */
+struct queue {
+    struct heap_item *heap; /* of four children each, least due first */
+    size_t n_heap, cap_heap;
+    struct rc_person **soon; /* in no order */
+    size_t n_soon, cap_soon, looked;
+    int64_t soon_ms; /* at most the least due of them */
 };
 
 /* A change of the instant under decision. */
@@ -41,7 +55,7 @@ struct rc_population {
     struct rc_eval eval;
     struct rc_person **persons; /* by number; owned */
     size_t n_persons, cap_persons;
-    uint32_t *slots; /* open addressing over keys: number + 1 */
+    struct slot *slots; /* open addressing over keys */
     size_t n_slots;
     size_t event_limit;       /* of one person; 0: none */
     size_t quarantined;       /* persons who have passed it, in memory and on disk */
@@ -55,13 +69,13 @@ struct rc_population {
     bool complete;             /* everybody is in memory */
     bool failed;               /* the disk did; nothing may be saved any more */
     size_t hand;               /* where the look at who may leave goes on */
-    struct disk_queue *queues; /* by domain */
+    struct disk_queue *disk;   /* by domain */
     bool sweeping;             /* persons saved under another plan are looked for, from sweep_key on */
     struct rc_buf sweep_key;
     struct stale_due *stale;
     size_t n_stale, cap_stale;
     struct rc_buf record;   /* working memory */
-    struct heap *heaps;     /* by domain */
+    struct queue *queues;   /* by domain */
     int64_t *clocks;        /* by dataset */
     int64_t *domain_clocks; /* by domain: the least of its datasets' */
     size_t *members;        /* by segment */
@@ -85,6 +99,11 @@ void rc_table_measure(struct rc_population *p, struct rc_person *person);
 void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person);
 void rc_table_set_due(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t due_ms);
 void rc_table_redue(struct rc_population *p, uint32_t domain, struct rc_person *person);
+/* Somebody who is due by the domain's clock, or NULL; to be decided and set anew before the next call. */
+struct rc_person *rc_table_take_due(struct rc_population *p, uint32_t domain);
+int64_t rc_table_next_due(const struct rc_population *p, uint32_t domain); /* RC_NEVER: nobody; may be too early */
+void rc_table_init(struct rc_population *p);
+void rc_table_deinit(struct rc_population *p);
 
 /* ---- residence.c -------------------------------------------------------------------------------------------------------- */
 

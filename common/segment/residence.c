@@ -17,10 +17,10 @@
 #define SWEEP_AT_ONCE 500
 
 void rc_residence_init(struct rc_population *p) {
-    p->queues = rc_calloc(p->plan->n_domains, sizeof *p->queues);
+    p->disk = rc_calloc(p->plan->n_domains, sizeof *p->disk);
     for (size_t d = 0; d < p->plan->n_domains; d++) {
-        p->queues[d].next_ms = RC_NEVER;
-        rc_buf_init(&p->queues[d].next_key, RECORD_LIMIT);
+        p->disk[d].next_ms = RC_NEVER;
+        rc_buf_init(&p->disk[d].next_key, RECORD_LIMIT);
     }
     rc_buf_init(&p->sweep_key, RECORD_LIMIT);
     rc_buf_init(&p->record, RECORD_LIMIT);
@@ -29,8 +29,8 @@ void rc_residence_init(struct rc_population *p) {
 
 void rc_residence_deinit(struct rc_population *p) {
     for (size_t d = 0; d < p->plan->n_domains; d++)
-        rc_buf_deinit(&p->queues[d].next_key);
-    free(p->queues);
+        rc_buf_deinit(&p->disk[d].next_key);
+    free(p->disk);
     for (size_t i = 0; i < p->n_stale; i++)
         free(p->stale[i].key);
     free(p->stale);
@@ -154,7 +154,7 @@ static bool bring(void *ctx, struct rc_span key, int64_t due_ms) {
     struct rc_population *p = b->p;
     b->more = due_ms <= (over_budget(p) ? p->domain_clocks[b->domain] : b->until_ms);
     if (!b->more || b->n == BRING_AT_ONCE || crowded(p) || p->failed) {
-        look_from(&p->queues[b->domain], due_ms, key);
+        look_from(&p->disk[b->domain], due_ms, key);
         return false;
     }
     b->n++;
@@ -167,7 +167,7 @@ static bool bring(void *ctx, struct rc_span key, int64_t due_ms) {
 }
 
 int64_t rc_residence_next(const struct rc_population *p, uint32_t domain) {
-    int64_t next = p->queues[domain].next_ms;
+    int64_t next = p->disk[domain].next_ms;
     return next == RC_NEVER || next < INT64_MIN + LOOKAHEAD_MS ? next : next - LOOKAHEAD_MS;
 }
 
@@ -175,7 +175,7 @@ bool rc_residence_bring_due(struct rc_population *p, uint32_t domain) {
     int64_t clock = p->domain_clocks[domain];
     if (p->failed || clock == INT64_MIN || rc_residence_next(p, domain) > clock)
         return false;
-    struct disk_queue *queue = &p->queues[domain];
+    struct disk_queue *queue = &p->disk[domain];
     struct bringing b = {.p = p, .domain = domain, .until_ms = clock + LOOKAHEAD_MS};
     struct rc_buf from;
     rc_buf_init(&from, RECORD_LIMIT);
@@ -235,8 +235,8 @@ bool rc_residence_sweep(struct rc_population *p) {
 }
 
 bool rc_population_settled(const struct rc_population *p) {
-    for (size_t d = 0; d < p->plan->n_domains; d++)
-        if (p->heaps[d].n > 0 && p->heaps[d].items[0]->domains[d].due_ms == INT64_MIN)
+    for (uint32_t d = 0; d < p->plan->n_domains; d++)
+        if (rc_table_next_due(p, d) == INT64_MIN)
             return false;
     return !p->sweeping;
 }
@@ -247,7 +247,7 @@ void rc_population_resume(struct rc_population *p, size_t persons, bool other_pl
     p->total = persons;
     p->complete = persons == 0;
     for (size_t d = 0; d < p->plan->n_domains && persons > 0; d++)
-        look_from(&p->queues[d], INT64_MIN, rc_span_of("", 0));
+        look_from(&p->disk[d], INT64_MIN, rc_span_of("", 0));
     p->sweeping = other_plan && persons > 0;
     rc_buf_reset(&p->sweep_key);
 }
@@ -300,8 +300,8 @@ static bool may_leave(const struct rc_population *p, const struct rc_person *per
 
 static void leave(struct rc_population *p, struct rc_person *person) {
     for (size_t d = 0; d < p->plan->n_domains; d++)
-        if (person->domains[d].saved_due_ms != RC_NEVER && person->domains[d].saved_due_ms <= p->queues[d].next_ms)
-            look_from(&p->queues[d], person->domains[d].saved_due_ms, rc_span_of("", 0));
+        if (person->domains[d].saved_due_ms != RC_NEVER && person->domains[d].saved_due_ms <= p->disk[d].next_ms)
+            look_from(&p->disk[d], person->domains[d].saved_due_ms, rc_span_of("", 0));
     p->complete = false;
     rc_table_remove(p, person);
 }

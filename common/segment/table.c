@@ -1,69 +1,101 @@
-/* The table of a population's persons in memory: found by key, dirty ones listed, and for each domain a heap of who is due first. */
+/* The table of a population's persons in memory: found by key, dirty ones listed, and for each domain who is due next. */
 #include <stdlib.h>
+#include <string.h>
 
 #include <xxhash.h>
 
 #include "base/alloc.h"
 #include "segment/population_state.h"
 
+#define FEWEST_SLOTS 1024
+#define SOON_MS 2 /* who is due by then waits in the list: most are decided within the turn that made them due */
+
 /* ---- by key ------------------------------------------------------------------------------------------------------------ */
 
-static struct rc_span key_of(const struct rc_person *person) {
-    return rc_span_of(person->key, person->key_len);
+static uint32_t hash_of(struct rc_span key) {
+    return (uint32_t)XXH3_64bits(key.data, key.len);
 }
 
-static size_t home_of(const struct rc_population *p, struct rc_span key) {
-    return XXH3_64bits(key.data, key.len) & (p->n_slots - 1);
-}
-
-static size_t find_slot(const struct rc_population *p, struct rc_span key) {
-    size_t at = home_of(p, key);
-    for (; p->slots[at]; at = (at + 1) & (p->n_slots - 1))
-        if (rc_span_equal(key_of(p->persons[p->slots[at] - 1]), key))
+/* The key's slot, or the free one where it belongs. */
+static size_t find_slot(const struct rc_population *p, struct rc_span key, uint32_t hash) {
+    size_t mask = p->n_slots - 1, at = hash & mask;
+    for (; p->slots[at].number; at = (at + 1) & mask) {
+        const struct rc_person *person;
+        if (p->slots[at].hash != hash)
+            continue;
+        person = p->persons[p->slots[at].number - 1];
+        if (person->key_len == key.len && memcmp(person->key, key.data, key.len) == 0)
             break;
+    }
     return at;
 }
 
+static void double_slots(struct rc_population *p) {
+    size_t n = p->n_slots ? p->n_slots * 2 : FEWEST_SLOTS;
+    struct slot *slots = rc_calloc(n, sizeof *slots);
+    for (size_t i = 0; i < p->n_slots; i++) {
+        size_t at = p->slots[i].hash & (n - 1);
+        while (p->slots[i].number && slots[at].number)
+            at = (at + 1) & (n - 1);
+        if (p->slots[i].number)
+            slots[at] = p->slots[i];
+    }
+    free(p->slots);
+    p->slots = slots;
+    p->n_slots = n;
+}
+
 struct rc_person *rc_table_find(const struct rc_population *p, struct rc_span key) {
-    uint32_t number = p->slots[find_slot(p, key)];
+    if (p->n_persons == 0)
+        return NULL;
+    uint32_t number = p->slots[find_slot(p, key, hash_of(key))].number;
     return number ? p->persons[number - 1] : NULL;
 }
 
 void rc_table_add(struct rc_population *p, struct rc_person *person) {
-    if ((p->n_persons + 1) * 2 > p->n_slots) {
-        free(p->slots);
-        p->n_slots *= 2;
-        p->slots = rc_calloc(p->n_slots, sizeof *p->slots);
-        for (size_t i = 0; i < p->n_persons; i++)
-            p->slots[find_slot(p, key_of(p->persons[i]))] = (uint32_t)i + 1;
-    }
+    if ((p->n_persons + 1) * 2 > p->n_slots)
+        double_slots(p);
     rc_grow(&p->persons, &p->cap_persons, p->n_persons + 1, sizeof(struct rc_person *));
     person->number = (uint32_t)p->n_persons;
     p->persons[p->n_persons++] = person;
-    p->slots[find_slot(p, key_of(person))] = person->number + 1;
+    struct rc_span key = rc_span_of(person->key, person->key_len);
+    uint32_t hash = hash_of(key);
+    p->slots[find_slot(p, key, hash)] = (struct slot){.number = person->number + 1, .hash = hash};
     rc_table_measure(p, person);
 }
 
 /* Frees the slot and moves up what was pushed past it (linear probing, deletion without tombstones: Knuth 6.4, algorithm R). */
 static void free_slot(struct rc_population *p, size_t hole) {
     size_t mask = p->n_slots - 1;
-    for (size_t at = (hole + 1) & mask; p->slots[at]; at = (at + 1) & mask) {
-        size_t home = home_of(p, key_of(p->persons[p->slots[at] - 1]));
+    for (size_t at = (hole + 1) & mask; p->slots[at].number; at = (at + 1) & mask) {
+        size_t home = p->slots[at].hash & mask;
         if (((at - home) & mask) < ((at - hole) & mask))
             continue;
         p->slots[hole] = p->slots[at];
         hole = at;
     }
-    p->slots[hole] = 0;
+    p->slots[hole] = (struct slot){0};
+}
+
+static size_t slot_of(const struct rc_population *p, const struct rc_person *person) {
+    struct rc_span key = rc_span_of(person->key, person->key_len);
+    return find_slot(p, key, hash_of(key));
 }
 
 void rc_table_remove(struct rc_population *p, struct rc_person *person) {
-    for (uint32_t d = 0; d < p->plan->n_domains; d++)
+    for (uint32_t d = 0; d < p->plan->n_domains; d++) {
+        struct queue *queue = &p->queues[d];
+        for (size_t i = 0; person->domains[d].soon && i < queue->n_soon; i++)
+            if (queue->soon[i] == person) {
+                queue->soon[i] = queue->soon[--queue->n_soon];
+                break;
+            }
         rc_table_set_due(p, d, person, RC_NEVER);
-    free_slot(p, find_slot(p, key_of(person)));
+    }
+    free_slot(p, slot_of(p, person));
     struct rc_person *last = p->persons[p->n_persons - 1];
     if (last != person) {
-        p->slots[find_slot(p, key_of(last))] = person->number + 1;
+        p->slots[slot_of(p, last)].number = person->number + 1;
         p->persons[person->number] = last;
         last->number = person->number;
     }
@@ -86,54 +118,136 @@ void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person) {
     p->dirty[p->n_dirty++] = person;
 }
 
-/* ---- the heap of a domain: who is due first ---------------------------------------------------------------------------- */
+/* ---- who is due next ---------------------------------------------------------------------------------------------------
+ *
+ * A heap of deadlines, and in front of it a list of those who are due within SOON_MS. Most events make their person due at once and change
+ * the deadline little or not: so the heap is touched once, after the decision, or not at all. Somebody in the heap may be due earlier than
+ * their place there says only while they are in the list; their place may be too early at any time. */
 
-static void heap_place(struct heap *heap, uint32_t domain, size_t at, struct rc_person *person) {
-    heap->items[at] = person;
-    person->domains[domain].heap_at = (uint32_t)at + 1;
+static void heap_put(struct queue *queue, uint32_t domain, size_t at, struct heap_item item) {
+    queue->heap[at] = item;
+    item.person->domains[domain].heap_at = (uint32_t)at + 1;
 }
 
-static void heap_settle(struct heap *heap, uint32_t domain, size_t at, struct rc_person *person) {
-    int64_t due = person->domains[domain].due_ms;
-    while (at > 0 && heap->items[(at - 1) / 2]->domains[domain].due_ms > due) {
-        heap_place(heap, domain, at, heap->items[(at - 1) / 2]);
-        at = (at - 1) / 2;
+/* Brings an item to its place, from `at` on. */
+static void heap_settle(struct queue *queue, uint32_t domain, size_t at, struct heap_item item) {
+    while (at > 0 && queue->heap[(at - 1) / 4].due_ms > item.due_ms) {
+        heap_put(queue, domain, at, queue->heap[(at - 1) / 4]);
+        at = (at - 1) / 4;
     }
     for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= heap->n)
+        size_t first = 4 * at + 1, least = first, end = first + 4 < queue->n_heap ? first + 4 : queue->n_heap;
+        if (first >= queue->n_heap)
             break;
-        if (child + 1 < heap->n &&
-            heap->items[child + 1]->domains[domain].due_ms < heap->items[child]->domains[domain].due_ms)
-            child++;
-        if (heap->items[child]->domains[domain].due_ms >= due)
+        for (size_t child = first + 1; child < end; child++)
+            if (queue->heap[child].due_ms < queue->heap[least].due_ms)
+                least = child;
+        if (queue->heap[least].due_ms >= item.due_ms)
             break;
-        heap_place(heap, domain, at, heap->items[child]);
-        at = child;
+        heap_put(queue, domain, at, queue->heap[least]);
+        at = least;
     }
-    heap_place(heap, domain, at, person);
+    heap_put(queue, domain, at, item);
+}
+
+static void heap_set(struct queue *queue, uint32_t domain, struct rc_person *person, int64_t due_ms) {
+    struct rc_person_domain *place = &person->domains[domain];
+    size_t at = place->heap_at ? place->heap_at - 1 : queue->n_heap;
+    if (due_ms == RC_NEVER) {
+        if (!place->heap_at)
+            return;
+        place->heap_at = 0;
+        struct heap_item last = queue->heap[--queue->n_heap];
+        if (last.person != person)
+            heap_settle(queue, domain, at, last);
+        return;
+    }
+    if (place->heap_at && queue->heap[at].due_ms == due_ms)
+        return;
+    if (!place->heap_at) {
+        rc_grow(&queue->heap, &queue->cap_heap, queue->n_heap + 1, sizeof *queue->heap);
+        queue->n_heap++;
+    }
+    heap_settle(queue, domain, at, (struct heap_item){due_ms, person});
+}
+
+static bool is_soon(const struct rc_population *p, uint32_t domain, int64_t due_ms) {
+    return p->domain_clocks[domain] != INT64_MIN && due_ms <= p->domain_clocks[domain] + SOON_MS;
 }
 
 void rc_table_set_due(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t due_ms) {
-    struct heap *heap = &p->heaps[domain];
+    struct queue *queue = &p->queues[domain];
     struct rc_person_domain *place = &person->domains[domain];
-    if (place->due_ms == due_ms)
-        return;
     place->due_ms = due_ms;
-    if (place->heap_at && due_ms == RC_NEVER) {
-        size_t at = place->heap_at - 1;
-        place->heap_at = 0;
-        struct rc_person *last = heap->items[--heap->n];
-        if (last != person)
-            heap_settle(heap, domain, at, last);
-    } else if (place->heap_at) {
-        heap_settle(heap, domain, place->heap_at - 1, person);
-    } else {
-        rc_grow(&heap->items, &heap->capacity, heap->n + 1, sizeof(struct rc_person *));
-        heap_settle(heap, domain, heap->n++, person);
+    if (!is_soon(p, domain, due_ms)) {
+        heap_set(queue, domain, person, due_ms);
+        return;
     }
+    if (due_ms < queue->soon_ms || queue->n_soon == 0)
+        queue->soon_ms = due_ms;
+    if (place->soon)
+        return;
+    place->soon = true;
+    rc_grow(&queue->soon, &queue->cap_soon, queue->n_soon + 1, sizeof(struct rc_person *));
+    queue->soon[queue->n_soon++] = person;
 }
 
 void rc_table_redue(struct rc_population *p, uint32_t domain, struct rc_person *person) {
     rc_table_set_due(p, domain, person, rc_decide_due(p, domain, person));
+}
+
+int64_t rc_table_next_due(const struct rc_population *p, uint32_t domain) {
+    const struct queue *queue = &p->queues[domain];
+    int64_t heap = queue->n_heap ? queue->heap[0].due_ms : RC_NEVER;
+    return queue->n_soon && queue->soon_ms < heap ? queue->soon_ms : heap;
+}
+
+/* The next one of the list who is due; the others who still belong there stay. */
+static struct rc_person *take_soon(struct rc_population *p, uint32_t domain) {
+    struct queue *queue = &p->queues[domain];
+    while (queue->looked < queue->n_soon) {
+        struct rc_person *person = queue->soon[queue->looked];
+        struct rc_person_domain *place = &person->domains[domain];
+        if (place->due_ms > p->domain_clocks[domain] && is_soon(p, domain, place->due_ms)) {
+            queue->looked++;
+            continue;
+        }
+        queue->soon[queue->looked] = queue->soon[--queue->n_soon];
+        place->soon = false;
+        if (place->due_ms <= p->domain_clocks[domain])
+            return person;
+    }
+    queue->looked = 0;
+    queue->soon_ms = RC_NEVER;
+    for (size_t i = 0; i < queue->n_soon; i++)
+        if (queue->soon[i]->domains[domain].due_ms < queue->soon_ms)
+            queue->soon_ms = queue->soon[i]->domains[domain].due_ms;
+    return NULL;
+}
+
+struct rc_person *rc_table_take_due(struct rc_population *p, uint32_t domain) {
+    struct queue *queue = &p->queues[domain];
+    int64_t clock = p->domain_clocks[domain];
+    struct rc_person *person = clock == INT64_MIN ? NULL : take_soon(p, domain);
+    while (!person && clock != INT64_MIN && queue->n_heap && queue->heap[0].due_ms <= clock) {
+        struct rc_person *first = queue->heap[0].person;
+        int64_t due_ms = first->domains[domain].due_ms;
+        if (due_ms <= clock)
+            person = first; /* stays where it is until its new due is set */
+        else
+            heap_set(queue, domain, first, due_ms);
+    }
+    return person;
+}
+
+void rc_table_init(struct rc_population *p) {
+    p->queues = rc_calloc(p->plan->n_domains, sizeof *p->queues);
+}
+
+void rc_table_deinit(struct rc_population *p) {
+    for (size_t d = 0; d < p->plan->n_domains; d++) {
+        free(p->queues[d].heap);
+        free(p->queues[d].soon);
+    }
+    free(p->queues);
 }

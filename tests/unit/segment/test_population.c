@@ -435,9 +435,11 @@ static void bounded_is_bounded(void **state) {
             if (n == 99) {
                 advance(w, 1001 + n);
                 few = record_bytes(w);
+                rc_population_measure(w->population);
                 few_resident = rc_population_bytes(w->population);
             }
         }
+        rc_population_measure(w->population);
         size_t resident = rc_population_bytes(w->population), many = record_bytes(w);
         if (resident > few_resident + 256)
             fail_msg("%s keeps more and more: %zu bytes, then %zu", conditions[i / 2], few_resident, resident);
