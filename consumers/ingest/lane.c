@@ -486,9 +486,7 @@ rc_status rc_ingest_lanes_assigned(void *ctx, struct rc_source_partition *partit
         }
         struct input *input = input_of(lane, partitions[i].topic);
         partitions[i].ctx = input;
-        partitions[i].start = restoring              ? input->waits_at
-                              : input->position >= 0 ? input->position
-                                                     : RC_START_BEGINNING;
+        partitions[i].start = restoring ? input->waits_at : input->position >= 0 ? input->position : RC_START_BEGINNING;
     }
     rc_admin_rest(ingest->admin);
     ingest->assigned = true;
