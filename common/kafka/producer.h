@@ -1,9 +1,9 @@
 /* A producer: idempotent, acks=all, the partition given by the caller (rc_person_key_partition), delivery reports
  * counted.
  *
- * Sending never fails for want of room and never drops: what librdkafka's queue does not take waits in the producer,
- * in order, and rc_producer_full says so. A caller reads no more input while it is full (back-pressure), so what
- * waits is bounded by what one step of the caller makes. Records are retried until the broker takes them; only errors
+ * Sending never fails for want of room and never drops: what librdkafka should not have yet, or has no room for, waits
+ * in the producer, in order, until rc_producer_poll or rc_producer_flush hand it over; rc_producer_full says when that
+ * is too much. A caller reads no more input while it is full (back-pressure), so what waits is bounded. Records are retried until the broker takes them; only errors
  * that no retry mends come back, through rc_producer_poll. */
 #ifndef RC_KAFKA_PRODUCER_H
 #define RC_KAFKA_PRODUCER_H
