@@ -110,9 +110,21 @@ static void set_options(struct rc_store *store, size_t cache_bytes) {
     size_t bytes = cache_bytes ? cache_bytes : (size_t)DEFAULT_CACHE;
     store->options = rocksdb_options_create();
     store->table = rocksdb_block_based_options_create();
-    store->cache = rocksdb_cache_create_lru(bytes / 2);
+    /* Indexes and filters count towards the cache, so that memory is bounded. They are cut into small blocks, and the cache into few
+     * shards: a filter of a megabyte would fit into no shard, and be read from the file for every look-up. */
+    rocksdb_lru_cache_options_t *cache = rocksdb_lru_cache_options_create();
+    rocksdb_lru_cache_options_set_capacity(cache, bytes / 2);
+    rocksdb_lru_cache_options_set_num_shard_bits(cache, 2);
+    store->cache = rocksdb_cache_create_lru_opts(cache);
+    rocksdb_lru_cache_options_destroy(cache);
     rocksdb_block_based_options_set_block_cache(store->table, store->cache);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(store->table, 1);
+    rocksdb_block_based_options_set_index_type(store->table,
+                                               rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(store->table, 1);
+    rocksdb_block_based_options_set_metadata_block_size(store->table, 4 * 1024);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(store->table, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(store->table, 1);
     rocksdb_block_based_options_set_filter_policy(store->table, rocksdb_filterpolicy_create_bloom(10));
     rocksdb_block_based_options_set_block_size(store->table, 8 * 1024);
     rocksdb_options_set_block_based_table_factory(store->options, store->table);

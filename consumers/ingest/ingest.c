@@ -71,7 +71,7 @@ static rc_status open_store(struct ingest *ingest, struct rc_error *err) {
         .path = path,
         .kind = "ingest",
         .format = INGEST_STATE_FORMAT,
-        .cache_bytes = (size_t)rc_config_bytes(ingest->config, "state.memory_bytes") / 8,
+        .cache_bytes = (size_t)rc_config_bytes(ingest->config, "state.memory_bytes") / 4,
     };
     rc_status status = rc_store_open(&options, &ingest->store, NULL, err);
     free(path);
