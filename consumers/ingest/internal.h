@@ -270,7 +270,7 @@ void rc_ingest_lane_free(struct lane *lane);
 bool rc_ingest_lanes_restore(struct ingest *ingest);
 /* The lane's saved state cannot be used (`why` says what was found where): names it and drops it. Always RC_FAIL: FENCED,
  * so that the consumer begins again, and restores it. */
-rc_status rc_ingest_lane_damaged(struct lane *lane, const struct rc_error *why, struct rc_error *err);
+rc_status rc_ingest_lane_damaged(struct lane *lane, const struct rc_error *why, struct rc_error *err) RC_MUST_USE;
 /* Sets the clocks from what is known; true when some lane waits for the end of a partition to be asked for. */
 bool rc_ingest_lanes_set_clocks(struct ingest *ingest, int64_t now_ms);
 /* Catching up → live where everything of the former owner has been read. */

@@ -50,12 +50,12 @@ static bool take(void *ctx, const struct rc_message *message) {
     seen->n++;
     seen->time_ms = message->timestamp_ms;
     if (!rc_deadletter_read(headers, n, &seen->last)) {
-        strcat(seen->text, "foreign\n");
+        add(seen, rc_span_str("foreign"), "\n");
         return true;
     }
     size_t own = rc_deadletter_own_headers(headers, n);
     if (seen->last.mark) {
-        strcat(seen->text, "mark ");
+        add(seen, rc_span_str("mark"), " ");
         assert_true(message->null_key && message->null_value);
     } else {
         add(seen, seen->last.reason, " ");

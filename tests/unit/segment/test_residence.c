@@ -47,7 +47,7 @@ static void name_of(int person, char out[16]) {
 static int number_of(struct rc_span key) {
     char text[16];
     snprintf(text, sizeof text, "%.*s", (int)key.len, key.data);
-    return atoi(text + 3);
+    return (int)strtol(text + 3, NULL, 10);
 }
 
 static rc_status disk_get(void *ctx, struct rc_span key, struct rc_buf *out, bool *found, struct rc_error *error) {
