@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "codec/person_key.h"
+
 #define FLUSH_MS 120000
 
 /* What librdkafka has to say is in the errors of the calls. */
@@ -90,4 +92,30 @@ rc_status rc_bench_flush(rd_kafka_t *rk, struct rc_error *err) {
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_UNAVAILABLE, "records are not acknowledged after %d s: %s",
                             FLUSH_MS / 1000, rd_kafka_err2str(code));
     return RC_OK;
+}
+
+rc_status rc_bench_fill(const char *bootstrap, const char *topic_name, uint64_t n, rc_bench_event_fn make, void *ctx,
+                        struct rc_error *err) {
+    rd_kafka_t *rk;
+    if (rc_bench_writer(bootstrap, &rk, err) != RC_OK)
+        return RC_FAIL;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, topic_name, NULL);
+    struct rc_buf key, value;
+    rc_buf_init(&key, 1 << 12);
+    rc_buf_init(&value, 1 << 12);
+    rc_status status = RC_OK;
+    for (uint64_t i = 0; status == RC_OK && i < n; i++) {
+        int64_t at_ms = make(ctx, i, &key, &value);
+        status = rc_bench_send(rk, topic, rc_person_key_partition(rc_buf_span(&key), BENCH_PARTITIONS),
+                               rc_buf_span(&key), rc_buf_span(&value), at_ms, err);
+        if (i % 1024 == 0)
+            rd_kafka_poll(rk, 0);
+    }
+    if (status == RC_OK)
+        status = rc_bench_flush(rk, err);
+    rc_buf_deinit(&key);
+    rc_buf_deinit(&value);
+    rd_kafka_topic_destroy(topic);
+    rd_kafka_destroy(rk);
+    return status;
 }

@@ -24,4 +24,10 @@ rc_status rc_bench_send(rd_kafka_t *rk, rd_kafka_topic_t *topic, int32_t partiti
 /* Waits until everything is acknowledged. */
 rc_status rc_bench_flush(rd_kafka_t *rk, struct rc_error *err) RC_MUST_USE;
 
+/* Makes the i-th event; gives its Kafka timestamp, 0: now. */
+typedef int64_t (*rc_bench_event_fn)(void *ctx, uint64_t i, struct rc_buf *key, struct rc_buf *value);
+/* Sends n events, each to the partition of its key, and waits until all are acknowledged. */
+rc_status rc_bench_fill(const char *bootstrap, const char *topic, uint64_t n, rc_bench_event_fn make, void *ctx,
+                        struct rc_error *err) RC_MUST_USE;
+
 #endif

@@ -30,27 +30,10 @@ struct lateness {
     int64_t n, lost;
 };
 
-static rc_status send_all(const struct plan *plan, const int64_t *due_ms, struct rc_error *err) {
-    rd_kafka_t *rk;
-    if (rc_bench_writer(plan->bootstrap, &rk, err) != RC_OK)
-        return RC_FAIL;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, plan->topic, NULL);
-    struct rc_buf key, value;
-    rc_buf_init(&key, 1 << 12);
-    rc_buf_init(&value, 1 << 12);
-    rc_status status = RC_OK;
-    for (size_t i = 0; status == RC_OK && i < plan->persons; i++) {
-        rc_bench_simple_event(i, due_ms[i] - WINDOW_MS, &key, &value);
-        status = rc_bench_send(rk, topic, rc_person_key_partition(rc_buf_span(&key), BENCH_PARTITIONS),
-                               rc_buf_span(&key), rc_buf_span(&value), 0, err);
-    }
-    if (status == RC_OK)
-        status = rc_bench_flush(rk, err);
-    rc_buf_deinit(&key);
-    rc_buf_deinit(&value);
-    rd_kafka_topic_destroy(topic);
-    rd_kafka_destroy(rk);
-    return status;
+static int64_t make_due(void *ctx, uint64_t i, struct rc_buf *key, struct rc_buf *value) {
+    const int64_t *due_ms = ctx;
+    rc_bench_simple_event(i, due_ms[i] - WINDOW_MS, key, value);
+    return 0;
 }
 
 static size_t number_of(struct rc_span id) {
@@ -97,7 +80,7 @@ static rc_status run(const void *ctx, void *result, struct rc_error *err) {
         due_ms[i] = first_ms + (int64_t)((random >> 33) % (uint64_t)plan->span_ms);
     }
     size_t got = 0;
-    rc_status status = send_all(plan, due_ms, err);
+    rc_status status = rc_bench_fill(plan->bootstrap, plan->topic, plan->persons, make_due, due_ms, err);
     if (status == RC_OK && rc_clock_wall_ms() > first_ms)
         status =
             rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_TEMPORARY,

@@ -7,6 +7,17 @@
 #include "codec/person_key.h"
 #include "producers/synthetic.h"
 
+struct making {
+    struct rc_synthetic *synthetic;
+    int64_t first_ms;
+};
+
+static int64_t make_synthetic(void *ctx, uint64_t i, struct rc_buf *key, struct rc_buf *value) {
+    const struct making *making = ctx;
+    (void)rc_synthetic_next(making->synthetic, making->first_ms + (int64_t)i, key, value);
+    return making->first_ms + (int64_t)i;
+}
+
 static rc_status fill(const void *ctx, void *result, struct rc_error *err) {
     (void)result;
     const struct load *load = ctx;
@@ -15,31 +26,10 @@ static rc_status fill(const void *ctx, void *result, struct rc_error *err) {
                                            .late = 0.05,
                                            .twice = load->in_turn ? 0 : 0.01,
                                            .in_turn = load->in_turn};
-    rd_kafka_t *rk;
-    if (rc_bench_writer(load->bootstrap, &rk, err) != RC_OK)
-        return RC_FAIL;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, load->topic, NULL);
-    struct rc_synthetic *synthetic = rc_synthetic_new(&options);
-    struct rc_buf key, value;
-    rc_buf_init(&key, 1 << 12);
-    rc_buf_init(&value, 1 << 12);
-    int64_t first_ms = rc_clock_wall_ms() - (int64_t)load->events;
-    rc_status status = RC_OK;
-    for (uint64_t i = 0; status == RC_OK && i < load->events; i++) {
-        int64_t at_ms = first_ms + (int64_t)i;
-        (void)rc_synthetic_next(synthetic, at_ms, &key, &value);
-        status = rc_bench_send(rk, topic, rc_person_key_partition(rc_buf_span(&key), BENCH_PARTITIONS),
-                               rc_buf_span(&key), rc_buf_span(&value), at_ms, err);
-        if (i % 1024 == 0)
-            rd_kafka_poll(rk, 0);
-    }
-    if (status == RC_OK)
-        status = rc_bench_flush(rk, err);
-    rc_buf_deinit(&key);
-    rc_buf_deinit(&value);
-    rc_synthetic_free(synthetic);
-    rd_kafka_topic_destroy(topic);
-    rd_kafka_destroy(rk);
+    struct making making = {.synthetic = rc_synthetic_new(&options),
+                            .first_ms = rc_clock_wall_ms() - (int64_t)load->events};
+    rc_status status = rc_bench_fill(load->bootstrap, load->topic, load->events, make_synthetic, &making, err);
+    rc_synthetic_free(making.synthetic);
     return status;
 }
 
@@ -57,31 +47,16 @@ rc_status rc_bench_load(const struct bench *bench, const char *topic, uint64_t e
     return rc_bench_do(bench, fill, &load, NULL, 0, NULL, err);
 }
 
+static int64_t make_simple(void *ctx, uint64_t i, struct rc_buf *key, struct rc_buf *value) {
+    (void)ctx;
+    rc_bench_simple_event(i, rc_clock_wall_ms(), key, value);
+    return 0;
+}
+
 static rc_status fill_simply(const void *ctx, void *result, struct rc_error *err) {
     (void)result;
     const struct load *load = ctx;
-    rd_kafka_t *rk;
-    if (rc_bench_writer(load->bootstrap, &rk, err) != RC_OK)
-        return RC_FAIL;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, load->topic, NULL);
-    struct rc_buf key, value;
-    rc_buf_init(&key, 1 << 12);
-    rc_buf_init(&value, 1 << 12);
-    rc_status status = RC_OK;
-    for (uint64_t i = 0; status == RC_OK && i < load->persons; i++) {
-        rc_bench_simple_event(i, rc_clock_wall_ms(), &key, &value);
-        status = rc_bench_send(rk, topic, rc_person_key_partition(rc_buf_span(&key), BENCH_PARTITIONS),
-                               rc_buf_span(&key), rc_buf_span(&value), 0, err);
-        if (i % 1024 == 0)
-            rd_kafka_poll(rk, 0);
-    }
-    if (status == RC_OK)
-        status = rc_bench_flush(rk, err);
-    rc_buf_deinit(&key);
-    rc_buf_deinit(&value);
-    rd_kafka_topic_destroy(topic);
-    rd_kafka_destroy(rk);
-    return status;
+    return rc_bench_fill(load->bootstrap, load->topic, load->persons, make_simple, NULL, err);
 }
 
 rc_status rc_bench_simple_load(const struct bench *bench, const char *topic, uint64_t persons, struct rc_error *err) {
