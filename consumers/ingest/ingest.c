@@ -26,6 +26,7 @@
 #define WATCH_DUE_MS 5000
 #define TELL_MS 50
 #define REWRITE_MS 50 /* between checkpoints while the changelog is written anew */
+#define BEHIND_INTERVALS 5
 #define FULL_PAUSE_MS 20000
 #define DRAIN_MS 30000
 #define ARENA_BYTES ((size_t)64 << 10)
@@ -275,20 +276,28 @@ static void tell(struct ingest *ingest, int64_t now_ms) {
 
 /* ---- the loop ---- */
 
+/* When the next checkpoint begins (monotonic). The more rarely, the more changes of a person are saved as one; so in a backlog it
+ * waits longer. */
+static int64_t checkpoint_due(const struct ingest *ingest) {
+    int64_t interval = ingest->checkpoint_ms;
+    if (ingest->behind && !ingest->exactly_once)
+        interval *= BEHIND_INTERVALS;
+    for (size_t i = 0; i < ingest->n_lanes; i++) /* then one follows the other */
+        if (lane_works(ingest->lanes[i]) && ingest->lanes[i]->rewriting && interval > REWRITE_MS)
+            interval = REWRITE_MS;
+    return ingest->last_checkpoint_ms + interval;
+}
+
 static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
     if (rc_ingest_checkpoint_finish(ingest, false, err) != RC_OK)
         return RC_FAIL;
     int64_t now = rc_clock_monotonic_ms();
     rc_ingest_residence_trim(ingest);
-    if (now < ingest->next_checkpoint_ms && !ingest->crowded)
+    if (now < checkpoint_due(ingest) && !ingest->crowded)
         return RC_OK;
     if (rc_ingest_checkpoint_begin(ingest, err) != RC_OK)
         return RC_FAIL;
-    bool rewriting = false; /* then one checkpoint follows the other */
-    for (size_t i = 0; i < ingest->n_lanes; i++)
-        rewriting |= lane_works(ingest->lanes[i]) && ingest->lanes[i]->rewriting;
-    ingest->next_checkpoint_ms =
-        now + (rewriting && ingest->checkpoint_ms > REWRITE_MS ? REWRITE_MS : ingest->checkpoint_ms);
+    ingest->last_checkpoint_ms = now;
     /* What is sent from here on belongs to the next transaction. */
     return ingest->exactly_once ? rc_ingest_checkpoint_finish(ingest, false, err) : RC_OK;
 }
@@ -307,7 +316,7 @@ static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, i
     bool dirty = false;
     for (size_t i = 0; i < ingest->n_lanes; i++)
         dirty |= ingest->lanes[i]->dirty;
-    int64_t checkpoint = now_ms + ingest->next_checkpoint_ms - rc_clock_monotonic_ms();
+    int64_t checkpoint = now_ms + checkpoint_due(ingest) - rc_clock_monotonic_ms();
     if (dirty && !ingest->checkpoint.batch && checkpoint < until)
         until = checkpoint;
     for (size_t i = 0; i < ingest->n_lanes; i++)

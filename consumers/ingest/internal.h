@@ -201,7 +201,8 @@ struct ingest {
     bool assigned; /* the group has answered at least once since the topics changed */
 
     struct checkpoint checkpoint;
-    int64_t next_checkpoint_ms; /* monotonic */
+    int64_t last_checkpoint_ms; /* monotonic; when it began */
+    bool behind;                /* many records wait */
 
     /* A record that waits for the schema registry. */
     struct rc_message stuck;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "consumers/ingest/internal.h"
 
+#define BEHIND_RECORDS 20000
 #define REFRESH_MS 500
 
 void rc_ingest_dead_letter_count(struct ingest *ingest, enum rc_reason reason) {
@@ -136,6 +137,7 @@ void rc_ingest_report_refresh(struct ingest *ingest, int64_t now_ms) {
     add_partitions(ingest, partitions, &totals, now_ms);
     add_segments(ingest, segments, now_ms);
     const struct ingest_metrics *metrics = &ingest->metrics;
+    ingest->behind = totals.lag_records > BEHIND_RECORDS;
     rc_gauge_set(metrics->lag_records, totals.lag_records);
     rc_gauge_set(metrics->lag_seconds, totals.lag_ms / 1000);
     rc_gauge_set(metrics->restore_left, totals.restore_left);
