@@ -1,5 +1,7 @@
 """A person with more events than state.person_events: frozen, visible, a burden to nobody; and exact again after `rollcall release`."""
 
+# release only: it waits for windows to pass
+
 import json
 import time
 import unittest
