@@ -57,7 +57,7 @@ rc_status rc_cli_letter_filter_read(const struct rc_cli *cli, struct rc_cli_lett
 
 /* The parts of the command; each prints to stdout. */
 rc_status rc_cli_deadletters_show(struct rc_cli *cli, const char *id, struct rc_error *err) RC_MUST_USE;
-rc_status rc_cli_deadletters_redrive(struct rc_cli *cli, const char *const *ids, size_t n, struct rc_error *err)
+rc_status rc_cli_deadletters_redrive(struct rc_cli *cli, const char *const *texts, size_t n, struct rc_error *err)
     RC_MUST_USE;
 
 #endif

@@ -17,8 +17,6 @@
 #include "base/clock.h"
 #include "bench/measures/internal.h"
 
-extern char **environ;
-
 static void die_with(pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)

@@ -149,7 +149,8 @@ static void add_route(struct rc_http *http, const char *path, rc_http_handler ha
         }
     }
     rc_grow(&http->routes, &http->capacity, http->n_routes + 1, sizeof *http->routes);
-    http->routes[http->n_routes++] = (struct route){.path = rc_strdup(path), .handler = handler, .ctx = ctx, .post = post};
+    http->routes[http->n_routes++] =
+        (struct route){.path = rc_strdup(path), .handler = handler, .ctx = ctx, .post = post};
     pthread_mutex_unlock(&http->lock);
 }
 

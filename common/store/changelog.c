@@ -159,7 +159,7 @@ static enum rc_changelog_verdict take_marker(struct rc_changelog_judge *judge, c
 
 enum rc_changelog_verdict rc_changelog_judge_take(struct rc_changelog_judge *judge,
                                                   const struct rc_changelog_record *record) {
-    bool person = memchr(record->key.data ? record->key.data : "", ':', record->key.len) != NULL;
+    bool person = record->key.len > 0 && memchr(record->key.data, ':', record->key.len) != NULL;
     bool lane = !person && rc_span_equal(record->key, rc_span_str(RC_CHANGELOG_LANE_KEY));
     bool fresh = !person && rc_span_equal(record->key, rc_span_str(RC_CHANGELOG_FRESH_KEY));
     if (fresh || (!person && is_marker(record->key)))

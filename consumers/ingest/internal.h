@@ -130,9 +130,9 @@ struct lane {
     size_t n_inputs, inputs_capacity;
     int64_t output_end;  /* where a successor has to begin reading the own output */
     int64_t output_mark; /* the same while `repeats` is there: where this owner began */
-    int64_t opened_ms;  /* wall clock */
-    bool dirty;         /* something changed since the last checkpoint began */
-    bool in_checkpoint; /* the checkpoint under way holds something of it */
+    int64_t opened_ms;   /* wall clock */
+    bool dirty;          /* something changed since the last checkpoint began */
+    bool in_checkpoint;  /* the checkpoint under way holds something of it */
     /* The changelog (restore.c, changelog.c); all of it unused where there is none. */
     struct restore *restore; /* NULL: nothing to restore */
     uint32_t marked;         /* greatest epoch that it names */
@@ -142,7 +142,7 @@ struct lane {
     struct rc_buf rewrite_from;   /* a person key */
     int64_t changelog_end;        /* behind the last own record of it, as of the last checkpoint */
     bool more_due;                /* the last advance stopped at its limit */
-    size_t quarantined; /* as logged last */
+    size_t quarantined;           /* as logged last */
     bool settled;                 /* everybody is decided under this plan, and that is noted */
     struct rc_store_batch *batch; /* where deadlines go while persons are saved; borrowed */
     /* The change that is held until it is known whether another of the same decision is sent (see emit.c). */
