@@ -326,7 +326,7 @@ class ChangelogTest(unittest.TestCase):
         self.wait_saved()
         ingest.terminate()
         self.lose_disk(ingest)
-        self.throttle("restore", 20000)
+        self.throttle("restore", 60000)
         slow = {"kafka.fetch.message.max.bytes": 1000, "kafka.queued.min.messages": 1}
         for stops in (True, False):
             ingest.ready = False

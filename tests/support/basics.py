@@ -42,14 +42,14 @@ def wait_until(condition, timeout=30.0, what="a condition", interval=0.02):
         time.sleep(interval)
 
 
-def eventually(assertion, timeout=30.0, interval=0.05):
-    """Calls `assertion` until it raises no AssertionError, and returns what it returns; the last error stands when the time
+def eventually(assertion, timeout=30.0, interval=0.05, errors=AssertionError):
+    """Calls `assertion` until it raises none of `errors`, and returns what it returns; the last error stands when the time
     is up."""
     deadline = time.monotonic() + timeout
     while True:
         try:
             return assertion()
-        except AssertionError:
+        except errors:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(interval)
