@@ -327,7 +327,7 @@ class ChangelogTest(unittest.TestCase):
         ingest.terminate()
         self.lose_disk(ingest)
         self.throttle("restore", 60000)
-        slow = {"kafka.fetch.message.max.bytes": 1000, "kafka.queued.min.messages": 1}
+        slow = {"kafka.fetch.message.max.bytes": 6000, "kafka.queued.min.messages": 1}
         for stops in (True, False):
             ingest.ready = False
             ingest.start(**slow)
