@@ -254,7 +254,7 @@ class CrashTest(Case):
         restarted = now_ms()
         self.materialize.start()
         status = lambda found: {key: value[0] for key, value in found.items()}  # noqa: E731
-        eventually(lambda: self.assertEqual(status(self.told.now), status(self.in_store())))
+        eventually(lambda: self.assertEqual(status(self.told.now), status(self.in_store())), 120)
         new = self.changes()[len(before):]
         self.assertLessEqual(len(new), 4 * 50)
         # Where what is left does not tell the instant, it is that of the decision.
