@@ -131,17 +131,21 @@ class LiveTest(unittest.TestCase):
         self.assertIn("viewed", self.site.run("profile", "id:b").out)
         self.site.run("profile", "id:nobody", code=65)
 
-        rows = self.site.run("status", "--json").rows
-        by_type = {}
-        for row in rows:
-            by_type.setdefault(row["type"], []).append(row)
+        def told():
+            by_type = {}
+            for row in self.site.run("status", "--json").rows:
+                by_type.setdefault(row["type"], []).append(row)
+            # What a process tells of itself is up to half a second old, which may be before the exit.
+            for kind in ("audience", "segment"):
+                self.assertEqual({(r["id"], r["members"]) for r in by_type[kind]}, {("viewed", 2), ("bought", 0)})
+            self.assertEqual({r["lag_records"] for r in by_type["partition"]}, {0})
+            return by_type
+
+        by_type = eventually(told, 5)
         self.assertEqual(sorted(r["role"] for r in by_type["process"]), ["ingest", "materialize", "sink"])
         self.assertTrue(all(r["answers"] and r["ready"] for r in by_type["process"]), by_type["process"])
-        self.assertEqual({(r["id"], r["members"]) for r in by_type["audience"]}, {("viewed", 2), ("bought", 0)})
-        self.assertEqual({(r["id"], r["members"]) for r in by_type["segment"]}, {("viewed", 2), ("bought", 0)})
         self.assertEqual(sorted((r["role"], r["topic"], r["partition"]) for r in by_type["partition"] if r["role"] == "ingest" and r["topic"] == self.topic),
                          [("ingest", self.topic, p) for p in range(4)])  # fmt: skip
-        self.assertEqual({r["lag_records"] for r in by_type["partition"]}, {0})
         text = self.site.run("status").out
         for word in ("CONSUMER", "SEGMENT", "AUDIENCE", "viewed", "ready"):
             self.assertIn(word, text)
