@@ -146,10 +146,9 @@ class PlainTest(Case):
         self.assertEqual(len(seen), len(self.told.true), "repeated without a reason")
         first = next(c for c in seen if c.cause == "event")
         self.assertTrue(first.event_id.startswith("e") and first.event_time)
-        status = self.status(self.materialize)
-        members = {a["id"]: a["members"] for a in status["audiences"]}
         wanted = {name: sum(1 for (n, _), (s, _) in self.told.now.items() if n == name and s == "realized") for name in HOLDS}
-        self.assertEqual(wanted, members)
+        members = lambda: {a["id"]: a["members"] for a in self.status(self.materialize)["audiences"]}  # noqa: E731
+        eventually(lambda: self.assertEqual(wanted, members()), 5)
         profile = self.redis.client.hash(f"{self.prefix}:profile:id:u1")
         value = json.loads(profile["segmentMembership.never-b"])
         self.assertEqual(["status", "lastQualificationTime", "version"], list(value))

@@ -134,8 +134,8 @@ class EmbeddedTest(Base):
 
             eventually(profile)
             self.assertIn("exit", self.command("tail", "--from-beginning", "--status", "exited", "--max", 1).out)
-            rows = self.command("status", "--json").rows
-            self.assertEqual({r["id"]: r["members"] for r in rows if r["type"] == "audience"}, {"buyers": 50, "viewers": 0})
+            counts = lambda: {r["id"]: r["members"] for r in self.command("status", "--json").rows if r["type"] == "audience"}  # noqa: E731
+            eventually(lambda: self.assertEqual(counts(), {"buyers": 50, "viewers": 0}), 5)
             other = self.command("run", "--embedded", "--set", "http.listen=127.0.0.1:0", code=75)
             self.assertIn(f"in use by process {process.pid}", other.err.splitlines()[-1])
             self.command("delete", "audience", "viewers")
