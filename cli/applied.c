@@ -24,12 +24,18 @@ const char *const rc_cli_kinds[] = {"dataset", "destination", "policy", "segment
 
 struct reading {
     struct rc_catalog_builder *builder;
+    struct rc_controls *controls; /* or NULL */
     struct rc_error *err;
     bool failed;
 };
 
 static bool take_record(void *ctx, const struct rc_message *message) {
     struct reading *reading = ctx;
+    if (rc_control_is_key(message->key)) {
+        if (reading->controls)
+            rc_controls_take(reading->controls, message->key, message->value, message->null_value);
+        return true;
+    }
     if (!message->null_value) {
         reading->failed = rc_definition_record_read(reading->builder, message->value, reading->err) != RC_OK;
         if (reading->failed)
@@ -45,9 +51,10 @@ static bool take_record(void *ctx, const struct rc_message *message) {
     return true;
 }
 
-rc_status rc_cli_applied_read(const struct rc_cli *cli, struct rc_catalog_builder *builder, struct rc_error *err) {
+rc_status rc_cli_applied_read(const struct rc_cli *cli, struct rc_catalog_builder *builder,
+                              struct rc_controls *controls, struct rc_error *err) {
     char *topic = rc_topic_name(cli->config, "definitions");
-    struct reading reading = {.builder = builder, .err = err};
+    struct reading reading = {.builder = builder, .controls = controls, .err = err};
     rc_status status = rc_kafka_read(cli->config, topic, 0, RC_START_BEGINNING, CLI_KAFKA_TIMEOUT_MS, take_record,
                                      &reading, NULL, err);
     free(topic);
@@ -59,7 +66,7 @@ rc_status rc_cli_applied_read(const struct rc_cli *cli, struct rc_catalog_builde
 rc_status rc_cli_applied_catalog(const struct rc_cli *cli, struct rc_catalog **out, struct rc_error *err) {
     struct rc_catalog_builder builder;
     rc_catalog_builder_init(&builder);
-    rc_status status = rc_cli_applied_read(cli, &builder, err);
+    rc_status status = rc_cli_applied_read(cli, &builder, NULL, err);
     if (status == RC_OK && rc_catalog_build(&builder, out, err) != RC_OK)
         status = rc_error_prefix(err, "the definitions that are applied");
     rc_catalog_builder_deinit(&builder);

@@ -3,12 +3,13 @@
 #define RC_CLI_APPLIED_H
 
 #include "cli/command.h"
+#include "consumers/shared/control.h"
 #include "segment/definition.h"
 
-/* Reads the definitions topic into `builder` (initialised by the caller). A topic that is not there reads as empty. Fails: exit 69 when no
- * broker answers within CLI_KAFKA_TIMEOUT_MS. */
-rc_status rc_cli_applied_read(const struct rc_cli *cli, struct rc_catalog_builder *builder, struct rc_error *err)
-    RC_MUST_USE;
+/* Reads the definitions topic: definitions into `builder`, control records into `controls` (both initialised by the caller; `controls` may be
+ * NULL). A topic that is not there reads as empty. Fails: exit 69 when no broker answers within CLI_KAFKA_TIMEOUT_MS. */
+rc_status rc_cli_applied_read(const struct rc_cli *cli, struct rc_catalog_builder *builder,
+                              struct rc_controls *controls, struct rc_error *err) RC_MUST_USE;
 
 /* Reads it and builds the catalog; owned by the caller. */
 rc_status rc_cli_applied_catalog(const struct rc_cli *cli, struct rc_catalog **out, struct rc_error *err) RC_MUST_USE;

@@ -1,10 +1,8 @@
 /* apply and delete: what changes the definitions. Everything is checked against everything that is applied before anything changes; a change
  * is one record on the definitions topic, acknowledged before it is told. */
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -25,7 +23,7 @@ struct change {
     struct rc_catalog_builder files;   /* what the files say */
     struct rc_catalog *catalog;        /* built from `next` */
     struct rc_plan *plan;
-    char who[300];
+    char who[CLI_WHO];
     int64_t now_ms;
 };
 
@@ -42,19 +40,6 @@ static void change_deinit(struct change *change) {
     rc_catalog_builder_deinit(&change->files);
     rc_catalog_builder_deinit(&change->next);
     rc_catalog_builder_deinit(&change->applied);
-}
-
-/* Who applies: --who, else user@host. */
-static void set_who(const struct rc_cli *cli, char *out, size_t size) {
-    char host[128] = "localhost";
-    gethostname(host, sizeof host - 1);
-    const struct passwd *user = getpwuid(geteuid());
-    if (rc_cli_value(cli, "who"))
-        snprintf(out, size, "%s", rc_cli_value(cli, "who"));
-    else if (user)
-        snprintf(out, size, "%s@%s", user->pw_name, host);
-    else
-        snprintf(out, size, "%u@%s", (unsigned)geteuid(), host);
 }
 
 static rc_status copy_applied(struct change *change, struct rc_error *err) {
@@ -183,9 +168,9 @@ static rc_status write_changes(const struct rc_cli *cli, const struct change *ch
  * should not wait for a broker. */
 static rc_status prepare(struct rc_cli *cli, const struct rc_cli_texts *texts, struct change *change,
                          struct rc_error *err) {
-    set_who(cli, change->who, sizeof change->who);
+    rc_cli_who(cli, change->who);
     if (rc_cli_texts_add(texts, &change->files, err) != RC_OK ||
-        rc_cli_applied_read(cli, &change->applied, err) != RC_OK || copy_applied(change, err) != RC_OK ||
+        rc_cli_applied_read(cli, &change->applied, NULL, err) != RC_OK || copy_applied(change, err) != RC_OK ||
         rc_cli_texts_add(texts, &change->next, err) != RC_OK ||
         rc_catalog_build(&change->next, &change->catalog, err) != RC_OK || check_compatible(change, err) != RC_OK)
         return RC_FAIL;

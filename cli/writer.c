@@ -2,19 +2,24 @@
  * later would undo. */
 #include "cli/writer.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "cli/applied.h"
 #include "consumers/shared/definitions.h"
 #include "kafka/producer.h"
 #include "kafka/topics.h"
 
 #define MAX_RECORD ((size_t)8 << 20)
+#define MAX_CONTROL ((size_t)4 << 10)
+#define MAX_KEY 256
 #define KEPT_MS 5000
 #define NAP_NS 10000000 /* 10 ms */
 
@@ -58,27 +63,59 @@ void rc_cli_writer_close(struct rc_cli_writer *writer) {
     free(writer);
 }
 
-rc_status rc_cli_writer_put(struct rc_cli_writer *writer, const char *kind, const char *id,
-                            const struct rc_definition *definition, struct rc_error *err) {
-    char key[256];
-    struct rc_buf value;
-    snprintf(key, sizeof key, "%s/%s", kind, id);
-    rc_buf_init(&value, MAX_RECORD);
-    rc_status status = RC_OK;
-    if (definition && rc_definition_record_add(&value, definition) != RC_OK)
-        status = rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "%s is larger than 8 MiB", key);
+void rc_cli_who(const struct rc_cli *cli, char out[CLI_WHO]) {
+    char host[128] = "localhost";
+    gethostname(host, sizeof host - 1);
+    const struct passwd *user = getpwuid(geteuid());
+    if (rc_cli_value(cli, "who"))
+        snprintf(out, CLI_WHO, "%s", rc_cli_value(cli, "who"));
+    else if (user)
+        snprintf(out, CLI_WHO, "%s@%s", user->pw_name, host);
+    else
+        snprintf(out, CLI_WHO, "%u@%s", (unsigned)geteuid(), host);
+}
+
+/* `value` NULL: a tombstone. */
+static rc_status put(struct rc_cli_writer *writer, const char *key, const struct rc_buf *value, struct rc_error *err) {
     struct rc_outgoing record = {.topic = writer->topic,
                                  .key = rc_span_str(key),
-                                 .value = rc_buf_span(&value),
-                                 .null_value = !definition,
+                                 .value = value ? rc_buf_span(value) : rc_span_str(NULL),
+                                 .null_value = !value,
                                  .timestamp_ms = RC_NO_TIMESTAMP};
-    if (status == RC_OK)
-        status = rc_producer_send(writer->producer, &record, err);
-    if (status == RC_OK) {
-        rc_grow(&writer->written, &writer->capacity, writer->n + 1, sizeof *writer->written);
-        writer->written[writer->n++] = (struct written){
-            .key = rc_strdup(key), .value = definition ? rc_span_dup(rc_buf_span(&value)) : NULL, .len = value.len};
-    }
+    if (rc_producer_send(writer->producer, &record, err) != RC_OK)
+        return RC_FAIL;
+    rc_grow(&writer->written, &writer->capacity, writer->n + 1, sizeof *writer->written);
+    writer->written[writer->n++] = (struct written){
+        .key = rc_strdup(key), .value = value ? rc_span_dup(rc_buf_span(value)) : NULL, .len = value ? value->len : 0};
+    return RC_OK;
+}
+
+rc_status rc_cli_writer_put(struct rc_cli_writer *writer, const char *kind, const char *id,
+                            const struct rc_definition *definition, struct rc_error *err) {
+    char key[MAX_KEY];
+    struct rc_buf value;
+    snprintf(key, sizeof key, "%s/%s", kind, id);
+    if (!definition)
+        return put(writer, key, NULL, err);
+    rc_buf_init(&value, MAX_RECORD);
+    rc_status status = rc_definition_record_add(&value, definition) == RC_OK
+                           ? put(writer, key, &value, err)
+                           : rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "%s is larger than 8 MiB", key);
+    rc_buf_deinit(&value);
+    return status;
+}
+
+rc_status rc_cli_writer_put_control(struct rc_cli_writer *writer, const char *kind, const char *id,
+                                    const struct rc_control *control, const char *who, struct rc_error *err) {
+    struct rc_buf key, value;
+    rc_buf_init(&key, MAX_KEY);
+    rc_buf_init(&value, MAX_CONTROL);
+    rc_status status = rc_control_key_add(&key, kind, id) == RC_OK &&
+                               rc_control_record_add(&value, control, rc_clock_wall_ms(), who) == RC_OK
+                           ? put(writer, key.data, &value, err)
+                           : rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
+                                          "what is said of %s/%s is larger than 4 KiB; shorten --who", kind, id);
+    rc_buf_deinit(&key);
     rc_buf_deinit(&value);
     return status;
 }
@@ -127,4 +164,53 @@ rc_status rc_cli_writer_finish(struct rc_cli_writer *writer, struct rc_error *er
     if (rc_producer_flush(writer->producer, CLI_KAFKA_TIMEOUT_MS, err) != RC_OK)
         return rc_cli_broker_error(writer->cli, err);
     return writer->cli->embedded ? wait_kept(writer, err) : RC_OK;
+}
+
+/* ---- control records -------------------------------------------------------------------------------------------------------- */
+
+static rc_status write_control(const struct rc_cli *cli, const char *kind, const char *id,
+                               const struct rc_control *control, struct rc_error *err) {
+    struct rc_cli_writer *writer;
+    char who[CLI_WHO];
+    rc_cli_who(cli, who);
+    if (rc_cli_writer_open(cli, &writer, err) != RC_OK)
+        return RC_FAIL;
+    rc_status status = rc_cli_writer_put_control(writer, kind, id, control, who, err);
+    if (status == RC_OK)
+        status = rc_cli_writer_finish(writer, err);
+    rc_cli_writer_close(writer);
+    return status;
+}
+
+static bool same_control(const struct rc_control *a, const struct rc_control *b) {
+    return a->approved_version == b->approved_version && a->paused == b->paused &&
+           a->cancelled_version == b->cancelled_version && a->rate == b->rate &&
+           a->deleted_version == b->deleted_version && a->on_end == b->on_end;
+}
+
+rc_status rc_cli_control_change(const struct rc_cli *cli, const char *kind, const char *id, rc_cli_control_fn change,
+                                void *ctx, struct rc_error *err) {
+    struct rc_catalog_builder builder;
+    struct rc_controls controls;
+    struct rc_catalog *catalog = NULL;
+    const struct rc_definition *definition;
+    struct rc_control before, after;
+    rc_catalog_builder_init(&builder);
+    rc_controls_init(&controls);
+    rc_status status = rc_cli_applied_read(cli, &builder, &controls, err);
+    if (status == RC_OK)
+        status = rc_catalog_build(&builder, &catalog, err);
+    if (status == RC_OK)
+        status = rc_cli_find_definition(catalog, kind, id, &definition, err);
+    if (status == RC_OK) {
+        rc_controls_find(&controls, kind, id, &before);
+        after = before;
+        status = change(ctx, definition, &after, err);
+    }
+    if (status == RC_OK && !same_control(&before, &after))
+        status = write_control(cli, kind, id, &after, err);
+    rc_catalog_free(catalog);
+    rc_controls_deinit(&controls);
+    rc_catalog_builder_deinit(&builder);
+    return status;
 }

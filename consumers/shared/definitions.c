@@ -39,6 +39,8 @@ struct rc_definitions {
     struct rc_kafka_source *source;
     struct item *items;
     size_t n, capacity;
+    struct rc_controls controls;
+    uint64_t control_changes;
     bool changed; /* records came since the last catalog */
     bool first;   /* no catalog was given yet */
     int64_t changed_at_ms;
@@ -57,6 +59,11 @@ static struct item *item_of(struct rc_definitions *definitions, struct rc_span k
 }
 
 static void take(struct rc_definitions *definitions, const struct rc_message *message) {
+    if (rc_control_is_key(message->key)) {
+        definitions->control_changes +=
+            rc_controls_take(&definitions->controls, message->key, message->value, message->null_value);
+        return;
+    }
     struct item *item = item_of(definitions, message->key);
     free(item->value);
     item->value = message->null_value ? NULL : rc_span_dup(message->value);
@@ -183,6 +190,7 @@ rc_status rc_definitions_open(const struct rc_process *process, const char *role
     definitions->role = role;
     definitions->topic = rc_topic_name(process->config, "definitions");
     definitions->first = true;
+    rc_controls_init(&definitions->controls);
     if (rc_embedded_used(process->config) && strcmp(role, "ingest") == 0) {
         const char *dir = rc_config_text(process->config, "state.dir");
         size_t bytes = strlen(dir) + sizeof "/definitions.jsonl";
@@ -224,12 +232,14 @@ void rc_definitions_close(struct rc_definitions *definitions) {
         free(definitions->items[i].problem);
     }
     free(definitions->items);
+    rc_controls_deinit(&definitions->controls);
     free(definitions->topic);
     free(definitions->keep_file);
     free(definitions);
 }
 
 rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_catalog **out, struct rc_error *err) {
+    uint64_t control_changes = definitions->control_changes;
     *out = NULL;
     for (;;) {
         struct rc_message message;
@@ -245,6 +255,8 @@ rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_cata
             return RC_FAIL;
         }
     }
+    if (definitions->control_changes != control_changes)
+        keep(definitions);
     bool quiet = rc_clock_wall_ms() >= definitions->changed_at_ms + QUIET_MS;
     if (!definitions->first && (!definitions->changed || !quiet))
         return RC_OK;
@@ -252,6 +264,15 @@ rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_cata
         return RC_FAIL;
     definitions->changed = definitions->first = false;
     return RC_OK;
+}
+
+void rc_definitions_control(const struct rc_definitions *definitions, const char *kind, const char *id,
+                            struct rc_control *out) {
+    rc_controls_find(&definitions->controls, kind, id, out);
+}
+
+uint64_t rc_definitions_control_changes(const struct rc_definitions *definitions) {
+    return definitions->control_changes;
 }
 
 int64_t rc_definitions_due(const struct rc_definitions *definitions) {
@@ -273,8 +294,12 @@ char *rc_definitions_problems(const struct rc_definitions *definitions) {
 
 /* ---- what the embedded broker forgets ---- */
 
-/* One line a definition: key, tab, value (JSON holds no tabs or line ends outside its escapes; apply writes one
+/* One line a record, the control records first, as they are written: key, tab, value (JSON holds no tabs or line ends outside its escapes; apply writes one
  * line). */
+static bool write_line(FILE *file, const char *key, const char *value) {
+    return !value || fprintf(file, "%s\t%s\n", key, value) > 0;
+}
+
 static void keep(const struct rc_definitions *definitions) {
     if (!definitions->keep_file)
         return;
@@ -283,9 +308,10 @@ static void keep(const struct rc_definitions *definitions) {
     snprintf(fresh, bytes, "%s.new", definitions->keep_file);
     FILE *file = fopen(fresh, "w");
     bool good = file != NULL;
+    for (size_t i = 0; good && i < definitions->controls.n; i++)
+        good = write_line(file, definitions->controls.items[i].key, definitions->controls.items[i].value);
     for (size_t i = 0; good && i < definitions->n; i++)
-        if (definitions->items[i].value)
-            good = fprintf(file, "%s\t%s\n", definitions->items[i].key, definitions->items[i].value) > 0;
+        good = write_line(file, definitions->items[i].key, definitions->items[i].value);
     if (file)
         good = fclose(file) == 0 && good;
     if (!good || rename(fresh, definitions->keep_file) != 0)

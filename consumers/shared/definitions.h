@@ -5,11 +5,14 @@
  * at the end.
  *
  * Definitions that come together are taken together (a short silence ends a batch), so an audience may arrive before
- * its segment. What does not fit is logged, counted and left out; what was good before stays. */
+ * its segment. What does not fit is logged, counted and left out; what was good before stays.
+ *
+ * Control records (control.h) travel on the same topic and are no part of the catalog. */
 #ifndef RC_SHARED_DEFINITIONS_H
 #define RC_SHARED_DEFINITIONS_H
 
 #include "base/process.h"
+#include "consumers/shared/control.h"
 #include "kafka/loop.h"
 #include "segment/definition.h"
 
@@ -21,6 +24,14 @@ struct rc_definitions;
 rc_status rc_definitions_open(const struct rc_process *process, const char *role, struct rc_loop *loop,
                               struct rc_definitions **out, struct rc_error *err) RC_MUST_USE;
 void rc_definitions_close(struct rc_definitions *definitions);
+
+/* What operators said of a definition: zeroes when nothing was. News come with rc_definitions_poll, but make no new
+ * catalog by themselves; they are there no later than the catalog of the definitions that were written with them. */
+void rc_definitions_control(const struct rc_definitions *definitions, const char *kind, const char *id,
+                            struct rc_control *out);
+
+/* Grows with each control record that said something new: who looks again only when it has, misses none. */
+uint64_t rc_definitions_control_changes(const struct rc_definitions *definitions);
 
 /* Looks for news; never blocks. `*out` becomes a new catalog (owned by the caller) when something changed since the
  * last one that was returned (the first call after open always returns one, maybe empty), else NULL. */
