@@ -7,9 +7,9 @@
 #include "base/alloc.h"
 #include "cli/applied.h"
 #include "cli/commands.h"
-#include "codec/decode.h"
 #include "codec/files.h"
 #include "codec/person_key.h"
+#include "segment/decoders.h"
 #include "segment/explain.h"
 #include "segment/population.h"
 
@@ -410,10 +410,6 @@ static rc_status run_explain(struct evaluation *e, const struct rc_cli *cli, str
 
 /* ---- the command ------------------------------------------------------------------------------------------------------- */
 
-static bool where_holds(void *ctx, const struct rc_event *event) {
-    return rc_plan_dataset_where(ctx, event);
-}
-
 static rc_status prepare(struct evaluation *e, const struct rc_cli *cli, struct rc_error *err) {
     struct rc_cli_texts texts = {0};
     struct rc_catalog_builder builder;
@@ -436,22 +432,13 @@ static rc_status prepare(struct evaluation *e, const struct rc_cli *cli, struct 
     if (rc_plan_compile(e->catalog, &e->plan, err) != RC_OK)
         return RC_FAIL;
     e->population = rc_population_new(e->plan, on_change, e);
-    e->decoders = rc_calloc(e->catalog->n_datasets, sizeof(struct rc_decoder *));
-    for (uint32_t d = 0; d < e->catalog->n_datasets; d++) {
-        struct rc_decoder_options options = {.dataset = d, .max_ahead_ms = -1, .as_json = true};
-        options.where_fields = rc_plan_dataset_where_fields(e->plan, d);
-        options.where = options.where_fields ? where_holds : NULL;
-        options.where_ctx = e->plan;
-        if (rc_decoder_new(&e->catalog->datasets[d], &options, &e->decoders[d], err) != RC_OK)
-            return RC_FAIL;
-    }
-    return RC_OK;
+    struct rc_decoder_options decoding = {.max_ahead_ms = -1, .as_json = true};
+    return rc_plan_decoders_new(e->plan, e->catalog, &decoding, &e->decoders, err);
 }
 
 static void finish(struct evaluation *e) {
-    for (size_t d = 0; e->decoders && d < e->catalog->n_datasets; d++)
-        rc_decoder_free(e->decoders[d]);
-    free(e->decoders);
+    if (e->catalog)
+        rc_plan_decoders_free(e->decoders, e->catalog);
     rc_population_free(e->population);
     rc_plan_free(e->plan);
     rc_catalog_free(e->catalog);

@@ -6,6 +6,21 @@
 
 #include "kafka/source.h"
 
+/* A stretch of one partition: offsets from ≤ o < end. */
+struct rc_read_span {
+    const char *topic; /* borrowed */
+    int32_t partition;
+    int64_t from, end;
+    bool done; /* the reading's own */
+};
+
+/* Fills `from` and `end` of `n` stretches: what is there and committed at present, from the first record that is not older than
+ * `since_ms` (its Kafka timestamp; INT64_MIN: from the first one that is there; against the embedded broker, which cannot be asked, always)
+ * on. `first` (may be NULL): the first offset that is there of each, whatever its time. A topic or partition that is not there is empty, with
+ * `first` 0. */
+rc_status rc_kafka_read_bounds(const struct rc_config *config, struct rc_read_span *spans, size_t n, int64_t since_ms,
+                               int64_t *first, int timeout_ms, struct rc_error *err) RC_MUST_USE;
+
 #define RC_ALL_PARTITIONS (-1)
 
 /* Called per message, in order of offset within a partition. False stops the reading (which is no error). */
@@ -18,7 +33,11 @@ typedef bool (*rc_read_fn)(void *ctx, const struct rc_message *message);
 rc_status rc_kafka_read(const struct rc_config *config, const char *topic, int32_t partition, int64_t from,
                         int timeout_ms, rc_read_fn fn, void *ctx, int64_t *end, struct rc_error *err) RC_MUST_USE;
 
-/* The same for a new owner's own output: to the end of what is written. A transaction that the former owner left open is
+/* Reads several stretches at once, those of one partition in order of offset, others as they come. RETRY as above. */
+rc_status rc_kafka_read_spans(const struct rc_config *config, struct rc_read_span *spans, size_t n, int timeout_ms,
+                              rc_read_fn fn, void *ctx, struct rc_error *err) RC_MUST_USE;
+
+/* rc_kafka_read for a new owner's own output: to the end of what is written. A transaction that the former owner left open is
  * waited for; the broker aborts it after its transaction.timeout.ms. */
 rc_status rc_kafka_read_written(const struct rc_config *config, const char *topic, int32_t partition, int64_t from,
                                 int timeout_ms, rc_read_fn fn, void *ctx, int64_t *end, struct rc_error *err)

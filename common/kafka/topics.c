@@ -146,6 +146,24 @@ rc_status rc_admin_bounds(struct rc_admin *admin, const char *topic, int32_t par
     return RC_OK;
 }
 
+rc_status rc_admin_offset_at(struct rc_admin *admin, const char *topic, int32_t partition, int64_t at_ms,
+                             int timeout_ms, int64_t *out, struct rc_error *err) {
+    if (awake(admin, err) != RC_OK)
+        return RC_FAIL;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *asked = rd_kafka_topic_partition_list_add(list, topic, partition);
+    asked->offset = at_ms > 0 ? at_ms : 0; /* negative ones have other meanings there */
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(admin->rk, list, timeout_ms);
+    if (!code)
+        code = asked->err;
+    *out = code || asked->offset < 0 ? -1 : asked->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code)
+        return rc_client_error(err, code, NULL, "the offset of a time in %s [%d] cannot be asked for", topic,
+                               partition);
+    return RC_OK;
+}
+
 rc_status rc_admin_committed(struct rc_admin *admin, const char *group, const char *topic, int32_t n, int64_t *out,
                              struct rc_error *err) {
     if (!admin->group || strcmp(admin->group, group) != 0) {

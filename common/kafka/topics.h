@@ -64,6 +64,11 @@ rc_status rc_admin_cluster_id(struct rc_admin *admin, int timeout_ms, char **out
 rc_status rc_admin_bounds(struct rc_admin *admin, const char *topic, int32_t partition, int timeout_ms, int64_t *low,
                           int64_t *high, struct rc_error *err) RC_MUST_USE;
 
+/* Offset of the first record whose timestamp is not before `at_ms`: all in front of it are older. −1 when there is none. Not against the
+ * embedded broker, which cannot be asked. */
+rc_status rc_admin_offset_at(struct rc_admin *admin, const char *topic, int32_t partition, int64_t at_ms,
+                             int timeout_ms, int64_t *out, struct rc_error *err) RC_MUST_USE;
+
 /* Committed offsets of a group: `out[p]` for every partition of the topic, −1 where there is none. `n` partitions. */
 rc_status rc_admin_committed(struct rc_admin *admin, const char *group, const char *topic, int32_t n, int64_t *out,
                              struct rc_error *err) RC_MUST_USE;

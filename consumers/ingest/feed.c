@@ -3,13 +3,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "codec/origin.h"
 #include "codec/person_key.h"
 #include "consumers/ingest/internal.h"
 #include "consumers/shared/deadletter.h"
+#include "kafka/record.h"
 #include "producers/rekey.h"
-
-#define MAX_HEADERS (256 + RC_ORIGIN_HEADERS)
 
 void rc_ingest_fail(struct ingest *ingest, const struct rc_error *err) {
     if (ingest->failed)
@@ -64,36 +62,12 @@ static void advance_clock(struct input *input, const struct route *route, int64_
         rc_population_set_clock(input->lane->population, route->datasets[i], clock_ms);
 }
 
-/* The record as the decoder takes it; `headers`: room for MAX_HEADERS. */
-static struct rc_record record_of(const struct rc_message *message, struct rc_header *headers) {
-    size_t n_headers = rc_message_headers(message, headers, MAX_HEADERS);
-    struct rc_record record = {
-        .key = message->key,
-        .value = message->value,
-        .null_value = message->null_value,
-        .timestamp_ms = message->timestamp_ms,
-        .headers = headers,
-        .n_headers = n_headers < MAX_HEADERS ? n_headers : MAX_HEADERS,
-        .topic = message->topic,
-        .partition = message->partition,
-        .offset = message->offset,
-    };
-    struct rc_origin origin;
-    /* Sent again from the dead letters: still the event that it was. */
-    if (rc_origin_find(headers, record.n_headers, &origin) &&
-        rc_span_equal(origin.topic, rc_span_str(message->topic))) {
-        record.partition = origin.partition;
-        record.offset = origin.offset;
-    }
-    return record;
-}
-
 enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct rc_message *message) {
     struct lane *lane = input->lane;
     const struct program *program = ingest->program;
     const struct route *route = rc_ingest_program_route(program, message->topic);
-    struct rc_header headers[MAX_HEADERS];
-    struct rc_record record = record_of(message, headers);
+    struct rc_header headers[RC_RECORD_HEADERS];
+    struct rc_record record = rc_message_record(message, headers);
     struct rc_message original = *message; /* the dead letter of a re-keyed copy is the original's */
     bool used = false;
     rc_arena_reset(&ingest->arena);
@@ -152,8 +126,8 @@ void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct
                           struct rc_span person_key) {
     const struct program *program = ingest->program;
     const struct route *route = rc_ingest_program_route(program, message->topic);
-    struct rc_header headers[MAX_HEADERS];
-    struct rc_record record = record_of(message, headers);
+    struct rc_header headers[RC_RECORD_HEADERS];
+    struct rc_record record = rc_message_record(message, headers);
     rc_arena_reset(&ingest->arena);
     for (size_t i = 0; route && i < route->n; i++) {
         struct rc_event event;

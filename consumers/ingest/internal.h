@@ -79,15 +79,10 @@ struct segment_note {
     int64_t incomplete_until_ms; /* 0: complete; INT64_MAX: for ever */
 };
 
-struct where {
-    const struct rc_plan *plan;
-};
-
 struct program {
     struct rc_catalog *catalog;
     struct rc_plan *plan;
     struct rc_decoder **decoders; /* by dataset */
-    struct where where;
     struct route *routes;
     size_t n_routes;
     int32_t n_partitions;

@@ -11,11 +11,7 @@
 #include "consumers/ingest/internal.h"
 #include "consumers/shared/deadletter.h"
 #include "producers/rekey.h"
-
-static bool judge_where(void *ctx, const struct rc_event *event) {
-    const struct where *where = ctx;
-    return rc_plan_dataset_where(where->plan, event);
-}
+#include "segment/decoders.h"
 
 static char *input_topic(const struct ingest *ingest, const struct rc_dataset *dataset) {
     if (dataset->keyed)
@@ -41,30 +37,6 @@ static void add_routes(struct ingest *ingest, struct program *program) {
         route->datasets[route->n++] = d;
         program->rekeys |= !program->catalog->datasets[d].keyed;
     }
-}
-
-static rc_status add_decoders(struct ingest *ingest, struct program *program, struct rc_error *err) {
-    program->decoders = rc_calloc(program->catalog->n_datasets + 1, sizeof *program->decoders);
-    program->where.plan = program->plan;
-    for (uint32_t d = 0; d < program->catalog->n_datasets; d++) {
-        const bool *fields = rc_plan_dataset_where_fields(program->plan, d);
-        struct rc_decoder_options options = {
-            .dataset = d,
-            .where = fields ? judge_where : NULL,
-            .where_ctx = &program->where,
-            .where_fields = fields,
-            .registry = ingest->registry,
-            .max_ahead_ms = RC_MAX_AHEAD_MS,
-            .max_record_bytes = RC_MAX_RECORD_BYTES,
-        };
-        const struct rc_dataset *dataset = &program->catalog->datasets[d];
-        if (dataset->framing == RC_FRAMING_CONFLUENT && !ingest->registry)
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
-                                "dataset %s has framing confluent, but registry.url is not set", dataset->id);
-        if (rc_decoder_new(dataset, &options, &program->decoders[d], err) != RC_OK)
-            return rc_error_prefix(err, "dataset %s", dataset->id);
-    }
-    return RC_OK;
 }
 
 /* Every topic that is read or written is there, with one partition count. */
@@ -101,8 +73,10 @@ rc_status rc_ingest_program_new(struct ingest *ingest, struct rc_catalog *catalo
     program->catalog = catalog;
     add_routes(ingest, program);
     rc_status status = rc_plan_compile(catalog, &program->plan, err);
+    struct rc_decoder_options decoding = {
+        .registry = ingest->registry, .max_ahead_ms = RC_MAX_AHEAD_MS, .max_record_bytes = RC_MAX_RECORD_BYTES};
     if (status == RC_OK)
-        status = add_decoders(ingest, program, err);
+        status = rc_plan_decoders_new(program->plan, catalog, &decoding, &program->decoders, err);
     if (status == RC_OK)
         status = check_topics(ingest, program, err);
     rc_admin_rest(ingest->admin);
@@ -117,9 +91,7 @@ rc_status rc_ingest_program_new(struct ingest *ingest, struct rc_catalog *catalo
 void rc_ingest_program_free(struct program *program) {
     if (!program)
         return;
-    for (size_t d = 0; program->decoders && d < program->catalog->n_datasets; d++)
-        rc_decoder_free(program->decoders[d]);
-    free(program->decoders);
+    rc_plan_decoders_free(program->decoders, program->catalog);
     rc_plan_free(program->plan);
     rc_catalog_free(program->catalog);
     for (size_t i = 0; i < program->n_routes; i++) {
