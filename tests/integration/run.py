@@ -2,7 +2,7 @@
 
 A file holds unittest.TestCase classes and starts the servers that it needs through `support`. A file that ends without
 telling about its tests, has none, or takes too long counts as one failure; a skipped test is a failure too. The closing line
-is `N passed, N failed`.
+is `N passed, N failed`; before it stand the seconds of each file, and the tests that failed the first time only.
 
 ROLLCALL_TEST_BUILD=asan takes the program of that build. A file that a line `# release only: REASON` keeps out of it (it
 measures time, or does not run the program) is named with the reason.
@@ -123,6 +123,11 @@ def _told(path, result, logs, which=""):
         print("\n".join(f"          | {line}" for line in log.read_text(errors="replace").splitlines()[-40:]), flush=True)
 
 
+def _slowest(rows):
+    rows.sort(key=lambda row: -row[1])
+    print("seconds  " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in rows))
+
+
 _groups, _lock = set(), threading.Lock()
 
 
@@ -167,15 +172,21 @@ def main():
     with ThreadPoolExecutor(max(1, given.jobs)) as pool:
         runs = [pool.submit(run_file, path, names, given.timeout, given.logs / f"{path.stem}.log") for path, names in jobs]
         results = [(path, names, run.result(), _told(path, run.result(), given.logs)) for (path, names), run in zip(jobs, runs)]
+    flaky = []
     for path, names, (good, bad, _), _ in results:
         if bad and given.again:
             # Beside other tests, on a shared machine, seconds can be missing. What is broken fails alone as well.
             print(f"again   {path.stem}, alone", flush=True)
+            first = bad
             result = run_file(path, names, given.timeout, given.logs / f"{path.stem}.again.log")
             good, bad, _ = result
             _told(path, result, given.logs, ".again")
+            flaky += [test for test in first if test not in bad]
         passed += good
         failed += bad
+    _slowest([(path.stem, result[2]) for path, _, result, _ in results])
+    for test in flaky:
+        print(f"flaky   {test} failed the first time, and passed alone")
     print(f"{passed} passed, {len(failed)} failed")
     return 1 if failed else 0
 

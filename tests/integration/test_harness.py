@@ -4,6 +4,7 @@
 
 import json
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -39,6 +40,7 @@ from support import (
     topic_partitions,
     wait_until,
 )
+from support.basics import ROOT, make_temp
 
 
 class KafkaTest(unittest.TestCase):
@@ -233,6 +235,29 @@ class ProgramTest(unittest.TestCase):
     def test_a_process_that_ends_at_once_is_told_with_its_log(self):
         with self.assertRaisesRegex(AssertionError, 'die ended with 1:(?s:.*)cannot start'):
             Rollcall("die").start()
+
+
+class RunTest(unittest.TestCase):
+    """The runner itself."""
+
+    def test_what_passes_the_second_time_only_is_named(self):
+        folder = make_temp("runner")
+        marker = folder / "marker"
+        (folder / "test_sometimes.py").write_text(
+            "import pathlib, unittest\n"
+            "class T(unittest.TestCase):\n"
+            "    def test_good(self): pass\n"
+            "    def test_moody(self):\n"
+            f"        seen = pathlib.Path({str(marker)!r})\n"
+            "        before = seen.exists(); seen.touch(); self.assertTrue(before)\n"
+        )
+        command = [sys.executable, ROOT / "tests" / "integration" / "run.py", "--in", folder, "--logs", folder, "--again"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        lines = told.stdout.splitlines()
+        self.assertEqual((told.returncode, lines[-1]), (0, "2 passed, 0 failed"), told.stdout)
+        self.assertEqual(["flaky   test_sometimes.T.test_moody failed the first time, and passed alone"],
+                         [line for line in lines if line.startswith("flaky")])  # fmt: skip
+        self.assertTrue(any(line.startswith("seconds  test_sometimes ") for line in lines), told.stdout)
 
 
 class PureTest(unittest.TestCase):
