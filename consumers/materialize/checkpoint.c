@@ -218,7 +218,8 @@ void rc_checkpoint_begin(struct part *part) {
     /* While work is repeated, the log behind the old mark is still needed. */
     part->batch_output_end = part->phase == PART_LIVE ? part->output_end : part->mark;
     part->batch_version = ((int64_t)part->versions.epoch << 32) + part->versions.counter;
-    part->batch_for_sweep = part->reviewed != rc_audience_rules_generation(stage->rules);
+    /* One of while the partition was learnt does not hold who was learnt after it, and nobody decides for them but the sweep. */
+    part->batch_for_sweep = part->phase == PART_LIVE && part->reviewed != rc_audience_rules_generation(stage->rules);
     part->batch = rc_store_begin(stage->store);
     rc_persons_save(part->persons, part->batch);
     put_exits(part, part->batch);

@@ -120,7 +120,7 @@ struct part {
     struct rc_store_batch *batch; /* one that waits for its acknowledgements */
     uint64_t batch_mark;
     int64_t batch_next, batch_output_end, batch_version;
-    bool batch_for_sweep; /* it began after the present rules came */
+    bool batch_for_sweep; /* it began when the partition was live, and after the present rules came */
 
     struct pending_exit *exits; /* not in a batch yet */
     size_t n_exits, exits_capacity;

@@ -268,6 +268,21 @@ class CrashTest(Case):
         self.assertEqual(set(), {c.what for c in self.changes() if c.since < restarted} - self.told.true)
 
 
+class FirstStartTest(Case):
+    settings = {"checkpoint.interval": "20ms"}
+    roles = ("sink",)
+
+    def test_everybody_on_a_topic_that_was_there_before_first(self):
+        """Who was learnt behind the last checkpoint of the learning is reviewed like the others."""
+        now = now_ms() - 1000000
+        for n in range(12000):
+            self.told.flip(f"u{n}", now + n, a=True, b=False)
+            self.told.producer.poll(0)
+        self.told.done()
+        self.materialize = self.site.start("materialize")
+        self.check_all()
+
+
 class GroupTest(Case):
     def test_processes_come_and_go_group(self):
         """A second process of each role joins, the first is killed, comes back, and one stands still until its place is gone."""
