@@ -433,10 +433,10 @@ static rc_status turn(struct rc_sink_worker *worker, bool *idle, struct rc_error
         return RC_FAIL;
     }
     if (worker->connected && trouble.class == RC_CLASS_NONE) {
-        /* An empty queue: nothing more comes soon enough to wait for. */
-        if ((drained || worker->holding) && submit_all(worker, &trouble) == RC_OK && worker->connected)
-            (void)worker->driver->ops->progress(worker->driver, done, worker, &trouble);
-        else if (trouble.class == RC_CLASS_NONE)
+        /* An empty queue: nothing more comes soon enough to wait for. And what waits for all of it to be applied would wait for ever
+         * for a batch that is not full. */
+        bool now_or_never = drained || worker->holding || worker->sync_wanted;
+        if (!now_or_never || submit_all(worker, &trouble) == RC_OK)
             (void)worker->driver->ops->progress(worker->driver, done, worker, &trouble);
     }
     if (trouble.class == RC_CLASS_NONE && commit_in_time(worker, now, &trouble, err))

@@ -283,6 +283,36 @@ class FirstStartTest(Case):
         self.check_all()
 
 
+class BacklogTest(Case):
+    roles = ()
+
+    def membership(self, name, user, version, status="realized"):
+        key, now = person_key("id", user), now_ms()
+        value = {"audience": name, "namespace": "id", "personId": user, "status": status, "since": now, "version": version, "cause": "event",
+                 "eventId": None, "eventTime": None, "emittedAt": now, "audienceVersion": 1}  # fmt: skip
+        return {"key": key + b"|" + name.encode(), "value": encode("membership", value), "partition": partition_of(key, 4)}
+
+    def test_definitions_change_while_a_backlog_is_read_backlog(self):
+        users = 40000
+        produce(self.kafka, f"{self.prefix}.memberships", [self.membership("in-a", f"u{n}", EPOCH + n) for n in range(users)])
+        stop = threading.Event()
+
+        def keep_defining():
+            for n in range(1000):
+                self.site.define(audience(f"more-{n % 3}", A, name=str(n)))
+                if stop.is_set():
+                    return
+
+        definer = threading.Thread(target=keep_defining)
+        definer.start()
+        try:
+            sink = self.site.start("sink")
+            eventually(lambda: self.assertEqual(users, sink.metric("rollcall_sink_changes_total")), 60)
+        finally:
+            stop.set()
+            definer.join()
+
+
 class GroupTest(Case):
     def test_processes_come_and_go_group(self):
         """A second process of each role joins, the first is killed, comes back, and one stands still until its place is gone."""
