@@ -42,6 +42,7 @@ struct rc_cli {
     char *const *environment;
     struct rc_config *config; /* after rc_cli_load_config or rc_cli_connect; owned */
     bool embedded;            /* after rc_cli_connect: it points at a running `run --embedded` */
+    int exit_code;            /* of a command that has worked: an answer, not an error; 0 at first */
 };
 
 struct rc_cli_command {

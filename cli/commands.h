@@ -15,6 +15,8 @@
     X(describe)        \
     X(delete)          \
     X(status)          \
+    X(explain)         \
+    X(is)              \
     X(members)         \
     X(profile)         \
     X(tail)            \

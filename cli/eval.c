@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "cli/applied.h"
 #include "cli/commands.h"
+#include "cli/explanation.h"
 #include "codec/files.h"
 #include "codec/person_key.h"
 #include "segment/decoders.h"
@@ -380,6 +381,16 @@ static void name_events(void *ctx, struct rc_span person_key, const bool *datase
     }
 }
 
+static void print_tree(const struct evaluation *e, const struct rc_buf *json) {
+    json_t *explanation = json_loadb(json->data, json->len, 0, NULL);
+    struct rc_buf tree;
+    rc_buf_init(&tree, (size_t)256 << 20);
+    rc_cli_explanation_segment(explanation, e->catalog, &tree);
+    fputs(tree.data, stdout);
+    rc_buf_deinit(&tree);
+    json_decref(explanation);
+}
+
 static rc_status run_explain(struct evaluation *e, const struct rc_cli *cli, struct rc_error *err) {
     const char *id = rc_cli_value(cli, "explain");
     int segment = rc_catalog_segment(e->catalog, id);
@@ -400,10 +411,12 @@ static rc_status run_explain(struct evaluation *e, const struct rc_cli *cli, str
     rc_buf_init(&out, (size_t)256 << 20);
     rc_status status = rc_population_explain(e->population, rc_span_str(cli->args.positional[0]), (uint32_t)segment,
                                              e->at_ms, &sources, &out);
-    if (status == RC_OK)
-        puts(out.data);
-    else
+    if (status != RC_OK)
         rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the explanation is larger than 256 MiB");
+    else if (rc_cli_has(cli, "tree"))
+        print_tree(e, &out);
+    else
+        puts(out.data);
     rc_buf_deinit(&out);
     return status;
 }
@@ -494,6 +507,7 @@ static const struct rc_cli_option options[] = {
      "With --at MS and NAMESPACE:ID: why that person is a member then, or not: each condition, its value, the events "
      "it rests on, and when "
      "it next changes by time alone."},
+    {"tree", 0, CLI_FLAG, NULL, "With --explain: as a tree to read, as `rollcall explain` prints it, instead of JSON."},
     {"restart-every", 0, CLI_ONE, "N",
      "With --at: saves all state after every N events and goes on from what was saved alone, as a restart does. The "
      "answer is the same; "

@@ -37,6 +37,8 @@ static int run(const struct rc_cli_command *command, int argc, char **argv) {
         rc_cli_print_help(command);
     else if (command->run(&cli, &err) != RC_OK)
         code = fail(&err);
+    else
+        code = cli.exit_code;
     rc_config_free(cli.config);
     rc_cli_args_deinit(&cli.args);
     return code;

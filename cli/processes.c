@@ -9,10 +9,12 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "codec/person_key.h"
 #include "kafka/read.h"
 #include "kafka/topics.h"
 
 #define MAX_ANSWER ((size_t)64 << 20)
+#define OWNER_TIMEOUT_MS 3000
 
 int64_t rc_cli_json_int(const json_t *object, const char *key, int64_t fallback) {
     const json_t *value = json_object_get(object, key);
@@ -210,6 +212,80 @@ void rc_cli_process_ask(const struct rc_cli_process *process, bool post, const c
     curl_easy_cleanup(handle);
 }
 
+/* Whether the process has said that it holds the person's partition, as far as the records tell how many there are. */
+static bool may_hold(const struct rc_cli_processes *processes, const struct rc_cli_process *process, const char *role,
+                     const char *person) {
+    int64_t n = 0;
+    size_t i;
+    const json_t *number;
+    for (size_t p = 0; p < processes->n; p++) {
+        if (strcmp(rc_cli_json_text(processes->items[p].record, "role", ""), role) != 0)
+            continue;
+        json_array_foreach(json_object_get(processes->items[p].record, "partitions"), i, number) {
+            n = json_integer_value(number) >= n ? json_integer_value(number) + 1 : n;
+        }
+    }
+    json_array_foreach(json_object_get(process->record, "partitions"), i, number) {
+        if (json_integer_value(number) == rc_person_key_partition(rc_span_str(person), (int32_t)n))
+            return true;
+    }
+    return false;
+}
+
+/* The processes of a role, those who are likely to hold the person first. */
+static const struct rc_cli_process **candidates(const struct rc_cli_processes *processes, const char *role,
+                                                const char *person, size_t *n) {
+    const struct rc_cli_process **list = rc_calloc(processes->n + 1, sizeof *list);
+    *n = 0;
+    for (int likely = 1; likely >= 0; likely--)
+        for (size_t i = 0; i < processes->n; i++)
+            if (strcmp(rc_cli_json_text(processes->items[i].record, "role", ""), role) == 0 &&
+                may_hold(processes, &processes->items[i], role, person) == (likely == 1))
+                list[(*n)++] = &processes->items[i];
+    return list;
+}
+
+rc_status rc_cli_ask_owner(const struct rc_cli_processes *processes, const char *role, const char *path,
+                           const char *person, json_t **out, struct rc_error *err) {
+    enum { TRY_ANOTHER = 421, BUSY = 503 };
+    size_t n;
+    const struct rc_cli_process **list = candidates(processes, role, person, &n);
+    char *escaped = curl_easy_escape(NULL, person, 0);
+    struct rc_buf url, answer;
+    json_t *json = NULL;
+    long status = 0;
+    bool busy = false;
+    rc_buf_init(&url, MAX_ANSWER);
+    rc_buf_init(&answer, MAX_ANSWER);
+    rc_buf_printf(&url, "%s?person=%s", path, escaped);
+    curl_free(escaped);
+    for (size_t i = 0; i < n && !json; i++) {
+        rc_buf_reset(&answer);
+        rc_cli_process_ask(list[i], false, url.data, OWNER_TIMEOUT_MS, &status, &answer);
+        busy |= status == BUSY;
+        if (status != 0 && status != TRY_ANOTHER && status != BUSY)
+            json = json_loadb(answer.data, answer.len, 0, NULL);
+    }
+    free(list);
+    rc_buf_deinit(&url);
+    rc_buf_deinit(&answer);
+    if (json && status == 200) {
+        *out = json;
+        return RC_OK;
+    }
+    if (json)
+        rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "%s",
+                     rc_cli_json_text(json, "error", "an answer that is none"));
+    else if (busy)
+        rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_TEMPORARY,
+                     "the %s process that holds the person is starting or busy; try again", role);
+    else
+        rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
+                     "no %s process that holds the person answers (%zu known)", role, n);
+    json_decref(json);
+    return RC_FAIL;
+}
+
 static int by_role(const void *a, const void *b) {
     const struct rc_cli_process *x = a, *y = b;
     int order = strcmp(rc_cli_json_text(x->record, "role", ""), rc_cli_json_text(y->record, "role", ""));
@@ -228,7 +304,8 @@ rc_status rc_cli_processes_read(const struct rc_cli *cli, int timeout_ms, struct
         return rc_cli_broker_error(cli, err);
     }
     if (processes.n) {
-        ask_all(&processes, timeout_ms);
+        if (timeout_ms > 0)
+            ask_all(&processes, timeout_ms);
         qsort(processes.items, processes.n, sizeof *processes.items, by_role);
     }
     *out = processes;

@@ -21,7 +21,7 @@ struct rc_cli_processes {
 };
 
 /* Reads the topic and asks every process (at most `timeout_ms` for all of them together). One that does not answer is in the list with
- * its problem. Fails only when the topic cannot be read. `out` is zeroed storage. */
+ * its problem; with 0 none is asked, the records alone are read. Fails only when the topic cannot be read. `out` is zeroed storage. */
 rc_status rc_cli_processes_read(const struct rc_cli *cli, int timeout_ms, struct rc_cli_processes *out,
                                 struct rc_error *err) RC_MUST_USE;
 void rc_cli_processes_deinit(struct rc_cli_processes *processes);
@@ -35,5 +35,10 @@ const char *rc_cli_json_text(const json_t *object, const char *key, const char *
  * the answer (or why there is none) is appended to `out`. */
 void rc_cli_process_ask(const struct rc_cli_process *process, bool post, const char *path, int timeout_ms, long *status,
                         struct rc_buf *out);
+
+/* Asks the process of `role` that holds the person's partition: GET `path`?person=…, one after the other until one takes it for its own. Fails:
+ * exit 69 when none does, 75 when it is busy, 65 with what it says otherwise. `*out`: the answer; owned by the caller. */
+rc_status rc_cli_ask_owner(const struct rc_cli_processes *processes, const char *role, const char *path,
+                           const char *person, json_t **out, struct rc_error *err) RC_MUST_USE;
 
 #endif

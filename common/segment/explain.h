@@ -26,7 +26,23 @@ struct rc_explain_sources {
     rc_evidence_fn name; /* NULL: timestamps and hashes alone */
     rc_events_fn events; /* NULL: intervals alone */
     void *ctx;
+    /* For whoever must not take long; 0: as many as there are. What is left out is said to be (`eventsLeftOut`, `sessionsLeftOut`). */
+    uint32_t max_events; /* of one condition, the latest ones; as many sessions of it */
+    uint32_t
+        max_instants; /* looked at for the next change of the whole segment; past them `nextNotBefore` says how far it looked */
 };
+
+/* How a person stands in a segment, without a reason. */
+struct rc_person_standing {
+    bool known;         /* has had an event, or a record is there */
+    bool quarantined;   /* frozen, or being released */
+    bool member;        /* as it was told last */
+    int64_t since_ms;   /* of a member */
+    int64_t clock_ms;   /* the segment's clock; INT64_MIN: there is none yet, so nothing has been decided */
+    int64_t decided_ms; /* the instant up to which the clock allows this person to be decided; INT64_MIN likewise */
+};
+void rc_population_standing(struct rc_population *population, struct rc_span person_key, uint32_t segment,
+                            struct rc_person_standing *out);
 
 /* The stable hash by which state knows an event. */
 uint64_t rc_event_hash(const struct rc_plan *plan, uint32_t dataset, struct rc_span event_id);

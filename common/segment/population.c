@@ -547,6 +547,27 @@ void rc_population_each_member(const struct rc_population *p, rc_member_fn visit
         visit_members(p, p->persons[i], visit, ctx);
 }
 
+void rc_population_standing(struct rc_population *p, struct rc_span person_key, uint32_t segment,
+                            struct rc_person_standing *out) {
+    const struct rc_person *person = rc_residence_find(p, person_key);
+    const struct rc_segment_plan *plan = &p->plan->segments[segment];
+    *out = (struct rc_person_standing){.known = person != NULL, .clock_ms = p->domain_clocks[plan->domain]};
+    out->decided_ms = INT64_MIN;
+    if (out->clock_ms > INT64_MIN + 1 + p->plan->domains[plan->domain].grace_ms)
+        out->decided_ms = out->clock_ms - 1 - p->plan->domains[plan->domain].grace_ms;
+    if (!person)
+        return;
+    const struct rc_person_domain *place = &person->domains[plan->domain];
+    const struct rc_realized *realized = rc_person_realized(person, place->redefined ? segment : plan->leader);
+    out->quarantined = person->quarantine != RC_QUARANTINE_NONE;
+    out->member = realized != NULL;
+    out->since_ms = realized ? realized->since_ms : 0;
+    if (out->clock_ms != INT64_MIN)
+        out->decided_ms = rc_decide_allowed(p, plan->domain, person);
+    if (place->decided_ms > out->decided_ms)
+        out->decided_ms = place->decided_ms;
+}
+
 rc_status rc_population_explain(struct rc_population *p, struct rc_span person_key, uint32_t segment, int64_t at_ms,
                                 const struct rc_explain_sources *sources, struct rc_buf *out) {
     struct rc_person *person = rc_residence_find(p, person_key), *nobody = NULL;

@@ -338,6 +338,7 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
     *more = advance(ingest) || restoring;
     if (!*more)
         rc_ingest_lanes_settle(ingest);
+    rc_questions_turn(ingest->questions);
     *more |= rc_ingest_release_turn(ingest);
     /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is
      * noticed. */
@@ -392,6 +393,7 @@ static void close_all(struct ingest *ingest) {
         if (!ingest->failed && rc_producer_flush(ingest->producer, 3000, &err) != RC_OK)
             rc_log(RC_LOG_WARN, "the farewell was not acknowledged", rc_f_err(&err));
     }
+    rc_questions_close(ingest->questions);
     rc_ingest_release_close(ingest);
     rc_source_close(ingest->source);
     rc_ingest_checkpoint_drop(ingest);
@@ -443,7 +445,7 @@ static rc_status live(struct rc_process *process, struct rc_error *err) {
     rc_status status = rc_loop_open(&ingest->loop, err);
     if (status == RC_OK) {
         rc_process_status_add(process, "ingest", rc_ingest_report_get, ingest);
-        rc_ingest_release_open(ingest);
+        rc_ingest_answers_open(ingest);
         status = open_all(ingest, err);
         if (status == RC_OK)
             status = run(ingest, err);

@@ -1,7 +1,7 @@
 /* Private to consumers/ingest. One event's way: ingest.c (the loop) → feed.c (a record to an event) →
  * segment/population.h → emit.c (a change to a record). lane.c owns a partition number's state from its assignment to
  * its loss; checkpoint.c makes it durable, in the local store (saved.c) and the changelog (changelog.c), from which
- * restore.c brings it back; program.c takes up definitions; report.c tells. One thread owns all of it;
+ * restore.c brings it back; program.c takes up definitions; report.c tells, answers.c answers. One thread owns all of it;
  * only `report` is shared with the HTTP thread. */
 #ifndef RC_INGEST_INTERNAL_H
 #define RC_INGEST_INTERNAL_H
@@ -19,6 +19,7 @@
 #include "codec/registry.h"
 #include "consumers/shared/announce.h"
 #include "consumers/shared/definitions.h"
+#include "consumers/shared/question.h"
 #include "consumers/shared/repeats.h"
 #include "kafka/loop.h"
 #include "kafka/producer.h"
@@ -213,6 +214,7 @@ struct ingest {
     bool drained;            /* the last turn read until the queue was empty */
     int64_t next_ask_ms;     /* monotonic */
 
+    struct rc_questions *questions; /* what HTTP asks of the loop */
     struct release *release;
 
     struct rc_arena arena;
@@ -262,6 +264,8 @@ rc_status rc_ingest_lanes_assigned(void *ctx, struct rc_source_partition *partit
     RC_MUST_USE;
 void rc_ingest_lanes_revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost);
 void rc_ingest_lane_free(struct lane *lane);
+/* The lane of a number, if it works; else NULL. */
+struct lane *rc_ingest_lane_working(const struct ingest *ingest, int32_t number);
 /* Goes on restoring, one lane at a time; true when there is more to do at once. Failures go to rc_ingest_fail. */
 bool rc_ingest_lanes_restore(struct ingest *ingest);
 /* The lane's saved state cannot be used (`why` says what was found where): names it and drops it. Always RC_FAIL: FENCED,
@@ -370,6 +374,11 @@ void rc_ingest_residence_forget(struct rc_store_batch *batch, int32_t number);
 void rc_ingest_residence_put(struct lane *lane, struct rc_store_batch *batch);
 /* Lets persons leave memory where it is over the budget and all is saved; sets `crowded`. Once a turn. */
 void rc_ingest_residence_trim(struct ingest *ingest);
+
+/* ---- answers.c ---- */
+
+/* Opens the questions, and the routes of them all. Closed by rc_questions_close. */
+void rc_ingest_answers_open(struct ingest *ingest);
 
 /* ---- release.c ---- */
 

@@ -74,11 +74,16 @@ void rc_ingest_lane_free(struct lane *lane) {
     free(lane);
 }
 
-static struct lane *lane_of(struct ingest *ingest, int32_t number) {
+static struct lane *lane_of(const struct ingest *ingest, int32_t number) {
     for (size_t i = 0; i < ingest->n_lanes; i++)
         if (ingest->lanes[i]->number == number)
             return ingest->lanes[i];
     return NULL;
+}
+
+struct lane *rc_ingest_lane_working(const struct ingest *ingest, int32_t number) {
+    struct lane *lane = lane_of(ingest, number);
+    return lane && lane_works(lane) ? lane : NULL;
 }
 
 static struct input *input_of(struct lane *lane, const char *topic) {

@@ -1,6 +1,6 @@
 /* `rollcall release`: a quarantined person's events are read again from the topics, and the person counts again.
  *
- *   1. the HTTP thread asks, the loop answers: the person is held, so events that come from now on are kept;
+ *   1. it is asked for (consumers/shared/question.h): the person is held, so events that come from now on are kept;
  *   2. a reader of its own goes over the partition's topics from their beginning up to where the lane stood, a little in each turn; what is
  *      the person's is applied again (what both readers see counts once);
  *   3. at the end the person is released, and the difference is told.
@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -17,7 +16,6 @@
 #include "codec/person_key.h"
 #include "consumers/ingest/internal.h"
 
-#define ANSWER_MS 2000
 #define TURN_RECORDS 500
 #define TURN_MS 2
 
@@ -28,10 +26,7 @@ struct cut {
 };
 
 struct release {
-    pthread_mutex_t lock; /* the question and the outcome; the rest is the loop's */
-    pthread_cond_t answered;
-    const char *question; /* a person key; NULL: none. Borrowed from the handler that waits */
-    int status;           /* of the answer */
+    int status; /* of the answer */
     char outcome[256];
     /* under way: */
     char *person; /* NULL: none */
@@ -47,47 +42,7 @@ static void say(struct release *release, int status, const char *text) {
     snprintf(release->outcome, sizeof release->outcome, "%.*s", (int)sizeof release->outcome - 1, text);
 }
 
-/* ---- asking: the HTTP thread ---- */
-
-static void serve(void *ctx, const struct rc_http_request *request, struct rc_http_reply *reply) {
-    struct ingest *ingest = ctx;
-    struct release *release = ingest->release;
-    const char *person = rc_http_query(request, "person");
-    pthread_mutex_lock(&release->lock);
-    if (request->post && person) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += ANSWER_MS / 1000;
-        release->question = person;
-        rc_loop_wake(ingest->loop);
-        while (release->question && pthread_cond_timedwait(&release->answered, &release->lock, &until) == 0) {}
-        if (release->question)
-            say(release, 503, "the process is busy, try again");
-        release->question = NULL;
-    }
-    reply->status = request->post && !person ? 400 : release->status;
-    rc_buf_printf(&reply->body, "%s\n",
-                  request->post && !person ? "which person? ?person=namespace:id" : release->outcome);
-    pthread_mutex_unlock(&release->lock);
-}
-
-void rc_ingest_release_open(struct ingest *ingest) {
-    ingest->release = rc_calloc(1, sizeof *ingest->release);
-    pthread_mutex_init(&ingest->release->lock, NULL);
-    pthread_cond_init(&ingest->release->answered, NULL);
-    say(ingest->release, 404, "nobody has been released by this process");
-    if (ingest->process->http)
-        rc_http_route_post(ingest->process->http, "/ingest/release", serve, ingest);
-}
-
-/* ---- reading: the loop ---- */
-
-static struct lane *lane_now(const struct ingest *ingest, int32_t number) {
-    for (size_t i = 0; i < ingest->n_lanes; i++)
-        if (ingest->lanes[i]->number == number && lane_works(ingest->lanes[i]))
-            return ingest->lanes[i];
-    return NULL;
-}
+/* ---- reading ---- */
 
 static void end(struct release *release) {
     rc_source_close(release->source);
@@ -102,9 +57,7 @@ static void end(struct release *release) {
 }
 
 static void finish(struct release *release, int status, const char *text) {
-    pthread_mutex_lock(&release->lock);
     say(release, status, text);
-    pthread_mutex_unlock(&release->lock);
     rc_log(RC_LOG_INFO, "release of a quarantined person", rc_f_int("partition", release->number),
            rc_f_int("records", (int64_t)release->records), rc_f_str("outcome", text));
     end(release);
@@ -128,36 +81,6 @@ static rc_status open_reader(struct ingest *ingest, const struct lane *lane, str
     rc_status status = rc_source_assign(release->source, parts, release->n_cuts, err);
     free(parts);
     return status;
-}
-
-/* Under the lock. */
-static void answer(struct ingest *ingest) {
-    struct release *release = ingest->release;
-    struct rc_span person = rc_span_str(release->question);
-    const struct program *program = ingest->program;
-    int32_t number = program ? rc_person_key_partition(person, program->n_partitions) : -1;
-    struct lane *lane = lane_now(ingest, number);
-    struct rc_error err;
-    if (!lane) {
-        say(release, 404, "the person's partition is not read by this process");
-    } else if (release->person) {
-        say(release, 409, "another person is being released, try again later");
-    } else if (!rc_population_hold(lane->population, person)) {
-        say(release, 410, "the person is not quarantined");
-    } else {
-        lane->dirty = true;
-        release->person = rc_strdup(release->question);
-        release->number = number;
-        release->records = 0;
-        if (open_reader(ingest, lane, &err) == RC_OK) {
-            say(release, 202, "the person's events are being read again");
-        } else {
-            say(release, 503, err.message);
-            end(release);
-        }
-    }
-    release->question = NULL;
-    pthread_cond_signal(&release->answered);
 }
 
 /* A cut is reached by a record behind it, or where the broker says that nothing is left. */
@@ -207,13 +130,9 @@ static void read_again(struct ingest *ingest, struct lane *lane) {
 
 bool rc_ingest_release_turn(struct ingest *ingest) {
     struct release *release = ingest->release;
-    pthread_mutex_lock(&release->lock);
-    if (release->question)
-        answer(ingest);
-    pthread_mutex_unlock(&release->lock);
     if (!release->person)
         return false;
-    struct lane *lane = lane_now(ingest, release->number);
+    struct lane *lane = rc_ingest_lane_working(ingest, release->number);
     if (!lane)
         finish(release, 503, "the partition went elsewhere meanwhile; ask again");
     else if (!ingest->has_stuck)
@@ -221,14 +140,54 @@ bool rc_ingest_release_turn(struct ingest *ingest) {
     return release->person != NULL;
 }
 
-void rc_ingest_release_close(struct ingest *ingest) {
+/* ---- being asked ---- */
+
+static void begin(struct ingest *ingest, const char *person) {
     struct release *release = ingest->release;
-    if (!release)
+    const struct program *program = ingest->program;
+    int32_t number = program ? rc_person_key_partition(rc_span_str(person), program->n_partitions) : -1;
+    struct lane *lane = rc_ingest_lane_working(ingest, number);
+    struct rc_error err;
+    if (!lane) {
+        say(release, 404, "the person's partition is not read by this process");
+    } else if (release->person) {
+        say(release, 409, "another person is being released, try again later");
+    } else if (!rc_population_hold(lane->population, rc_span_str(person))) {
+        say(release, 410, "the person is not quarantined");
+    } else {
+        lane->dirty = true;
+        release->person = rc_strdup(person);
+        release->number = number;
+        release->records = 0;
+        if (open_reader(ingest, lane, &err) == RC_OK) {
+            say(release, 202, "the person's events are being read again");
+        } else {
+            say(release, 503, err.message);
+            end(release);
+        }
+    }
+}
+
+/* POST begins, GET tells how it went. */
+static void answer(void *ctx, const struct rc_http_request *request, struct rc_http_reply *reply) {
+    struct ingest *ingest = ctx;
+    const char *person = rc_http_query(request, "person");
+    if (request->post && person)
+        begin(ingest, person);
+    reply->status = request->post && !person ? 400 : ingest->release->status;
+    rc_buf_printf(&reply->body, "%s\n",
+                  request->post && !person ? "which person? ?person=namespace:id" : ingest->release->outcome);
+}
+
+void rc_ingest_release_open(struct ingest *ingest) {
+    ingest->release = rc_calloc(1, sizeof *ingest->release);
+    say(ingest->release, 404, "nobody has been released by this process");
+    rc_questions_route(ingest->questions, "/ingest/release", true, answer, ingest);
+}
+
+void rc_ingest_release_close(struct ingest *ingest) {
+    if (!ingest->release)
         return;
-    if (ingest->process->http)
-        rc_http_unroute(ingest->process->http, "/ingest/release");
-    end(release);
-    pthread_mutex_destroy(&release->lock);
-    pthread_cond_destroy(&release->answered);
-    free(release);
+    end(ingest->release);
+    free(ingest->release);
 }

@@ -133,8 +133,10 @@ static rc_status open_group(struct stage *stage, struct rc_error *err) {
 static rc_status open_all(struct stage *stage, struct rc_error *err) {
     struct rc_catalog *catalog = NULL;
     struct rc_producer_options producer = {.name = RC_MATERIALIZE_ROLE, .wake_fd = -1};
-    if (rc_loop_open(&stage->loop, err) || rc_stage_admin(stage, err) || open_store(stage, err) ||
-        rc_rules_load(stage, err) ||
+    if (rc_loop_open(&stage->loop, err))
+        return RC_FAIL;
+    rc_answers_open(stage);
+    if (rc_stage_admin(stage, err) || open_store(stage, err) || rc_rules_load(stage, err) ||
         rc_definitions_open(stage->process, RC_MATERIALIZE_ROLE, stage->loop, &stage->definitions, err) ||
         rc_definitions_poll(stage->definitions, &catalog, err))
         return RC_FAIL;
@@ -252,6 +254,7 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
         if (part->phase == PART_LIVE && part->next_burial_ms > wall && part->next_burial_ms - wall < until - now)
             until = now + part->next_burial_ms - wall;
     }
+    rc_questions_turn(stage->questions);
     if (announce(stage, err))
         return RC_FAIL;
     bool all_live = ready(stage);
@@ -289,6 +292,7 @@ static rc_status work(struct stage *stage, struct rc_error *err) {
 static void close_all(struct stage *stage, bool in_order) {
     struct rc_error err;
     rc_process_set_ready(stage->process, RC_MATERIALIZE_ROLE, false);
+    rc_questions_close(stage->questions);
     stage->failed |= !in_order;     /* what is half done must not be saved */
     rc_source_close(stage->source); /* gives the partitions back: revoked saves them */
     rc_announcer_close(stage->announcer);

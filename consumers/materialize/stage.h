@@ -6,6 +6,7 @@
  *   sweep.c        all persons are held against new rules
  *   rules.c        the catalog becomes rules, and what must outlive a definition is remembered
  *   report.c       status and metrics
+ *   answers.c      what HTTP asks about one person
  * One thread runs all of it; only the status section is read by another. */
 #ifndef RC_MATERIALIZE_STAGE_H
 #define RC_MATERIALIZE_STAGE_H
@@ -19,6 +20,7 @@
 #include "consumers/materialize/rulebook.h"
 #include "consumers/shared/announce.h"
 #include "consumers/shared/definitions.h"
+#include "consumers/shared/question.h"
 #include "consumers/shared/repeats.h"
 #include "kafka/loop.h"
 #include "kafka/producer.h"
@@ -149,6 +151,7 @@ struct stage {
     struct rc_announcer *announcer;
     struct rc_definitions *definitions;
     struct rc_store *store;
+    struct rc_questions *questions; /* what HTTP asks of the loop */
 
     struct rc_names *signals, *audiences;
     uint32_t saved_signals, saved_audiences; /* names that the store has */
@@ -249,6 +252,10 @@ rc_status rc_rules_adopt(struct stage *stage, struct rc_catalog *catalog, struct
 /* Writes names that the store has not. */
 rc_status rc_rules_save_names(struct stage *stage, struct rc_error *err) RC_MUST_USE;
 void rc_rules_free(struct stage *stage);
+
+/* answers.c */
+/* Opens the questions, and their routes. Closed by rc_questions_close. */
+void rc_answers_open(struct stage *stage);
 
 /* report.c */
 void rc_report_open(struct stage *stage);

@@ -54,6 +54,10 @@ class QuarantineTest(unittest.TestCase):
         eventually(lambda: self.assertEqual(ingest.metric("rollcall_ingest_quarantined_persons"), 1), 10 * SLOW)
         self.assertIn("is quarantined", ingest.log.read_text())
         self.assertNotIn("bot", ingest.log.read_text())  # who it is is nobody's business in a log
+        why = site.run("explain", "dear", "id:bot", "--json").json
+        self.assertEqual((why["quarantined"], why["member"], why["told"]["quarantined"]), (True, True, True))
+        self.assertIn("none before `rollcall release`", site.run("explain", "dear", "id:bot").out)
+        self.assertEqual(site.run("is", "dear", "id:bot").out, "yes\n")
 
         # It stays so over a kill -9, and when time would have ended the membership.
         ingest.kill()
