@@ -65,10 +65,14 @@ void rc_progress_tell(struct rc_progress *progress, const char *fmt, ...) {
     progress->open = false;
 }
 
-void rc_progress_end(struct rc_progress *progress, uint64_t count) {
+void rc_progress_clear(struct rc_progress *progress) {
     if (progress->open)
         fprintf(stderr, "\r%*s\r", 70, "");
     progress->open = false;
+}
+
+void rc_progress_end(struct rc_progress *progress, uint64_t count) {
+    rc_progress_clear(progress);
     int64_t ms = rc_clock_monotonic_ms() - progress->started_ms;
     rc_log(RC_LOG_INFO, "sent", rc_f_int("records", (int64_t)count), rc_f_int("ms", ms),
            rc_f_int("per_second", ms > 0 ? (int64_t)((double)count * 1000 / (double)ms) : 0));

@@ -28,6 +28,9 @@ void rc_progress_show(struct rc_progress *progress, const char *what, uint64_t c
 void rc_progress_tell(struct rc_progress *progress, const char *fmt, ...) RC_PRINTF(2, 3);
 
 /* Clears the line. */
+void rc_progress_clear(struct rc_progress *progress);
+
+/* Clears the line, and logs how many were sent. */
 void rc_progress_end(struct rc_progress *progress, uint64_t count);
 
 #endif
