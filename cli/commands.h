@@ -22,6 +22,7 @@
     X(tail)            \
     X(deadletters)     \
     X(release)         \
+    X(diff)            \
     X(preview)         \
     X(eval)            \
     X(bench)           \

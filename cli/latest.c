@@ -54,6 +54,11 @@ void rc_cli_latest_put(struct rc_cli_latest *latest, struct rc_span person, bool
     item->version = version;
 }
 
+struct rc_cli_standing *rc_cli_latest_find(const struct rc_cli_latest *latest, struct rc_span person) {
+    uint32_t slot = latest->n_slots ? *find(latest, person) : 0;
+    return slot ? &latest->items[slot - 1] : NULL;
+}
+
 static int by_person(const void *a, const void *b) {
     const struct rc_cli_standing *x = a, *y = b;
     return rc_span_compare(rc_span_of(x->person, x->len), rc_span_of(y->person, y->len));

@@ -12,6 +12,7 @@ struct rc_cli_standing {
     uint32_t len;
     bool realized;
     int64_t since_ms, version;
+    bool marked; /* the caller's */
 };
 
 struct rc_cli_latest {
@@ -26,6 +27,9 @@ void rc_cli_latest_deinit(struct rc_cli_latest *latest);
 /* Takes a standing in, unless one with a higher version is there. `latest` starts as zeroes. */
 void rc_cli_latest_put(struct rc_cli_latest *latest, struct rc_span person, bool realized, int64_t since_ms,
                        int64_t version);
+
+/* The person's standing, or NULL. Borrowed until the next put. Not after sorting. */
+struct rc_cli_standing *rc_cli_latest_find(const struct rc_cli_latest *latest, struct rc_span person);
 
 /* Orders the items by person key, in byte order. Nothing can be put any more. */
 void rc_cli_latest_sort(struct rc_cli_latest *latest);

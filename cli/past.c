@@ -61,7 +61,7 @@ struct rc_past {
     size_t budget;       /* bytes for the order, and for the persons */
     uint64_t *counts;    /* [instant][segment] */
     struct rc_past_tally tally;
-    uint64_t read; /* records, for the progress */
+    uint64_t read, expected; /* records, for the progress */
 
     /* Of the unit that is being read. */
     struct rc_progress *progress; /* borrowed for the run */
@@ -177,21 +177,15 @@ uint64_t rc_past_records(const struct rc_past *past) {
     return n;
 }
 
-uint64_t rc_past_unit_records(const struct rc_past *past, uint32_t unit) {
-    return lane_records(past, (int32_t)(unit % (uint32_t)past->n_partitions)) / past->slices;
-}
-
-rc_status rc_past_records_since(const struct rc_past *past, uint32_t segment, int64_t since_ms, uint64_t *out,
+rc_status rc_past_records_since(const struct rc_past *past, const bool *datasets, int64_t since_ms, uint64_t *out,
                                 struct rc_error *err) {
-    const struct rc_segment *definition = &past->catalog->segments[segment];
     struct rc_read_span *spans = rc_calloc(past->n_spans, sizeof *spans);
     size_t n = 0;
     for (size_t i = 0; i < past->n_spans; i++) {
         const struct input *input = &past->inputs[past->stretches[i].input];
         bool wanted = false;
         for (size_t a = 0; a < input->n; a++)
-            for (size_t b = 0; b < definition->n_datasets; b++)
-                wanted |= input->datasets[a] == definition->datasets[b];
+            wanted |= datasets[input->datasets[a]];
         if (wanted)
             spans[n++] = past->spans[i];
     }
@@ -382,7 +376,7 @@ static bool take_record(void *ctx, const struct rc_message *message) {
     struct input *input = &past->inputs[stretch->input];
     note_beginning(past, span, message);
     if (rc_progress_due(past->progress, ++past->read))
-        rc_progress_show(past->progress, "reading", past->read, 0);
+        rc_progress_show(past->progress, "reading", past->read, past->expected > past->read ? past->expected : 0);
     if (past->options.since_ms != INT64_MIN && message->timestamp_ms != RC_NO_TIMESTAMP &&
         message->timestamp_ms < past->options.since_ms - MARGIN_MS) {
         if (past->options.since_ms > input->history_ms)
@@ -529,6 +523,11 @@ static rc_status decide(struct rc_past *past, uint32_t part, uint32_t parts, rc_
     return decide(past, part, 2 * parts, visit, ctx, err) == RC_OK
                ? decide(past, part + parts, 2 * parts, visit, ctx, err)
                : RC_FAIL;
+}
+
+void rc_past_expect(struct rc_past *past, uint32_t n_units) {
+    /* A unit of a partition that is parted reads all of it. */
+    past->expected = rc_past_records(past) / (uint64_t)past->n_partitions * n_units;
 }
 
 rc_status rc_past_run(struct rc_past *past, uint32_t unit, struct rc_progress *progress, rc_member_fn visit, void *ctx,

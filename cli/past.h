@@ -38,12 +38,15 @@ uint32_t rc_past_units(const struct rc_past *past);
 void rc_past_split(struct rc_past *past, uint32_t slices);
 bool rc_past_in_unit(const struct rc_past *past, uint32_t unit, struct rc_span person_key);
 
-/* Records that are to be read for all units; for one, about. */
+/* Records in all partitions. */
 uint64_t rc_past_records(const struct rc_past *past);
-uint64_t rc_past_unit_records(const struct rc_past *past, uint32_t unit);
-/* Records of the segment's datasets (of the catalog) whose Kafka timestamp is not before `since_ms`, less a day: what a backfill reads. */
-rc_status rc_past_records_since(const struct rc_past *past, uint32_t segment, int64_t since_ms, uint64_t *out,
+/* Records of these datasets (flags, by index in the catalog) whose Kafka timestamp is not before `since_ms`, less a day: what a backfill
+ * reads. */
+rc_status rc_past_records_since(const struct rc_past *past, const bool *datasets, int64_t since_ms, uint64_t *out,
                                 struct rc_error *err) RC_MUST_USE;
+
+/* How many units are going to be run, for the progress. */
+void rc_past_expect(struct rc_past *past, uint32_t n_units);
 
 /* Reads and evaluates one unit, adds it to the counts, and calls `visit` for each person and segment (rc_population_each_member) with M
  * true at at_ms, once. A unit is run once. Fails: 69 when the broker stays away, 65 where memory does not do, saying what to change. */

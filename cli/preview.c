@@ -170,6 +170,7 @@ static rc_status evaluate(struct preview *p, struct rc_error *err) {
     rc_progress_init(&progress, false, 0);
     rc_status status = RC_OK;
     uint32_t units = rc_past_units(p->past);
+    rc_past_expect(p->past, p->n_units);
     for (uint32_t i = 0; status == RC_OK && i < p->n_units; i++)
         status = rc_past_run(p->past, (uint32_t)((uint64_t)i * units / p->n_units), &progress, on_member, p, err);
     rc_progress_clear(&progress);

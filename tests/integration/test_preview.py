@@ -9,11 +9,11 @@ import unittest
 from collections import Counter
 from zoneinfo import ZoneInfo
 
-from support import Kafka, create_topic, end_offsets, partition_of, produce, topic_partitions
+from support import Kafka, create_topic, end_offsets, eventually, partition_of, produce, topic_partitions
 from support.basics import Child
 from support.program import BINARY, Installation, _settings, environment
-from support.recompute import Recomputation, naive, now_ms
-from support.site import audience, dataset, event, of_type, segment
+from support.recompute import Changes, Recomputation, naive, now_ms
+from support.site import Pipeline, audience, dataset, event, of_type, segment
 
 HOUR, DAY = 3_600_000, 86_400_000
 ZONE = "Europe/Stockholm"
@@ -57,12 +57,17 @@ def stamped(rows, now):
         yield {"key": key, "value": value, "timestamp": min(greatest, now)}
 
 
+def setUpModule():
+    global KAFKA
+    KAFKA = Kafka().start()
+    unittest.addModuleCleanup(KAFKA.close)
+
+
 class PreviewTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.kafka = Kafka().start()
-        cls.addClassCleanup(cls.kafka.close)
-        cls.site = Installation(cls.kafka)
+        cls.kafka = KAFKA
+        cls.site = Installation(cls.kafka, settings={"topics.prefix": "preview"})
         cls.addClassCleanup(cls.site.close)
         rng, now = random.Random(4711), now_ms()
         for topic in ("web.events", "calls.in"):
@@ -132,7 +137,7 @@ class PreviewTest(unittest.TestCase):
         self.assertEqual((last["sizeLimit"], last["overLimit"]), (50, last["members"] > 50))
         # Nothing was made, and nothing written.
         self.assertEqual((topic_partitions(self.kafka), {t: end_offsets(self.kafka, t) for t in ("web.events", "calls.in")}), before)
-        self.assertFalse(self.kafka.admin.list_consumer_groups().result().valid)
+        self.assertFalse([g.group_id for g in self.kafka.admin.list_consumer_groups().result().valid if g.group_id.startswith("preview")])
 
     def test_little_memory_gives_the_same_numbers(self):
         """What a partition holds is parted, by records and by persons, where it passes the budget: here by 16 MiB, the least there is."""
@@ -227,6 +232,132 @@ class PreviewTest(unittest.TestCase):
         time.sleep(0.2)
         child.process.send_signal(signal.SIGINT)
         self.assertIn(child.wait(30), (0, -signal.SIGINT))  # it may have been quicker
+
+
+# --- diff
+
+BUY = {"field": "type", "eq": "buy"}
+SHOP = dataset("shop", event_id={"path": "n"})
+
+
+def shop_definitions(times, window, more=()):
+    """`often` and what rests on it; `quiet` and `late` do not change with the two."""
+    return [
+        segment("often", {"event": {"field": "type", "eq": "view"}, "count": {"ge": times}, "window": window}, "shop"),
+        segment("quiet", {"not": {"event": BUY, "window": "3d"}}, "shop"),
+        segment("often-and-quiet", {"and": [{"segment": "often"}, {"segment": "quiet"}]}, "shop"),
+        audience("often"),
+        audience("quiet"),
+        audience("mixed", {"and": [{"not": {"segment": "often-and-quiet"}}, {"segment": "quiet"}]}),
+        *more,
+    ]  # fmt: skip
+
+
+BEFORE = shop_definitions(3, "7d")
+AFTER = shop_definitions(5, "1d", [segment("buyers", {"event": BUY, "window": "5d"}, "shop"), audience("buyers")])
+
+
+class DiffTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = KAFKA
+        cls.site = Pipeline(cls.kafka, settings={"sink.default": "embedded:unused"})
+        cls.addClassCleanup(cls.site.close)
+        create_topic(cls.kafka, "shop.events", PARTITIONS)
+        # Nothing comes into or leaves a window of whole days within hours of now: time alone changes nothing while this runs.
+        rng, now = random.Random(99), now_ms()
+        rows = [(now - rng.randrange(10) * DAY - rng.randrange(6 * HOUR, 18 * HOUR), f"p{min(rng.randrange(200), rng.randrange(200))}") for _ in range(3000)]
+        rows += [(now - rng.randrange(6 * HOUR, 18 * HOUR), f"p{rng.randrange(20)}") for _ in range(150)]
+        records = [event(who, ts, rng.choice(["view", "view", "view", "buy", "look"]), n=n) for n, (ts, who) in enumerate(sorted(rows))]
+        produce(cls.kafka, "shop.events", records)
+
+    def diff(self, definitions, **more):
+        path = self.site.write("proposed.json", definitions)
+        return {(r["kind"], r["id"]): r for r in self.site.run("diff", "-f", path, "--sample", "100000", "--json", **more).rows}
+
+    def members(self, dataset_, definitions):
+        """{(kind, id): persons} by the naive evaluation of the topic, now."""
+        evaluator, now = Recomputation([dataset_, *definitions], self.kafka).evaluator, now_ms()
+        found = {(d["kind"], d["id"]): set() for d in definitions}
+        for row in evaluator.members_at(now):
+            found["segment", row["segment"]].add((row["namespace"], row["id"]))
+        for row in evaluator.audience_members_at(now):
+            found["audience", row["audience"]].add((row["namespace"], row["id"]))
+        return found
+
+    def check_effects(self, rows, before, after, against):
+        """Every effect that is told is the difference of the two."""
+        told = {key: row for key, row in rows.items() if "effect" in row}
+        for key, row in told.items():
+            with self.subTest(key):
+                effect, old, new = row["effect"], before.get(key, set()), after[key]
+                entering, leaving = ({(p["namespace"], p["id"]) for p in effect[side]} for side in ("entering", "leaving"))
+                self.assertEqual((entering, leaving), (new - old, old - new))
+                self.assertEqual((effect["before"], effect["after"], effect["enter"], effect["leave"]), (len(old), len(new), len(new - old), len(old - new)))
+                self.assertEqual(effect["against"], against if key in before else "what was told")
+                self.assertEqual(effect["held"], None if not old else "it would be empty" if not new else "it would more than double" if len(new) > 2 * len(old) else None)
+        return set(told)
+
+    def test_diff_predicts_what_apply_leads_to(self):
+        site, old, new = self.site, self.members(SHOP, BEFORE), self.members(SHOP, AFTER)
+        changed = [k for k in new if old.get(k) != new[k]]
+        self.assertGreater(len(changed), 5)
+        self.assertGreater(len(new["segment", "often"]), 10)
+        # Nothing is applied: everything is created, and everybody enters.
+        rows = self.diff([SHOP, *BEFORE])
+        self.assertEqual({r["result"] for r in rows.values()}, {"created"})
+        self.assertEqual(self.check_effects(rows, {}, old, ""), set(old))
+        site.define(SHOP, *BEFORE)
+        self.assertEqual([(r["result"], r["changes"], "effect" in r) for r in self.diff([SHOP, *BEFORE]).values()], [("unchanged", [], False)] * 7)
+        # No consumer has run: held against the old definitions.
+        topics = topic_partitions(self.kafka), {t: end_offsets(self.kafka, t) for t in ("rollcall.definitions", "rollcall.memberships")}
+        edit = [AFTER[0]]  # `often` alone: the others follow
+        rows = self.diff(edit)
+        affected = {("segment", "often"), ("segment", "often-and-quiet"), ("audience", "often"), ("audience", "mixed")}
+        self.assertEqual(self.check_effects(rows, old, new, "the old definition"), affected)
+        self.assertEqual({key: r["result"] for key, r in rows.items()}, {key: "changed" if key == ("segment", "often") else "affected" for key in affected})
+        row = rows["segment", "often"]
+        self.assertEqual((row["version"], row["changes"]), (2, [{"path": "where.count.ge", "from": 3, "to": 5}, {"path": "where.window", "from": "7d", "to": "1d"}]))
+        self.assertEqual(row["effect"]["lookback"], DAY)
+        said = site.run("diff", "-f", site.write("edit.json", edit)).out
+        self.assertIn("    where.count.ge: 3 -> 5\n", said)
+        self.assertEqual(topics, (topic_partitions(self.kafka), {t: end_offsets(self.kafka, t) for t in ("rollcall.definitions", "rollcall.memberships")}))
+
+        # With consumers: held against what they told.
+        for role in ("ingest", "materialize"):
+            site.start(role)
+        eventually(lambda: self.assertEqual(self.told(), {key: people for key, people in old.items() if people}), 60)
+        rows = self.diff(AFTER)
+        self.assertEqual(self.check_effects(rows, old, new, "what was told"), affected | {("segment", "buyers"), ("audience", "buyers")})
+        self.assertEqual({key: r["result"] for key, r in rows.items()},
+                         {key: "changed" if key == ("segment", "often") else "created" if key not in old else "unchanged" for key in new})  # fmt: skip
+        # Another dataset, and a note that changes nothing.
+        stricter = {**SHOP, "where": {"field": "type", "in": ["view", "buy"]}, "description": "no looking"}
+        rows = self.diff([stricter])
+        self.check_effects(rows, old, self.members(stricter, BEFORE), "what was told")
+        self.assertEqual(len(rows), 7)
+        rows = self.diff([{**SHOP, "description": "a note"}])
+        self.assertEqual([(key, r["result"], "effect" in r) for key, r in rows.items()], [(("dataset", "shop"), "changed", False)])
+        # An audience that ends, and one that asks for fewer than there would be.
+        rows = self.diff([audience("often", paused=True, on_end="exit"), audience("quiet", paused=True, on_end="keep"), audience("mixed", BEFORE[-1]["where"], size_limit=1)])
+        often, quiet, mixed = (rows["audience", id]["effect"] for id in ("often", "quiet", "mixed"))
+        self.assertEqual((often["leave"], often["after"], often["ended"]), (len(old["audience", "often"]), 0, True))
+        self.assertEqual((quiet["leave"], quiet["enter"], quiet["after"]), (0, 0, len(old["audience", "quiet"])))
+        self.assertEqual((mixed["sizeLimit"], mixed["overLimit"], mixed["leave"]), (1, len(old["audience", "mixed"]) > 1, 0))
+        # What apply would refuse.
+        self.assertIn("timestamp", site.run("diff", "-f", site.write("moved.json", {**SHOP, "timestamp": {"path": "n"}}), code=65).err)
+
+    def told(self):
+        """{(kind, id): persons realized} as the topics say it."""
+        standing = {}
+        for kind, topic in (("segment", "segments"), ("audience", "memberships")):
+            for c in sorted(Changes(self.kafka, f"rollcall.{topic}"), key=lambda c: c.version):
+                standing[kind, c.target, c.person] = c.status
+        found = {}
+        for (kind, target, person), status in standing.items():
+            if status == "realized" and not target.startswith("_"):
+                found.setdefault((kind, target), set()).add(person)
+        return found
 
 
 if __name__ == "__main__":
