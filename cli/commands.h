@@ -14,6 +14,11 @@
     X(get)             \
     X(describe)        \
     X(delete)          \
+    X(undelete)        \
+    X(history)         \
+    X(rollback)        \
+    X(approve)         \
+    X(renew)           \
     X(status)          \
     X(explain)         \
     X(is)              \

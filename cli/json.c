@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "base/timezone.h"
 
 void rc_cli_json_print(json_t *value) {
@@ -13,6 +14,13 @@ void rc_cli_json_print(json_t *value) {
     puts(text);
     free(text);
     json_decref(value);
+}
+
+char *rc_cli_json_pretty(const char *json) {
+    json_t *value = json_loads(json, 0, NULL);
+    char *text = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(value);
+    return text ? text : rc_strdup(json);
 }
 
 const char *rc_cli_time(int64_t at_ms, char out[25]) {

@@ -8,6 +8,9 @@
 /* Prints one line and releases `value` (taken). */
 void rc_cli_json_print(json_t *value);
 
+/* JSON text as people read it: indented, numbers in their short form. Text that is none comes back as it is. Owned by the caller. */
+char *rc_cli_json_pretty(const char *json);
+
 /* ms since the epoch as RFC 3339 text; "-" for 0 and less. Into `out`, which is returned. */
 const char *rc_cli_time(int64_t at_ms, char out[25]);
 

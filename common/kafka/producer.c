@@ -335,7 +335,7 @@ rc_status rc_producer_commit(struct rc_producer *producer, const struct rc_kafka
     if (begin(producer, err) != RC_OK || rc_producer_flush(producer, timeout_ms, err) != RC_OK)
         return RC_FAIL;
     if (producer->transaction == OPEN) {
-        if (send_offsets(producer, source, offsets, n, timeout_ms, err) != RC_OK)
+        if (n && send_offsets(producer, source, offsets, n, timeout_ms, err) != RC_OK)
             return RC_FAIL;
         producer->transaction = OFFSETS_SENT;
     }

@@ -88,7 +88,7 @@ rc_status rc_producer_flush(struct rc_producer *producer, int timeout_ms, struct
 rc_status rc_producer_init(struct rc_producer *producer, int timeout_ms, struct rc_error *err) RC_MUST_USE;
 
 /* Makes everything that was sent visible, together with these offsets of the consumer's group (which refuses a member
- * that is no longer in it). Does nothing when nothing was sent and `n` is 0. RETRY when `timeout_ms` passes first: call
+ * that is no longer in it; without offsets `source` may be NULL). Does nothing when nothing was sent and `n` is 0. RETRY when `timeout_ms` passes first: call
  * again with the same offsets, and send nothing in between. */
 rc_status rc_producer_commit(struct rc_producer *producer, const struct rc_kafka_source *source,
                              const struct rc_offset *offsets, size_t n, int timeout_ms, struct rc_error *err)

@@ -23,6 +23,9 @@
 #define DEFAULT_PARTITIONS 4
 /* A dead letter holds a whole record and its headers, however large its topic lets it be. */
 #define DEADLETTER_BYTES (INT64_C(64) << 20)
+/* An entry of the audit trail holds a whole definition, a little larger than the definition's own record. */
+#define AUDIT_BYTES (INT64_C(16) << 20)
+#define ALL (-1)
 /* A person's state, and how much of a partition is read at a restore although newer records have replaced it. */
 #define STATE_BYTES (INT64_C(64) << 20)
 #define STATE_SEGMENT_BYTES (INT64_C(64) << 20)
@@ -223,6 +226,11 @@ static rc_status create(struct rc_admin *admin, const struct rc_topic_spec *spec
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG, "topic %s cannot be made: %s", spec->name, text);
     if (spec->compacted)
         rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
+    if (spec->forever) {
+        rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "delete");
+        rd_kafka_NewTopic_set_config(topic, "retention.ms", "-1");
+        rd_kafka_NewTopic_set_config(topic, "retention.bytes", "-1");
+    }
     set_bytes(topic, "max.message.bytes", spec->max_message_bytes);
     set_bytes(topic, "segment.bytes", spec->segment_bytes);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
@@ -386,25 +394,23 @@ rc_status rc_topics_count(struct rc_admin *admin, const char *const *dataset_top
     return RC_OK;
 }
 
-rc_status rc_topics_ensure_own(struct rc_admin *admin, int32_t partitions, struct rc_error *err) {
-    const struct {
-        const char *name;
-        int32_t partitions;
-        bool compacted;
-        int64_t bytes, segment_bytes;
-    } own[] = {
-        {"definitions", 1, true, 0, 0},
-        {"segments", partitions, true, 0, 0},
-        {"state", partitions, true, STATE_BYTES, STATE_SEGMENT_BYTES},
-        {"memberships", partitions, true, 0, 0},
-        {"deadletters", 0, false, DEADLETTER_BYTES, 0},
-        {"processes", 1, true, 0, 0},
-    };
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+struct own_topic {
+    const char *name;
+    int32_t partitions; /* ALL: as many as there are partitions of persons; 0: any number */
+    bool compacted, forever;
+    int64_t bytes, segment_bytes;
+};
+
+static rc_status ensure_own(struct rc_admin *admin, const struct own_topic *own, size_t n, int32_t partitions,
+                            struct rc_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        if (own[i].forever && admin->embedded)
+            continue; /* it keeps nothing for ever: the trail beside it is a file (cli/audit.h) */
         char *topic = rc_topic_name(admin->config, own[i].name);
         struct rc_topic_spec spec = {.name = topic,
-                                     .partitions = own[i].partitions,
+                                     .partitions = own[i].partitions == ALL ? partitions : own[i].partitions,
                                      .compacted = own[i].compacted,
+                                     .forever = own[i].forever,
                                      .max_message_bytes = own[i].bytes,
                                      .segment_bytes = own[i].segment_bytes};
         rc_status status = rc_topic_ensure(admin, &spec, NULL, err);
@@ -413,4 +419,19 @@ rc_status rc_topics_ensure_own(struct rc_admin *admin, int32_t partitions, struc
             return RC_FAIL;
     }
     return RC_OK;
+}
+
+static const struct own_topic own_topics[] = {
+    {"definitions", 1, true, false, 0, 0},   {"audit", 1, false, true, AUDIT_BYTES, 0},
+    {"segments", ALL, true, false, 0, 0},    {"state", ALL, true, false, STATE_BYTES, STATE_SEGMENT_BYTES},
+    {"memberships", ALL, true, false, 0, 0}, {"deadletters", 0, false, false, DEADLETTER_BYTES, 0},
+    {"processes", 1, true, false, 0, 0},
+};
+
+rc_status rc_topics_ensure_own(struct rc_admin *admin, int32_t partitions, struct rc_error *err) {
+    return ensure_own(admin, own_topics, sizeof own_topics / sizeof *own_topics, partitions, err);
+}
+
+rc_status rc_topics_ensure_written(struct rc_admin *admin, struct rc_error *err) {
+    return ensure_own(admin, own_topics, 2, 0, err);
 }

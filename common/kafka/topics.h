@@ -26,6 +26,7 @@ struct rc_topic_spec {
     const char *name;
     int32_t partitions;        /* 0: any number will do, 4 when it must be made */
     bool compacted;            /* cleanup.policy must contain compact */
+    bool forever;              /* of a topic that is made: nothing is ever deleted from it */
     int64_t max_message_bytes; /* of a topic that is made; 0: the broker's default */
     int64_t segment_bytes;     /* the same; compaction leaves the newest segment alone */
 };
@@ -48,9 +49,12 @@ rc_status rc_topic_ensure(struct rc_admin *admin, const struct rc_topic_spec *sp
 rc_status rc_topics_count(struct rc_admin *admin, const char *const *dataset_topics, size_t n, int32_t *out,
                           struct rc_error *err) RC_MUST_USE;
 
-/* Makes and checks the installation's own topics (<prefix>.definitions with 1 partition, .segments, .state, .memberships with
- * `partitions`, .deadletters, .processes with 1). */
+/* Makes and checks the installation's own topics (<prefix>.definitions and .audit with 1 partition, .segments, .state,
+ * .memberships with `partitions`, .deadletters, .processes with 1). */
 rc_status rc_topics_ensure_own(struct rc_admin *admin, int32_t partitions, struct rc_error *err) RC_MUST_USE;
+
+/* Only those that a change of definitions is written to: .definitions and .audit. */
+rc_status rc_topics_ensure_written(struct rc_admin *admin, struct rc_error *err) RC_MUST_USE;
 
 /* "<prefix>.<name>", owned by the caller. */
 char *rc_topic_name(const struct rc_config *config, const char *name);

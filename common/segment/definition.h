@@ -352,6 +352,9 @@ rc_status rc_catalog_compatible(const struct rc_catalog *before, const struct rc
 /* Whether two definitions (JSON texts) say the same: equal as JSON, whatever the order of keys and the spaces. */
 bool rc_definition_same(const char *json, const char *other_json);
 
+/* The definition (JSON text) with the text `value` at its top-level `key`, one line; owned by the caller. */
+char *rc_definition_with_text(const char *json, const char *key, const char *value);
+
 /* Releases what the dataset owns, and zeroes it. Catalogs do this themselves. */
 void rc_dataset_deinit(struct rc_dataset *dataset);
 

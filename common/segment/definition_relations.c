@@ -242,3 +242,11 @@ bool rc_definition_same(const char *json, const char *other_json) {
     json_decref(b);
     return same;
 }
+
+char *rc_definition_with_text(const char *json, const char *key, const char *value) {
+    json_t *definition = rc_def_parse("", rc_span_str(json), NULL);
+    (void)json_object_set_new(definition, key, json_string(value));
+    char *text = definition ? rc_def_write_text(definition, SIZE_MAX) : NULL;
+    json_decref(definition);
+    return text ? text : rc_strdup(json);
+}

@@ -19,6 +19,8 @@
 
 /* Definitions applied together arrive within this of one another. */
 #define QUIET_MS 25
+/* The rest of a change: in a transaction it is there already; without one, its writer may have died in between. */
+#define REST_MS 5000
 #define BROKER_WAIT_MS 5000
 
 /* The latest record of a key. */
@@ -42,6 +44,7 @@ struct rc_definitions {
     struct rc_controls controls;
     uint64_t control_changes;
     bool changed; /* records came since the last catalog */
+    bool more;    /* the last one is not the end of its change */
     bool first;   /* no catalog was given yet */
     int64_t changed_at_ms;
 };
@@ -59,6 +62,8 @@ static struct item *item_of(struct rc_definitions *definitions, struct rc_span k
 }
 
 static void take(struct rc_definitions *definitions, const struct rc_message *message) {
+    struct rc_span more;
+    definitions->more = rc_message_header(message, RC_DEFINITIONS_MORE_HEADER, &more);
     if (rc_control_is_key(message->key)) {
         definitions->control_changes +=
             rc_controls_take(&definitions->controls, message->key, message->value, message->null_value);
@@ -257,12 +262,14 @@ rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_cata
     }
     if (definitions->control_changes != control_changes)
         keep(definitions);
-    bool quiet = rc_clock_wall_ms() >= definitions->changed_at_ms + QUIET_MS;
-    if (!definitions->first && (!definitions->changed || !quiet))
+    if (!definitions->first && rc_clock_wall_ms() < rc_definitions_due(definitions))
         return RC_OK;
+    if (definitions->more && !definitions->first)
+        rc_log(RC_LOG_WARN, "the rest of a change of definitions does not come, its beginning is taken up",
+               rc_f_str("role", definitions->role));
     if (make(definitions, out, err) != RC_OK)
         return RC_FAIL;
-    definitions->changed = definitions->first = false;
+    definitions->changed = definitions->first = definitions->more = false;
     return RC_OK;
 }
 
@@ -276,7 +283,7 @@ uint64_t rc_definitions_control_changes(const struct rc_definitions *definitions
 }
 
 int64_t rc_definitions_due(const struct rc_definitions *definitions) {
-    return definitions->changed ? definitions->changed_at_ms + QUIET_MS : INT64_MAX;
+    return definitions->changed ? definitions->changed_at_ms + (definitions->more ? REST_MS : QUIET_MS) : INT64_MAX;
 }
 
 char *rc_definitions_problems(const struct rc_definitions *definitions) {

@@ -4,8 +4,8 @@
  * (RFC 3339), "who"; a tombstone deletes. What `apply` writes and what everybody reads goes through the two functions
  * at the end.
  *
- * Definitions that come together are taken together (a short silence ends a batch), so an audience may arrive before
- * its segment. What does not fit is logged, counted and left out; what was good before stays.
+ * Definitions that were applied together are taken together (a header says that more is to come, a short silence ends
+ * a batch), so an audience may arrive before its segment. What does not fit is logged, counted and left out; what was good before stays.
  *
  * Control records (control.h) travel on the same topic and are no part of the catalog. */
 #ifndef RC_SHARED_DEFINITIONS_H
@@ -49,6 +49,10 @@ char *rc_definitions_problems(const struct rc_definitions *definitions);
 rc_status rc_definitions_restore(const struct rc_config *config, struct rc_error *err) RC_MUST_USE;
 
 /* ---- the records ---- */
+
+/* Header "1" on every record of a change but its last definition: a follower waits for that one, so it never takes up half of what was applied
+ * together, however the records come over the network. */
+#define RC_DEFINITIONS_MORE_HEADER "more"
 
 /* Appends the value for a definition (json, version, applied_ms, applied_by). */
 rc_status rc_definition_record_add(struct rc_buf *out, const struct rc_definition *definition) RC_MUST_USE;

@@ -212,13 +212,17 @@ static void send(struct site *site, const char *key, const char *value) {
     must(rc_producer_flush(site->producer, 20000, &err), &err);
 }
 
-/* Polls until a new catalog comes (true) or, with `changes` above 0, until so many control records were taken. */
-static bool follow(struct site *site, uint64_t changes, struct rc_catalog **out) {
+/* Polls until a new catalog comes (true, and how many definitions it holds) or, with `changes` above 0, until so many control records were taken. */
+static bool follow(struct site *site, uint64_t changes, size_t *n) {
+    *n = 0;
     for (int64_t until = rc_clock_monotonic_ms() + 20000; rc_clock_monotonic_ms() < until;) {
+        struct rc_catalog *catalog;
         struct rc_error err;
-        must(rc_definitions_poll(site->definitions, out, &err), &err);
-        if (*out)
+        must(rc_definitions_poll(site->definitions, &catalog, &err), &err);
+        if (catalog) {
+            *n = catalog->n_definitions;
             return true;
+        }
         if (changes && rc_definitions_control_changes(site->definitions) >= changes)
             return false;
         poll(NULL, 0, 5);
@@ -234,16 +238,14 @@ static const char dataset[] =
 
 static void followed_beside_the_definitions(void **state) {
     struct site *site = *state;
-    struct rc_catalog *catalog;
+    size_t n;
     struct rc_control control;
-    assert_true(follow(site, 0, &catalog)); /* the first is always there */
-    assert_int_equal(catalog->n_definitions, 0);
-    rc_catalog_free(catalog);
+    assert_true(follow(site, 0, &n)); /* the first is always there */
+    assert_int_equal(n, 0);
     send(site, "control/dataset/web", "{\"approved\":1,\"paused\":true}");
     send(site, "dataset/web", dataset);
-    assert_true(follow(site, 0, &catalog));
-    assert_int_equal(catalog->n_definitions, 1);
-    rc_catalog_free(catalog);
+    assert_true(follow(site, 0, &n));
+    assert_int_equal(n, 1);
     /* what was written with it is there with it */
     rc_definitions_control(site->definitions, "dataset", "web", &control);
     assert_int_equal(control.approved_version, 1);
@@ -252,7 +254,7 @@ static void followed_beside_the_definitions(void **state) {
     uint64_t seen = rc_definitions_control_changes(site->definitions);
     send(site, "control/dataset/web", "{\"approved\":");
     send(site, "control/dataset/web", "{\"approved\":2}");
-    assert_false(follow(site, seen + 1, &catalog));
+    assert_false(follow(site, seen + 1, &n));
     rc_definitions_control(site->definitions, "dataset", "web", &control);
     assert_int_equal(control.approved_version, 2);
     assert_false(control.paused);
@@ -264,15 +266,14 @@ static void followed_beside_the_definitions(void **state) {
 
 static void the_embedded_broker_does_not_forget_it(void **state) {
     struct site *site = *state;
-    struct rc_catalog *catalog;
+    size_t n;
     struct rc_control control;
-    assert_true(follow(site, 0, &catalog));
-    rc_catalog_free(catalog);
+    assert_true(follow(site, 0, &n));
     send(site, "control/segment/gone", "{\"deleted\":4,\n\"onEnd\":\"keep\"}");
     send(site, "control/segment/back", "{\"rate\":5}");
-    assert_false(follow(site, 2, &catalog));
+    assert_false(follow(site, 2, &n));
     send(site, "control/segment/back", NULL);
-    assert_false(follow(site, 3, &catalog));
+    assert_false(follow(site, 3, &n));
     close_site(site);
     open_site(site);
     rc_definitions_control(site->definitions, "segment", "gone", &control);
@@ -280,6 +281,51 @@ static void the_embedded_broker_does_not_forget_it(void **state) {
     assert_int_equal(control.on_end, RC_ON_END_KEEP);
     rc_definitions_control(site->definitions, "segment", "back", &control);
     assert_int_equal(control.rate, 0);
+}
+
+/* ---- what was applied together ------------------------------------------------------------------------------------------- */
+
+static void send_more(struct site *site, const char *key, const char *value) {
+    struct rc_header header = {.name = rc_span_str(RC_DEFINITIONS_MORE_HEADER), .value = rc_span_str("1")};
+    struct rc_outgoing record = {.topic = "rollcall.definitions",
+                                 .key = rc_span_str(key),
+                                 .value = rc_span_str(value),
+                                 .null_value = value == NULL,
+                                 .timestamp_ms = RC_NO_TIMESTAMP,
+                                 .headers = &header,
+                                 .n_headers = 1};
+    struct rc_error err;
+    must(rc_producer_send(site->producer, &record, &err), &err);
+    must(rc_producer_flush(site->producer, 20000, &err), &err);
+}
+
+static const char segment[] =
+    "{\"kind\":\"segment\",\"id\":\"all\",\"dataset\":\"web\",\"where\":{\"event\":{}},\"version\":1,\"time\":"
+    "\"2026-01-01T00:00:00Z\",\"who\":\"unit\"}";
+
+static void half_a_change_waits_for_the_rest(void **state) {
+    struct site *site = *state;
+    struct rc_catalog *catalog;
+    struct rc_error err;
+    size_t n;
+    assert_true(follow(site, 0, &n));
+    int64_t sent_ms = rc_clock_wall_ms();
+    send_more(site, "dataset/web", dataset);
+    for (int64_t until = sent_ms + 20000; rc_definitions_due(site->definitions) == INT64_MAX;) {
+        assert_true(rc_clock_wall_ms() < until);
+        must(rc_definitions_poll(site->definitions, &catalog, &err), &err);
+        assert_null(catalog);
+    }
+    /* not a short silence, but long enough for whoever still writes */
+    assert_true(rc_definitions_due(site->definitions) >= sent_ms + 5000);
+    send(site, "segment/all", segment);
+    assert_true(follow(site, 0, &n));
+    assert_int_equal(n, 2);
+    /* whose writer died is taken up in the end, or it would never be */
+    send_more(site, "dataset/web", NULL);
+    send_more(site, "segment/all", NULL);
+    assert_true(follow(site, 0, &n));
+    assert_int_equal(n, 0);
 }
 
 int main(void) {
@@ -290,6 +336,7 @@ int main(void) {
         cmocka_unit_test(keys_of_others_take_no_room),
         cmocka_unit_test_setup_teardown(followed_beside_the_definitions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_embedded_broker_does_not_forget_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(half_a_change_waits_for_the_rest, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
