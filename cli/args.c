@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/nearest.h"
+#include "base/timezone.h"
 
 #define MAX_OPTIONS 64
 
@@ -170,6 +172,20 @@ rc_status rc_cli_duration(const struct rc_cli *cli, const char *option, int64_t 
         return rc_cli_usage(cli, err, "--%s is \"%s\", expected an integer above 0 and one of ms s m h d w, such as 2m",
                             option, text);
     *out_ms = ms;
+    return RC_OK;
+}
+
+rc_status rc_cli_instant(const struct rc_cli *cli, const char *option, int64_t *out, struct rc_error *err) {
+    const char *text = rc_cli_value(cli, option);
+    int64_t ms;
+    if (!text)
+        return RC_OK;
+    if (rc_duration_parse(text, &ms) == RC_OK)
+        *out = rc_clock_wall_ms() - ms;
+    else if (rc_rfc3339_parse(text, strlen(text), out) != RC_OK)
+        return rc_cli_usage(cli, err,
+                            "--%s is \"%s\", expected a time such as 2026-01-31T09:15:00Z, or how long ago, such as 2h",
+                            option, text);
     return RC_OK;
 }
 

@@ -67,6 +67,9 @@ const char *rc_cli_value_at(const struct rc_cli *cli, const char *option, size_t
 /* The last value as a duration in ms (> 0) / a positive number; `*out` untouched when the option is not given. Exit 64 on nonsense. */
 rc_status rc_cli_duration(const struct rc_cli *cli, const char *option, int64_t *out_ms, struct rc_error *err)
     RC_MUST_USE;
+/* The last value as an instant: RFC 3339, or a duration, which is how long ago. `*out_ms` likewise. */
+rc_status rc_cli_instant(const struct rc_cli *cli, const char *option, int64_t *out_ms, struct rc_error *err)
+    RC_MUST_USE;
 rc_status rc_cli_number(const struct rc_cli *cli, const char *option, double *out, struct rc_error *err) RC_MUST_USE;
 rc_status rc_cli_integer(const struct rc_cli *cli, const char *option, int64_t *out, struct rc_error *err) RC_MUST_USE;
 /* Fails (exit 64) unless there are between `min` and `max` positional arguments. */

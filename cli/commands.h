@@ -23,6 +23,7 @@
     X(explain)         \
     X(is)              \
     X(members)         \
+    X(export)          \
     X(profile)         \
     X(tail)            \
     X(deadletters)     \

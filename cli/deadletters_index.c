@@ -188,20 +188,6 @@ rc_status rc_cli_letter_id_parse(const struct rc_cli *cli, const char *text, str
 }
 
 /* An instant: RFC 3339, or a duration before now. */
-static rc_status read_time(const struct rc_cli *cli, const char *option, int64_t *out, struct rc_error *err) {
-    const char *text = rc_cli_value(cli, option);
-    int64_t ms;
-    if (!text)
-        return RC_OK;
-    if (rc_duration_parse(text, &ms) == RC_OK)
-        *out = rc_clock_wall_ms() - ms;
-    else if (rc_rfc3339_parse(text, strlen(text), out) != RC_OK)
-        return rc_cli_usage(cli, err,
-                            "--%s is \"%s\", expected a time such as 2026-01-31T09:15:00Z, or how long ago, such as 2h",
-                            option, text);
-    return RC_OK;
-}
-
 static rc_status check_reason(const struct rc_cli *cli, const char *reason, struct rc_error *err) {
     const char *words[RC_REASON_COUNT];
     for (unsigned i = 0; i < RC_REASON_COUNT; i++)
@@ -225,8 +211,8 @@ rc_status rc_cli_letter_filter_read(const struct rc_cli *cli, struct rc_cli_lett
                                          .until_ms = INT64_MAX};
     if (dataset && out->topic)
         return rc_cli_usage(cli, err, "--dataset and --topic exclude each other");
-    if (check_reason(cli, out->reason, err) != RC_OK || read_time(cli, "since", &out->since_ms, err) != RC_OK ||
-        read_time(cli, "until", &out->until_ms, err) != RC_OK ||
+    if (check_reason(cli, out->reason, err) != RC_OK || rc_cli_instant(cli, "since", &out->since_ms, err) != RC_OK ||
+        rc_cli_instant(cli, "until", &out->until_ms, err) != RC_OK ||
         rc_cli_integer(cli, "partition", &partition, err) != RC_OK)
         return RC_FAIL;
     if (partition > INT32_MAX)

@@ -89,9 +89,9 @@ static rc_status explain_audience(const struct explaining *explaining, const cha
 
 enum target { SEGMENT, AUDIENCE };
 
-/* "ID", or where a segment and an audience have the same one, segment/ID or audience/ID. */
-static rc_status find_target(const struct rc_cli *cli, const struct rc_catalog *catalog, const char **id,
-                             enum target *target, struct rc_error *err) {
+/* segment/ID, audience/ID, or ID: where both have it the audience is meant, since that explains its segments as well. */
+static rc_status find_target(const struct rc_catalog *catalog, const char **id, enum target *target,
+                             struct rc_error *err) {
     static const char *const prefixes[] = {"segment/", "audience/"};
     const struct rc_definition *found;
     for (int i = 0; i < 2; i++) {
@@ -102,12 +102,10 @@ static rc_status find_target(const struct rc_cli *cli, const struct rc_catalog *
         return rc_cli_find_definition(catalog, i == 0 ? "segment" : "audience", *id, &found, err);
     }
     bool segment = rc_catalog_segment(catalog, *id) >= 0, audience = rc_catalog_audience(catalog, *id) >= 0;
-    if (segment && audience)
-        return rc_cli_usage(cli, err, "%s is a segment and an audience; say segment/%s or audience/%s", *id, *id, *id);
     if (!segment && !audience)
         return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
                             "no segment and no audience %s is applied; `rollcall get` lists them", *id);
-    *target = segment ? SEGMENT : AUDIENCE;
+    *target = audience ? AUDIENCE : SEGMENT;
     return RC_OK;
 }
 
@@ -134,7 +132,7 @@ static rc_status prepare(struct rc_cli *cli, struct explaining *explaining, cons
     explaining->person = cli->args.positional[1];
     if (check_person(cli, explaining->person, err) != RC_OK || rc_cli_connect(cli, err) != RC_OK ||
         rc_cli_applied_catalog(cli, &explaining->catalog, err) != RC_OK ||
-        find_target(cli, explaining->catalog, id, target, err) != RC_OK)
+        find_target(explaining->catalog, id, target, err) != RC_OK)
         return RC_FAIL;
     return rc_cli_processes_read(cli, 0, &explaining->processes, err);
 }
@@ -181,8 +179,9 @@ const struct rc_cli_command rc_cli_command_explain = {
         "events it rests on, when and why the membership changed last, and when it changes next by time alone. For an "
         "audience also what materialize has published, and why that differs from the condition if it does. [x] stands "
         "before what is true. The last change is looked for among the latest records of the topic, for 2 s at most. "
+        "Where a segment and an audience have the same id, the audience is meant; segment/ID says otherwise. "
         "Exit 65: no such segment or audience; 69: no process that holds the person answers; 75: it is busy.",
-    .examples = "rollcall explain cart-abandoners shop:1234\nrollcall explain audience/win-back shop:1234 --json",
+    .examples = "rollcall explain win-back shop:1234\nrollcall explain segment/cart-abandoners shop:1234 --json",
     .prints_data = true,
     .run = explain,
 };
@@ -215,7 +214,8 @@ const struct rc_cli_command rc_cli_command_is = {
     .summary = "Whether a person is in a segment or audience now",
     .arguments = "SEGMENT|AUDIENCE NS:ID",
     .text = "Asks the process that holds the person and prints yes or no: for a segment as it was told last, for an "
-            "audience as it was published last. Exit 0: yes; 1: no; 65, 69, 75 as `rollcall explain`.",
+            "audience (which is meant where both have the id) as it was published last. Exit 0: yes; 1: no; 65, 69, 75 "
+            "as `rollcall explain`.",
     .examples = "rollcall is cart-abandoners shop:1234\nrollcall is win-back shop:1234 --json",
     .prints_data = true,
     .run = is,

@@ -18,6 +18,9 @@
 
 struct reading {
     const char *audience;
+    const char *namespace; /* only persons of it; NULL: of any */
+    int64_t since_ms;      /* only those who came then or later; INT64_MIN: all */
+    int64_t limit;         /* as many are printed; −1: all */
     bool confluent;
     bool seen; /* any record of the audience */
     struct rc_cli_latest latest;
@@ -75,10 +78,24 @@ static void print_member(const struct rc_cli *cli, const char *audience, const s
     rc_buf_deinit(&scratch);
 }
 
+static bool fits(const struct reading *reading, const struct rc_cli_standing *item) {
+    if (!item->realized || item->since_ms < reading->since_ms)
+        return false;
+    if (!reading->namespace)
+        return true;
+    struct rc_span namespace, id;
+    struct rc_buf scratch;
+    rc_buf_init(&scratch, item->len + 1);
+    bool same = rc_person_key_split(rc_span_of(item->person, item->len), &scratch, &namespace, &id) == RC_OK &&
+                rc_span_equal(namespace, rc_span_str(reading->namespace));
+    rc_buf_deinit(&scratch);
+    return same;
+}
+
 static void print_members(const struct rc_cli *cli, struct reading *reading) {
     size_t count = 0;
     for (size_t i = 0; i < reading->latest.n; i++)
-        count += reading->latest.items[i].realized;
+        count += fits(reading, &reading->latest.items[i]);
     if (rc_cli_has(cli, "count")) {
         if (rc_cli_has(cli, "json"))
             rc_cli_json_print(json_pack("{s:s, s:I}", "audience", reading->audience, "members", (json_int_t)count));
@@ -89,9 +106,12 @@ static void print_members(const struct rc_cli *cli, struct reading *reading) {
     rc_cli_latest_sort(&reading->latest);
     struct rc_cli_table table;
     rc_cli_table_init(&table, (const char *const[]){"NAMESPACE", "ID", "SINCE", NULL});
-    for (size_t i = 0; i < reading->latest.n; i++) {
-        if (reading->latest.items[i].realized)
-            print_member(cli, reading->audience, &reading->latest.items[i], &table);
+    int64_t left = reading->limit;
+    for (size_t i = 0; i < reading->latest.n && left != 0; i++) {
+        if (!fits(reading, &reading->latest.items[i]))
+            continue;
+        print_member(cli, reading->audience, &reading->latest.items[i], &table);
+        left--;
     }
     rc_cli_table_print(&table, rc_cli_has(cli, "json") ? NULL : "no members");
 }
@@ -110,10 +130,13 @@ static rc_status check_known(const struct rc_cli *cli, const struct reading *rea
 }
 
 static rc_status members(struct rc_cli *cli, struct rc_error *err) {
-    if (rc_cli_expect(cli, 1, 1, err) != RC_OK || rc_cli_connect(cli, err) != RC_OK)
-        return RC_FAIL;
     struct reading reading = {
-        .audience = cli->args.positional[0], .confluent = rc_payload_confluent(cli->config), .err = err};
+        .namespace = rc_cli_value(cli, "namespace"), .since_ms = INT64_MIN, .limit = -1, .err = err};
+    if (rc_cli_expect(cli, 1, 1, err) != RC_OK || rc_cli_instant(cli, "since", &reading.since_ms, err) != RC_OK ||
+        rc_cli_integer(cli, "limit", &reading.limit, err) != RC_OK || rc_cli_connect(cli, err) != RC_OK)
+        return RC_FAIL;
+    reading.audience = cli->args.positional[0];
+    reading.confluent = rc_payload_confluent(cli->config);
     rc_status status = read_members(cli, &reading, err);
     if (status == RC_OK)
         status = check_known(cli, &reading, err);
@@ -124,6 +147,9 @@ static rc_status members(struct rc_cli *cli, struct rc_error *err) {
 }
 
 static const struct rc_cli_option options[] = {
+    {"namespace", 0, CLI_ONE, "NS", "Only persons of this namespace."},
+    {"since", 0, CLI_ONE, "TIME", "Only who came in at this time or later: RFC 3339, or how long ago, such as 2h."},
+    {"limit", 0, CLI_ONE, "N", "Prints the first N."},
     {"count", 0, CLI_FLAG, NULL, "Prints only how many there are."},
     {0},
 };
@@ -136,7 +162,9 @@ const struct rc_cli_command rc_cli_command_members = {
             "order of namespace and id, with "
             "the time since when (JSON: ms since the epoch).",
     .options = options,
-    .examples = "rollcall members win-back\nrollcall members win-back --count",
+    .examples =
+        "rollcall members win-back\nrollcall members win-back --count\nrollcall members win-back --namespace shop "
+        "--since 24h --limit 20 --json",
     .prints_data = true,
     .run = members,
 };

@@ -13,7 +13,7 @@ from support.program import BINARY, environment
 
 COMMANDS = [
     "run", "ingest", "materialize", "sink", "produce", "apply", "get", "describe", "delete", "status", "members", "profile", "tail",
-    "deadletters", "eval", "config", "completion", "version", "help",
+    "deadletters", "eval", "explain", "is", "export", "config", "completion", "version", "help",
 ]  # fmt: skip
 NOWHERE = {"kafka.bootstrap.servers": "127.0.0.1:1"}
 
@@ -32,7 +32,7 @@ class HelpTest(unittest.TestCase):
                     self.assertEqual(rollcall("help", command).out, text)
 
     def test_commands_that_print_data_have_json(self):
-        for command in ["produce", "apply", "get", "describe", "delete", "status", "members", "profile", "tail", "deadletters", "config", "version"]:
+        for command in ["produce", "apply", "get", "describe", "delete", "status", "members", "profile", "tail", "deadletters", "explain", "is", "export", "config", "version"]:
             self.assertIn("--json", rollcall(command, "--help").out, command)
 
     def test_usage_errors(self):
@@ -49,6 +49,10 @@ class HelpTest(unittest.TestCase):
             (["tail", "--status", "gone"], "expected realized or exited"),
             (["tail", "--person", "nobody"], "expected namespace:id"),
             (["tail", "--max", "-3"], "--max"),
+            (["tail", "--cause", "magic"], "expected event, time"),
+            (["explain", "buyers"], "wants SEGMENT"),
+            (["explain", "buyers", "nobody"], "expected namespace:id"),
+            (["export", "--format", "xml"], "expected jsonl, csv or avro"),
             (["profile", "nobody"], "expected namespace:id"),
             (["produce", "--shift", "now"], "--dataset"),
             (["produce", "--dataset", "x", "--rate", "0"], "--rate"),
