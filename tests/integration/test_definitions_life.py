@@ -4,12 +4,12 @@ or not at all, by several at once; and what a consumer that was down makes of a 
 import json
 import threading
 import unittest
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from confluent_kafka.admin import ConfigResource
 
-from support import Kafka, Redis, eventually, latest_by_key, produce, read_all, topic_partitions
-from support.recompute import now_ms, snapshot
+from support import Kafka, decode, eventually, latest_by_key, produce, read_all, topic_partitions
+from support.recompute import now_ms
 from support.site import Pipeline, audience, dataset, event, of_type, segment
 
 
@@ -164,6 +164,107 @@ class LifeTest(unittest.TestCase):
         # Both of one apply have the same version, because neither was ever taken without the other.
         for rows in done:
             self.assertEqual(len({row["version"] for row in rows}), 1)
+
+    # --- with consumers
+
+    def memberships(self):
+        """{(audience, person): status}, the latest of each."""
+        changes = [decode("membership", value) for value in latest_by_key(read_all(self.kafka, f"{self.prefix}.memberships")).values() if value]
+        return {(c["audience"], c["personId"]): c["status"] for c in changes}
+
+    def listed(self, *args):
+        return [row["id"] for row in self.site.run("get", *args, "--json").rows]
+
+    def test_lists_and_deletion_under_consumers(self):
+        run, soon = self.site.run, (datetime.now(timezone.utc) + timedelta(days=10)).isoformat()
+        definitions = [self.web, segment("viewed", of_type("view", window="1h"), owner="anna"), segment("bought", of_type("buy")),
+                       audience("leave", {"segment": "viewed"}, name="Those who go", owner="anna", tags=["crm", "a"]),
+                       audience("stay", {"segment": "viewed"}, on_end="keep", owner="bo", tags="crm", expires=soon),
+                       audience("away", {"segment": "bought"}, destinations=["files"], paused=True),
+                       {"kind": "destination", "id": "files", "type": "file", "url": f"file:{self.site.folder}/out.jsonl"}]  # fmt: skip
+        self.site.define(*definitions)
+        # Nothing runs: what is applied is listed, what only a process knows is not.
+        rows = {row["id"]: row for row in run("get", "audiences", "--json").rows}
+        self.assertEqual([(rows["leave"][k]) for k in ("state", "members", "lastRefreshed")], [None, None, None])
+        self.assertIn("no materialize is running", run("get", "audiences").out)
+        ingest, materialize = self.site.start("ingest"), self.site.start("materialize")
+        produce(self.kafka, f"{self.prefix}.web", [event(user, now_ms()) for user in ("a", "b")])
+
+        def counted():
+            rows = {row["id"]: (row["state"], row["members"]) for row in run("get", "audiences", "--json").rows}
+            self.assertEqual(rows, {"leave": ("ready", 2), "stay": ("ready", 2), "away": ("paused", 0)})
+
+        eventually(counted, 60)
+        for args, wanted in [
+            (["audiences"], ["away", "leave", "stay"]),
+            (["audiences", "--state", "ready"], ["leave", "stay"]),
+            (["audiences", "--state", "paused"], ["away"]),
+            (["audiences", "--state", "error"], []),
+            (["audiences", "--owner", "anna"], ["leave"]),
+            (["--owner", "anna"], ["viewed", "leave"]),
+            (["audiences", "--tag", "crm"], ["leave", "stay"]),
+            (["audiences", "--tag", "crm", "--tag", "a"], ["leave"]),
+            (["audiences", "--name-contains", "WHO GO"], ["leave"]),
+            (["audiences", "--refresh", "continuous", "--sort", "members"], ["away", "leave", "stay"]),
+            (["audiences", "--refresh", "daily"], []),
+            (["audiences", "--expires-before", "30d"], ["stay"]),
+            (["audiences", "--modified-since", "1h"], ["away", "leave", "stay"]),
+            (["audiences", "--modified-since", "2100-01-01T00:00:00Z"], []),
+            (["audiences", "--refreshed-since", "1h"], ["leave", "stay"]),
+            (["audiences", "--segment", "viewed", "--sort", "owner", "--reverse"], ["stay", "leave"]),
+            (["audiences", "--destination", "files"], ["away"]),
+            (["audiences", "--destination", "profiles", "--sort", "id", "--reverse"], ["stay", "leave"]),
+            (["segments", "--dataset", "web", "--state", "ready", "--sort", "members"], ["bought", "viewed"]),
+        ]:
+            with self.subTest(args):
+                self.assertEqual(self.listed(*args), wanted)
+        for args, text in [(["audiences", "--state", "redy"], "did you mean ready?"), (["audiences", "--sort", "size"], "none of its words"),
+                           (["segments", "--refresh", "daily"], "audiences"), (["audiences", "--modified-since", "soon"], "2026-10-01T00:00:00Z")]:  # fmt: skip
+            self.assertIn(text, run("get", *args, code=64).err)
+        self.assertIn("did you mean viewed?", run("get", "audiences", "--segment", "viewd", code=65).err)
+        table = run("get", "audiences", "--owner", "anna").out.splitlines()
+        self.assertRegex(table[0], r"^ID +NAME +STATE +MEMBERS +LAST REFRESHED +LAST MODIFIED +OWNER +TAGS +EXPIRES$")
+        self.assertRegex(table[1], r"^leave +Those who go +ready +2 +2\S+Z +2\S+Z +anna +crm, a +2\S+Z$")
+        # One definition whole.
+        told = run("describe", "audience", "leave", "--json").json
+        self.assertEqual((told["liveState"], told["members"], [e["action"] for e in told["history"]]), ("ready", 2, ["created"]))
+        text = run("describe", "audience", "leave").out
+        for line in ("Owner:      anna", "Tags:       crm, a", "Now:        ready, 2 members", "Expires:    2", "version 1 created by"):
+            self.assertIn(line, text)
+        # What was known of the effect stands in the trail.
+        self.site.define({**definitions[3], "name": "Leavers"})
+        self.assertEqual(self.history("audience", "leave")[1][-1]["effect"], {"membersBefore": 2})
+        self.assertIn("its 2 members stay as they are", run("delete", "audience", "stay").out)
+        run("undelete", "audience", "stay")
+        # A materialize that was down while they were deleted knows what was wanted for their members.
+        eventually(lambda: self.assertEqual({row["id"]: row["members"] for row in run("get", "audiences", "--json").rows}["stay"], 2), 60)
+        materialize.terminate()
+        for id in ("leave", "stay"):
+            run("delete", "audience", id)
+        self.assertEqual(self.history("audience", "stay")[1][-1]["effect"], {"onEnd": "keep"})
+        materialize.start()
+        wanted = {("leave", "a"): "exited", ("leave", "b"): "exited", ("stay", "a"): "realized", ("stay", "b"): "realized"}
+        eventually(lambda: self.assertEqual(self.memberships(), wanted), 60)
+        run("undelete", "audience", "leave")
+        eventually(lambda: self.assertEqual({k: v for k, v in self.memberships().items() if k[0] == "leave"}, {("leave", "a"): "realized", ("leave", "b"): "realized"}), 60)
+        self.assertTrue(ingest.is_ready())
+
+
+class EmbeddedTest(unittest.TestCase):
+    def test_the_trail_outlives_the_broker(self):
+        site = Pipeline(settings={"state.dir": None})
+        self.addCleanup(site.close)
+        site.settings = {"state.dir": site.folder / "run" / "state"}
+        running = site.start("run", "--embedded", name="run")
+        site.define(dataset(), segment("viewed", of_type("view")))
+        site.define(segment("viewed", of_type("buy")))
+        self.assertEqual(site.run("rollback", "segment", "viewed", "--json").json["version"], 3)
+        site.run("delete", "segment", "viewed")
+        running.terminate()
+        running.start()
+        self.assertEqual([r["action"] for r in site.run("history", "segment", "viewed", "--json").rows], ["created", "configured", "rolled back", "deleted"])
+        self.assertEqual(site.run("undelete", "segment", "viewed", "--json").json["version"], 4)
+        self.assertEqual(site.run("get", "segment", "viewed", "--json").json["definition"], segment("viewed", of_type("view")))
 
 
 if __name__ == "__main__":
