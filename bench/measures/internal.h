@@ -205,6 +205,7 @@ rc_status rc_bench_segments(struct bench *bench, struct rc_error *err) RC_MUST_U
 rc_status rc_bench_persons(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_latency(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_exits(struct bench *bench, struct rc_error *err) RC_MUST_USE;
+rc_status rc_bench_wave(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_sink(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_memory(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_restart(struct bench *bench, struct rc_error *err) RC_MUST_USE;

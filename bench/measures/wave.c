@@ -1,0 +1,279 @@
+/* wave: everybody is due at one millisecond, as a window over whole days makes it at midnight, while live events go on. How long until all have been told, and how long a
+ * live change takes meanwhile. Both are seen by a consumer of `segments`, so they include its own hop. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "bench/measures/clients.h"
+#include "codec/membership.h"
+#include "codec/person_key.h"
+
+#define WINDOW "1h"
+#define WINDOW_MS INT64_C(3600000)
+#define RATE 1000
+#define CALM_MAX_S 10       /* live events alone, before it */
+#define WARM_S 3            /* before that, not counted */
+#define FILLING_PER_MS 6    /* that fast the wave's persons are made members, at least */
+#define LEAD_MS 10000       /* and so much is left before the calm */
+#define WAVE_LIMIT_S 120    /* after it the wave counts as lost */
+#define LIVE_GRACE_MS 30000 /* for what is under way when the wave is over */
+
+struct plan {
+    const char *bootstrap, *topic, *segments;
+    size_t persons;
+    int64_t calm_s;
+};
+
+struct wave {
+    double all_s; /* from the due instant to the last exit */
+    double calm_p50_ms, calm_p99_ms, p50_ms, p99_ms, max_ms;
+    int64_t live, lost, exits, key_bytes, value_bytes;
+};
+
+struct trial {
+    const struct plan *plan;
+    int64_t due_ms, begin_ns; /* of the live events, monotonic */
+    rd_kafka_t *rk;
+    size_t n; /* live events at most */
+    _Atomic int64_t *sent_ns;
+    int64_t *taken_ns; /* -1: not yet */
+    _Atomic bool over;
+    size_t sent, taken;                   /* live events */
+    size_t members, exits, exit_bytes[2]; /* keys, values */
+    struct rc_error err;
+    rc_status status;
+};
+
+/* ---- live events ---- */
+
+static void *send_live(void *ctx) {
+    struct trial *trial = ctx;
+    struct rc_buf key, value;
+    rc_buf_init(&key, 1 << 12);
+    rc_buf_init(&value, 1 << 12);
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(trial->rk, trial->plan->topic, NULL);
+    for (size_t i = 0; trial->status == RC_OK && i < trial->n && !trial->over; i++) {
+        int64_t left = trial->begin_ns + (int64_t)i * (1000000000 / RATE) - rc_clock_monotonic_ns();
+        if (left > 0)
+            nanosleep(&(struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000}, NULL);
+        rc_bench_simple_event(trial->plan->persons + i, rc_clock_wall_ms(), &key, &value);
+        trial->sent_ns[i] = rc_clock_monotonic_ns();
+        trial->status = rc_bench_send(trial->rk, topic, rc_person_key_partition(rc_buf_span(&key), BENCH_PARTITIONS),
+                                      rc_buf_span(&key), rc_buf_span(&value), 0, &trial->err);
+        rd_kafka_poll(trial->rk, 0);
+    }
+    while (trial->sent < trial->n && trial->sent_ns[trial->sent] > 0)
+        trial->sent++;
+    rd_kafka_topic_destroy(topic);
+    rc_buf_deinit(&key);
+    rc_buf_deinit(&value);
+    return NULL;
+}
+
+/* ---- what comes of them ---- */
+
+static size_t number_of(struct rc_span id) {
+    size_t number = 0;
+    for (size_t i = 1; i < id.len; i++)
+        number = number * 10 + (size_t)(id.data[i] - '0');
+    return number;
+}
+
+static rc_status take(struct trial *trial, const rd_kafka_message_t *message, struct rc_error *err) {
+    struct rc_membership change;
+    if (message->err || message->len == 0)
+        return RC_OK;
+    int64_t now_ns = rc_clock_monotonic_ns();
+    if (rc_membership_read(rc_span_of(message->payload, message->len), false, &change, err) != RC_OK)
+        return RC_FAIL;
+    if (!rc_span_equal(change.target, rc_span_str("seen")))
+        return RC_OK;
+    size_t number = number_of(change.person_id), live = number - trial->plan->persons;
+    if (number < trial->plan->persons && change.realized) {
+        trial->members++;
+    } else if (number < trial->plan->persons) {
+        trial->exits++;
+        trial->exit_bytes[0] += message->key_len;
+        trial->exit_bytes[1] += message->len;
+    } else if (live < trial->n && trial->taken_ns[live] < 0) {
+        trial->taken_ns[live] = now_ns - trial->sent_ns[live];
+        trial->taken++;
+    }
+    return RC_OK;
+}
+
+static rc_status read_until(struct trial *trial, rd_kafka_t *reader, const size_t *count, size_t enough,
+                            int64_t until_ms, struct rc_error *err) {
+    rc_status status = RC_OK;
+    while (status == RC_OK && *count < enough && rc_clock_wall_ms() < until_ms) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, 50);
+        if (!message)
+            continue;
+        status = take(trial, message, err);
+        rd_kafka_message_destroy(message);
+    }
+    return status;
+}
+
+/* The quantiles of the live events with numbers [from, to). */
+static int64_t judge(const struct trial *trial, size_t from, size_t to, double *p50, double *p99, double *max) {
+    double *ms = rc_calloc(to - from + 1, sizeof *ms);
+    size_t got = 0;
+    for (size_t i = from; i < to; i++)
+        if (trial->taken_ns[i] >= 0)
+            ms[got++] = (double)trial->taken_ns[i] / 1e6;
+    *p50 = rc_bench_quantile(ms, got, 0.5);
+    *p99 = rc_bench_quantile(ms, got, 0.99);
+    *max = got ? ms[got - 1] : NAN;
+    free(ms);
+    return (int64_t)(to - from - got);
+}
+
+static rc_status watch(struct trial *trial, rd_kafka_t *reader, struct wave *wave, struct rc_error *err) {
+    int64_t wall_to_ns = rc_clock_monotonic_ns() - rc_clock_wall_us() * 1000;
+    int64_t before_s = WARM_S + trial->plan->calm_s;
+    int64_t calm_ms = trial->due_ms - before_s * 1000, due_ns = trial->due_ms * 1000000 + wall_to_ns;
+    if (read_until(trial, reader, &trial->members, trial->plan->persons, calm_ms, err) != RC_OK)
+        return RC_FAIL;
+    if (trial->members < trial->plan->persons || rc_clock_wall_ms() > calm_ms)
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_TEMPORARY,
+                            "the machine took too long to make %zu members; they were due to leave by then",
+                            trial->plan->persons);
+    pthread_t thread;
+    trial->begin_ns = due_ns - before_s * INT64_C(1000000000);
+    if (pthread_create(&thread, NULL, send_live, trial) != 0)
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "no thread");
+    rc_status status =
+        read_until(trial, reader, &trial->exits, trial->plan->persons, trial->due_ms + WAVE_LIMIT_S * 1000, err);
+    int64_t end_ns = rc_clock_monotonic_ns();
+    trial->over = true;
+    pthread_join(thread, NULL);
+    if (status == RC_OK && trial->status != RC_OK) {
+        *err = trial->err;
+        status = RC_FAIL;
+    }
+    if (status == RC_OK)
+        status = read_until(trial, reader, &trial->taken, trial->sent, rc_clock_wall_ms() + LIVE_GRACE_MS, err);
+    size_t calm_from = (size_t)WARM_S * RATE, calm_to = (size_t)before_s * RATE - RATE / 2;
+    size_t from = (size_t)before_s * RATE, to = from;
+    while (to < trial->n && trial->sent_ns[to] > 0 && trial->sent_ns[to] < end_ns)
+        to++;
+    double ignored;
+    wave->all_s = (double)(end_ns - due_ns) / 1e9;
+    wave->lost = judge(trial, calm_from, calm_to, &wave->calm_p50_ms, &wave->calm_p99_ms, &ignored);
+    wave->lost += judge(trial, from, to, &wave->p50_ms, &wave->p99_ms, &wave->max_ms);
+    wave->live = (int64_t)(to - from);
+    wave->exits = (int64_t)trial->exits;
+    if (trial->exits) {
+        wave->key_bytes = (int64_t)(trial->exit_bytes[0] / trial->exits);
+        wave->value_bytes = (int64_t)(trial->exit_bytes[1] / trial->exits);
+    }
+    return status;
+}
+
+static int64_t make_member(void *ctx, uint64_t i, struct rc_buf *key, struct rc_buf *value) {
+    const struct trial *trial = ctx;
+    rc_bench_simple_event(i, trial->due_ms - WINDOW_MS, key, value);
+    return 0;
+}
+
+static rc_status run(const void *ctx, void *result, struct rc_error *err) {
+    static const char *const at_once[] = {"queue.buffering.max.ms", "0", NULL};
+    const struct plan *plan = ctx;
+    struct trial trial = {.plan = plan, .n = (size_t)(WARM_S + plan->calm_s + WAVE_LIMIT_S) * RATE};
+    rd_kafka_t *reader;
+    trial.due_ms =
+        rc_clock_wall_ms() + LEAD_MS + (WARM_S + plan->calm_s) * 1000 + (int64_t)(plan->persons / FILLING_PER_MS);
+    trial.sent_ns = rc_calloc(trial.n, sizeof *trial.sent_ns);
+    trial.taken_ns = rc_alloc(trial.n * sizeof *trial.taken_ns);
+    memset(trial.taken_ns, 0xff, trial.n * sizeof *trial.taken_ns);
+    rc_status status = rc_bench_fill(plan->bootstrap, plan->topic, plan->persons, make_member, &trial, err);
+    if (status == RC_OK)
+        status = rc_bench_client(plan->bootstrap, RD_KAFKA_PRODUCER, at_once, &trial.rk, err);
+    if (status == RC_OK)
+        status = rc_bench_reader(plan->bootstrap, plan->segments, RD_KAFKA_OFFSET_BEGINNING, &reader, err);
+    if (status != RC_OK)
+        return RC_FAIL; /* the child ends here */
+    status = watch(&trial, reader, result, err);
+    rd_kafka_consumer_close(reader);
+    rd_kafka_destroy(reader);
+    rd_kafka_destroy(trial.rk);
+    free(trial.sent_ns);
+    free(trial.taken_ns);
+    return status;
+}
+
+/* ---- the measure ---- */
+
+static rc_status run_wave(struct bench *bench, size_t persons, struct wave *out, struct rc_error *err) {
+    static const char topic[] = "bench.wave";
+    struct site site;
+    struct process ingest = {0};
+    struct rc_buf definitions;
+    char segments[BENCH_NAME * 2];
+    if (rc_bench_topic_new(bench, topic, err) != RC_OK || rc_bench_site_init(&site, bench, err) != RC_OK)
+        return RC_FAIL;
+    rc_buf_init(&definitions, 1 << 20);
+    rc_bench_simple_definitions(topic, WINDOW, &definitions);
+    struct plan plan = {.bootstrap = bench->bootstrap,
+                        .topic = topic,
+                        .segments = rc_bench_site_topic(&site, "segments", segments),
+                        .persons = persons,
+                        .calm_s = bench->options.seconds < CALM_MAX_S ? bench->options.seconds : CALM_MAX_S};
+    rc_status status = rc_bench_site_apply(&site, &definitions, err);
+    if (status == RC_OK)
+        status = rc_bench_site_start(&site, "ingest", &ingest, err);
+    if (status == RC_OK)
+        status = rc_bench_process_ready(bench, &ingest, 60, err);
+    rc_bench_say(bench, "%zu persons will be due at one millisecond, beside %d live events a second", persons, RATE);
+    if (status == RC_OK)
+        status = rc_bench_do(bench, run, &plan, out, sizeof *out, NULL, err);
+    rc_bench_process_stop(&ingest);
+    rc_bench_site_deinit(&site);
+    rc_bench_topics_delete(bench, topic);
+    rc_buf_deinit(&definitions);
+    return status;
+}
+
+rc_status rc_bench_wave(struct bench *bench, struct rc_error *err) {
+    struct wave wave;
+    struct usage bare;
+    size_t persons = (size_t)bench->options.persons;
+    if (run_wave(bench, persons, &wave, err) != RC_OK)
+        return RC_FAIL;
+    if (wave.exits < (int64_t)persons || wave.lost > 0)
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                            "%lld of %zu exits had not come %d s after they were due, nor %lld live changes",
+                            (long long)((int64_t)persons - wave.exits), persons, WAVE_LIMIT_S, (long long)wave.lost);
+    if (rc_bench_bare_produce(bench, wave.exits, (size_t)wave.key_bytes, (size_t)wave.value_bytes, &bare, err) != RC_OK)
+        return RC_FAIL;
+    rc_bench_tell(bench,
+                  &(struct figure){.measure = "wave",
+                                   .what = "persons due at one millisecond: until the last exit is read",
+                                   .beside = "a bare producer of as many records",
+                                   .unit = "s",
+                                   .product = wave.all_s,
+                                   .limit = bare.wall_s,
+                                   .ratio = NAN,
+                                   .kind = RC_BENCH_RATIO_AT_MOST,
+                                   .goal = 2},
+                  "%lld exits (%lld bytes) beside %d live events a second", (long long)wave.exits,
+                  (long long)wave.key_bytes + (long long)wave.value_bytes, RATE);
+    rc_bench_tell(bench,
+                  &(struct figure){.measure = "wave",
+                                   .what = "live event to its change read meanwhile, p99",
+                                   .beside = "the same before the wave",
+                                   .unit = "ms",
+                                   .product = wave.p99_ms,
+                                   .limit = wave.calm_p99_ms,
+                                   .ratio = NAN,
+                                   .kind = RC_BENCH_RATIO_AT_MOST,
+                                   .goal = 3},
+                  "%lld live events during the wave; p50 %.1f ms beside %.1f ms before; longest %.1f ms",
+                  (long long)wave.live, wave.p50_ms, wave.calm_p50_ms, wave.max_ms);
+    return RC_OK;
+}
