@@ -140,7 +140,10 @@ static void add_change(struct rc_population *p, uint32_t segment, bool realized,
 static void keep_realized(struct rc_population *p, struct rc_person *person, uint32_t leader, bool realized,
                           int64_t since_ms) {
     bool was = rc_person_realized(person, leader) != NULL;
-    p->members[leader] += (size_t)(realized && !was) - (size_t)(!realized && was);
+    size_t more = (size_t)(realized && !was) - (size_t)(!realized && was);
+    p->members[leader] += more;
+    if (rc_population_pending(p, person))
+        p->saved_members[leader] += more;
     rc_person_set_realized(person, leader, realized, since_ms);
 }
 

@@ -68,6 +68,7 @@ struct rc_person {
     struct rc_realized *members; /* realized ones, ordered by segment; owned */
     uint32_t n_members, cap_members;
     bool dirty;         /* changed since it was saved */
+    bool round;         /* the population's, when it became dirty */
     uint8_t quarantine; /* enum rc_quarantine */
     bool released;      /* what `redefined` brings has cause RESTORE */
     bool used;          /* asked for since the last look at who may leave memory */

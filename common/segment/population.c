@@ -26,6 +26,7 @@ static void use_plan(struct rc_population *p, const struct rc_plan *plan) {
     for (size_t d = 0; d < plan->n_domains; d++)
         p->domain_clocks[d] = INT64_MIN;
     p->members = rc_calloc(plan->n_segments, sizeof *p->members);
+    p->saved_members = rc_calloc(plan->n_segments, sizeof *p->saved_members);
     p->seen = rc_alloc(most);
     rc_residence_init(p);
 }
@@ -36,6 +37,7 @@ static void forget_plan(struct rc_population *p) {
     free(p->clocks);
     free(p->domain_clocks);
     free(p->members);
+    free(p->saved_members);
     free(p->seen);
     rc_eval_deinit(&p->eval);
 }
@@ -59,6 +61,7 @@ void rc_population_free(struct rc_population *p) {
     free(p->persons);
     free(p->slots);
     free(p->dirty);
+    free(p->saving);
     free(p->changes);
     free(p->values);
     free(p->look);
@@ -91,18 +94,35 @@ void rc_population_set_clock(struct rc_population *p, uint32_t dataset, int64_t 
     }
 }
 
+static void decide_due(struct rc_population *p, uint32_t domain, struct rc_person *person) {
+    rc_decide(p, domain, person, rc_decide_allowed(p, domain, person));
+    rc_table_mark_dirty(p, person);
+    rc_table_redue(p, domain, person);
+}
+
+bool rc_population_advance_events(struct rc_population *p) {
+    bool more = false;
+    for (uint32_t d = 0; d < p->plan->n_domains && !p->failed; d++) {
+        struct rc_person *person;
+        while ((person = rc_table_take_soon(p, d)) != NULL)
+            decide_due(p, d, person);
+        int64_t clock = p->domain_clocks[d];
+        more |= clock != INT64_MIN && (rc_table_next_due(p, d) <= clock || rc_residence_next(p, d) <= clock);
+    }
+    return more;
+}
+
 bool rc_population_advance(struct rc_population *p, size_t max_persons) {
     size_t done = 0;
     if (p->failed)
         return false;
+    rc_population_advance_events(p);
     bool more = rc_residence_sweep(p);
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
         more |= rc_residence_bring_due(p, d);
         struct rc_person *person;
         while ((person = rc_table_take_due(p, d)) != NULL) {
-            rc_decide(p, d, person, rc_decide_allowed(p, d, person));
-            rc_table_mark_dirty(p, person);
-            rc_table_redue(p, d, person);
+            decide_due(p, d, person);
             if (max_persons && ++done == max_persons) {
                 p->queues[d].looked = 0;
                 return true;
@@ -318,7 +338,9 @@ static void empty(struct rc_population *p, struct rc_person *person, enum rc_qua
 }
 
 static void freeze(struct rc_population *p, struct rc_person *person) {
-    p->quarantined += person->quarantine == RC_QUARANTINE_NONE;
+    bool newly = person->quarantine == RC_QUARANTINE_NONE;
+    p->quarantined += newly;
+    p->saved_quarantined += newly && rc_population_pending(p, person);
     empty(p, person, RC_QUARANTINE_FROZEN);
 }
 
@@ -365,23 +387,63 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
 
 /* ---- saving and loading ------------------------------------------------------------------------------------------------ */
 
+void rc_population_save_begin(struct rc_population *p) {
+    if (p->saving_at < p->n_saving)
+        abort(); /* the header says: one at a time */
+    struct rc_person **empty = p->saving;
+    size_t capacity = p->cap_saving;
+    p->saving = p->dirty;
+    p->n_saving = p->n_dirty;
+    p->cap_saving = p->cap_dirty;
+    p->saving_at = 0;
+    p->dirty = empty;
+    p->n_dirty = 0;
+    p->cap_dirty = capacity;
+    p->round = !p->round;
+    p->saved_total = p->total;
+    p->saved_quarantined = p->quarantined;
+    memcpy(p->saved_members, p->members, p->plan->n_segments * sizeof *p->members);
+}
+
+static void save_one(struct rc_population *p, struct rc_person *person, rc_record_fn put, void *ctx) {
+    rc_decide_settle(p, person);
+    rc_person_prune(person, p->plan, &p->strings);
+    for (uint32_t d = 0; d < p->plan->n_domains; d++)
+        rc_table_redue(p, d, person);
+    rc_buf_reset(&p->record);
+    rc_person_encode(person, p->plan, &p->strings, &p->record);
+    put(ctx, rc_span_of(person->key, person->key_len), rc_buf_span(&p->record));
+    rc_residence_saved(p, person);
+    person->dirty = false;
+}
+
+bool rc_population_save_some(struct rc_population *p, size_t max_persons, rc_record_fn put, void *ctx) {
+    if (p->failed)
+        return false;
+    rc_residence_forget_stale(p); /* first: the same deadline may be saved anew */
+    for (size_t n = 0; p->saving_at < p->n_saving && (max_persons == 0 || n < max_persons); n++)
+        save_one(p, p->saving[p->saving_at++], put, ctx);
+    return p->saving_at < p->n_saving;
+}
+
+static void put_all(struct rc_population *p, rc_record_fn put, void *ctx) {
+    while (rc_population_save_some(p, 0, put, ctx)) {}
+}
+
 void rc_population_save(struct rc_population *p, rc_record_fn put, void *ctx) {
     if (p->failed)
         return;
-    rc_residence_forget_stale(p); /* first: the same deadline may be saved anew */
-    for (size_t i = 0; i < p->n_dirty; i++) {
-        struct rc_person *person = p->dirty[i];
-        rc_decide_settle(p, person);
-        rc_person_prune(person, p->plan, &p->strings);
-        for (uint32_t d = 0; d < p->plan->n_domains; d++)
-            rc_table_redue(p, d, person);
-        rc_buf_reset(&p->record);
-        rc_person_encode(person, p->plan, &p->strings, &p->record);
-        put(ctx, rc_span_of(person->key, person->key_len), rc_buf_span(&p->record));
-        rc_residence_saved(p, person);
-        person->dirty = false;
-    }
-    p->n_dirty = 0;
+    put_all(p, put, ctx);
+    rc_population_save_begin(p);
+    put_all(p, put, ctx);
+}
+
+struct rc_saved_numbers rc_population_saved(const struct rc_population *p) {
+    return (struct rc_saved_numbers){.persons = p->saved_total, .quarantined = p->saved_quarantined};
+}
+
+size_t rc_population_saved_members(const struct rc_population *p, uint32_t segment) {
+    return p->saved_members[p->plan->segments[segment].leader];
 }
 
 rc_status rc_population_load(struct rc_population *p, struct rc_span person_key, struct rc_span record,
@@ -397,6 +459,14 @@ rc_status rc_population_load(struct rc_population *p, struct rc_span person_key,
         if (p->plan->segments[person->members[i].segment].leader == person->members[i].segment)
             p->members[person->members[i].segment]++;
     return RC_OK;
+}
+
+/* The save under way has yet to put the person. */
+static void wait_for_save(struct rc_population *p, struct rc_person *person) {
+    person->dirty = true;
+    person->round = !p->round;
+    rc_grow(&p->saving, &p->cap_saving, p->n_saving + 1, sizeof(struct rc_person *));
+    p->saving[p->n_saving++] = person;
 }
 
 void rc_population_replan(struct rc_population *p, const struct rc_plan *plan) {
@@ -427,7 +497,9 @@ void rc_population_replan(struct rc_population *p, const struct rc_plan *plan) {
             uint32_t was = rc_plan_find(old, RC_NAMED_DOMAIN, plan->domains[d].hash);
             moved->domains[d].saved_due_ms = was == RC_NONE ? RC_NEVER : persons[i]->domains[was].saved_due_ms;
         }
-        if (persons[i]->dirty)
+        if (rc_population_pending(p, persons[i]))
+            wait_for_save(next, moved);
+        else if (persons[i]->dirty)
             rc_table_mark_dirty(next, moved);
     }
     next->backing = backing;
@@ -486,6 +558,7 @@ bool rc_population_release(struct rc_population *p, struct rc_span person_key) {
     person->quarantine = RC_QUARANTINE_NONE;
     person->released = true;
     p->quarantined--;
+    p->saved_quarantined -= rc_population_pending(p, person);
     stand_alone(p, person);
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
         person->domains[d].redefined = true;
@@ -516,7 +589,7 @@ void rc_population_measure(struct rc_population *p) {
 }
 
 size_t rc_population_dirty(const struct rc_population *p) {
-    return p->n_dirty;
+    return p->n_dirty + p->n_saving - p->saving_at;
 }
 
 size_t rc_population_members(const struct rc_population *p, uint32_t segment) {

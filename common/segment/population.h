@@ -70,8 +70,11 @@ void rc_population_set_clock(struct rc_population *population, uint32_t dataset,
  * copied as far as it is needed. Returns false when the event changed no state (a duplicate, or nothing needs it). */
 bool rc_population_apply(struct rc_population *population, const struct rc_event *event);
 
-/* Decides everything that the clocks allow, at most `max_persons` persons (0: no limit). Returns true when more is due. */
+/* Decides everything that the clocks allow: first for everybody whom an event has just touched, then for at most `max_persons` others (0: no
+ * limit). Returns true when more is due. */
 bool rc_population_advance(struct rc_population *population, size_t max_persons);
+/* The first of these alone: who is due by time only waits. Returns true when such are due. */
+bool rc_population_advance_events(struct rc_population *population);
 
 /* Least clock value at which something more can be decided, as ms of the wall clock if all clocks followed it; INT64_MAX: nothing. */
 int64_t rc_population_next_due(const struct rc_population *population);
@@ -87,6 +90,18 @@ size_t rc_population_members(const struct rc_population *population, uint32_t se
 /* Saving: each person changed since the last clean visit, once, as a self-describing, versioned, checksummed record; then clean. */
 typedef void (*rc_record_fn)(void *ctx, struct rc_span person_key, struct rc_span record);
 void rc_population_save(struct rc_population *population, rc_record_fn put, void *ctx);
+
+/* The same in slices, with anything in between. begin: everybody changed since the last one is to be put, and the last one must be over;
+ * save_some: at most `max_persons` of them (0: all) as they are by now, so ahead of begin, never behind it. True when some are left. */
+void rc_population_save_begin(struct rc_population *population);
+bool rc_population_save_some(struct rc_population *population, size_t max_persons, rc_record_fn put, void *ctx)
+    RC_MUST_USE;
+/* What all records come to that have been put when the last slice is: the numbers to save with them. */
+struct rc_saved_numbers {
+    size_t persons, quarantined;
+};
+struct rc_saved_numbers rc_population_saved(const struct rc_population *population);
+size_t rc_population_saved_members(const struct rc_population *population, uint32_t segment);
 
 /* Takes in a saved record (also one saved under another plan: what the plan shares is kept, the rest dropped, and what is new is empty).
  * Fails on bytes that are damaged (POISON) or of a later format (FATAL), naming what is wrong; then the person is as if never loaded. */

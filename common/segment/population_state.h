@@ -62,6 +62,11 @@ struct rc_population {
     size_t person_bytes;      /* of those in memory, as measured last */
     struct rc_person **dirty; /* to save; borrowed */
     size_t n_dirty, cap_dirty;
+    struct rc_person **saving; /* whom the save under way has yet to put, from saving_at on; borrowed */
+    size_t n_saving, cap_saving, saving_at;
+    bool round; /* changes with each save: who is dirty since another one waits in `saving` */
+    size_t saved_total, saved_quarantined; /* what the saved records come to once `saving` is put */
+    size_t *saved_members;                 /* by segment */
     /* residence.c */
     struct rc_backing backing; /* all NULL: everybody is in memory */
     size_t budget;             /* bytes; 0: none */
@@ -90,6 +95,11 @@ struct rc_population {
     struct rc_buf key; /* working memory */
 };
 
+/* Whether the save under way has yet to put the person, so that what changes of them still goes into it. */
+static inline bool rc_population_pending(const struct rc_population *p, const struct rc_person *person) {
+    return person->dirty && person->round != p->round;
+}
+
 /* ---- table.c ------------------------------------------------------------------------------------------------------------ */
 
 struct rc_person *rc_table_find(const struct rc_population *p, struct rc_span key); /* NULL: not in memory */
@@ -99,7 +109,9 @@ void rc_table_measure(struct rc_population *p, struct rc_person *person);
 void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person);
 void rc_table_set_due(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t due_ms);
 void rc_table_redue(struct rc_population *p, uint32_t domain, struct rc_person *person);
-/* Somebody who is due by the domain's clock, or NULL; to be decided and set anew before the next call. */
+/* Somebody who is due by the domain's clock, or NULL; to be decided and set anew before the next call. take_soon: of those whom an event or
+ * the store has just brought; take_due: of all. */
+struct rc_person *rc_table_take_soon(struct rc_population *p, uint32_t domain);
 struct rc_person *rc_table_take_due(struct rc_population *p, uint32_t domain);
 int64_t rc_table_next_due(const struct rc_population *p, uint32_t domain); /* RC_NEVER: nobody; may be too early */
 void rc_table_init(struct rc_population *p);

@@ -357,9 +357,13 @@ void rc_residence_move(struct rc_population *next, struct rc_population *old) {
     next->quarantined = old->quarantined;
     for (uint32_t s = 0; s < next->plan->n_segments; s++) {
         uint32_t was = rc_plan_find(old->plan, RC_NAMED_SEGMENT, next->plan->segments[s].id_hash);
-        if (was != RC_NONE && next->plan->segments[s].leader == s)
+        if (was != RC_NONE && next->plan->segments[s].leader == s) {
             next->members[s] = old->members[old->plan->segments[was].leader];
+            next->saved_members[s] = old->saved_members[old->plan->segments[was].leader];
+        }
     }
+    next->saved_total = old->saved_total;
+    next->saved_quarantined = old->saved_quarantined;
     /* Dues saved in a domain that is no more. */
     for (size_t i = 0; i < old->n_persons && old->backing.deadline; i++)
         for (size_t d = 0; d < old->plan->n_domains; d++)

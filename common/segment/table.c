@@ -114,6 +114,7 @@ void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person) {
     if (person->dirty)
         return;
     person->dirty = true;
+    person->round = p->round;
     rc_grow(&p->dirty, &p->cap_dirty, p->n_dirty + 1, sizeof(struct rc_person *));
     p->dirty[p->n_dirty++] = person;
 }
@@ -203,7 +204,9 @@ int64_t rc_table_next_due(const struct rc_population *p, uint32_t domain) {
 }
 
 /* The next one of the list who is due; the others who still belong there stay. */
-static struct rc_person *take_soon(struct rc_population *p, uint32_t domain) {
+struct rc_person *rc_table_take_soon(struct rc_population *p, uint32_t domain) {
+    if (p->domain_clocks[domain] == INT64_MIN)
+        return NULL;
     struct queue *queue = &p->queues[domain];
     while (queue->looked < queue->n_soon) {
         struct rc_person *person = queue->soon[queue->looked];
@@ -228,7 +231,7 @@ static struct rc_person *take_soon(struct rc_population *p, uint32_t domain) {
 struct rc_person *rc_table_take_due(struct rc_population *p, uint32_t domain) {
     struct queue *queue = &p->queues[domain];
     int64_t clock = p->domain_clocks[domain];
-    struct rc_person *person = clock == INT64_MIN ? NULL : take_soon(p, domain);
+    struct rc_person *person = rc_table_take_soon(p, domain);
     while (!person && clock != INT64_MIN && queue->n_heap && queue->heap[0].due_ms <= clock) {
         struct rc_person *first = queue->heap[0].person;
         int64_t due_ms = first->domains[domain].due_ms;

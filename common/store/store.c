@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,25 @@ struct rc_store {
     rocksdb_readoptions_t *read, *scan;
     rocksdb_writeoptions_t *write, *write_sync;
     char *path;
+    /* The thread that commits; there from its first work on. */
+    struct {
+        bool running, stop;
+        pthread_t thread;
+        pthread_mutex_t lock; /* the rest of this, and each write's `over` */
+        pthread_cond_t work, over;
+        struct rc_store_write *first, **last;
+    } writer;
+};
+
+struct rc_store_write {
+    struct rc_store_write *next;
+    struct rc_store *store;
+    struct rc_store_batch *batch;
+    void (*done)(void *ctx);
+    void *ctx;
+    bool over;
+    rc_status status;
+    struct rc_error err;
 };
 
 struct rc_store_batch {
@@ -204,6 +224,10 @@ rc_status rc_store_open(const struct rc_store_options *options, struct rc_store 
         return RC_FAIL;
     struct rc_store *store = rc_calloc(1, sizeof *store);
     store->path = rc_strdup(options->path);
+    pthread_mutex_init(&store->writer.lock, NULL);
+    pthread_cond_init(&store->writer.work, NULL);
+    pthread_cond_init(&store->writer.over, NULL);
+    store->writer.last = &store->writer.first;
     set_options(store, options->cache_bytes);
     char *problem = NULL;
     store->db = options->read_only ? rocksdb_open_for_read_only(store->options, options->path, 0, &problem)
@@ -222,9 +246,22 @@ rc_status rc_store_open(const struct rc_store_options *options, struct rc_store 
     return RC_OK;
 }
 
+static void stop_writer(struct rc_store *store) {
+    pthread_mutex_lock(&store->writer.lock);
+    store->writer.stop = true;
+    pthread_cond_signal(&store->writer.work);
+    pthread_mutex_unlock(&store->writer.lock);
+    if (store->writer.running)
+        pthread_join(store->writer.thread, NULL);
+    pthread_mutex_destroy(&store->writer.lock);
+    pthread_cond_destroy(&store->writer.work);
+    pthread_cond_destroy(&store->writer.over);
+}
+
 void rc_store_close(struct rc_store *store) {
     if (!store)
         return;
+    stop_writer(store);
     if (store->db)
         rocksdb_close(store->db);
     rocksdb_readoptions_destroy(store->read);
@@ -327,6 +364,80 @@ rc_status rc_store_commit(struct rc_store_batch *batch, bool sync, struct rc_err
     rocksdb_write(store->db, sync ? store->write_sync : store->write, batch->batch, &problem);
     rc_store_abort(batch);
     return problem ? failed(err, store->path, "writing", problem) : RC_OK;
+}
+
+/* ---- commits in the background ---- */
+
+static void *write_batches(void *arg) {
+    struct rc_store *store = arg;
+    pthread_mutex_lock(&store->writer.lock);
+    for (;;) {
+        struct rc_store_write *write = store->writer.first;
+        if (!write && store->writer.stop)
+            break;
+        if (!write) {
+            pthread_cond_wait(&store->writer.work, &store->writer.lock);
+            continue;
+        }
+        store->writer.first = write->next;
+        if (!store->writer.first)
+            store->writer.last = &store->writer.first;
+        pthread_mutex_unlock(&store->writer.lock);
+        struct rc_error err;
+        rc_status status = rc_store_commit(write->batch, false, &err);
+        void (*done)(void *ctx) = write->done;
+        void *ctx = write->ctx;
+        pthread_mutex_lock(&store->writer.lock);
+        write->status = status;
+        if (status != RC_OK)
+            write->err = err;
+        write->over = true; /* from here on it may be gone */
+        pthread_cond_broadcast(&store->writer.over);
+        if (done)
+            done(ctx);
+    }
+    pthread_mutex_unlock(&store->writer.lock);
+    return NULL;
+}
+
+struct rc_store_write *rc_store_commit_begin(struct rc_store_batch *batch, void (*done)(void *ctx), void *ctx) {
+    struct rc_store *store = batch->store;
+    struct rc_store_write *write = rc_calloc(1, sizeof *write);
+    *write = (struct rc_store_write){.store = store, .batch = batch, .done = done, .ctx = ctx};
+    pthread_mutex_lock(&store->writer.lock);
+    bool started = store->writer.running || pthread_create(&store->writer.thread, NULL, write_batches, store) == 0;
+    store->writer.running = started;
+    if (started) {
+        *store->writer.last = write;
+        store->writer.last = &write->next;
+        pthread_cond_signal(&store->writer.work);
+    }
+    pthread_mutex_unlock(&store->writer.lock);
+    if (!started) { /* no thread to be had: then here */
+        write->status = rc_store_commit(batch, false, &write->err);
+        write->over = true;
+    }
+    return write;
+}
+
+bool rc_store_commit_over(struct rc_store_write *write) {
+    pthread_mutex_lock(&write->store->writer.lock);
+    bool over = write->over;
+    pthread_mutex_unlock(&write->store->writer.lock);
+    return over;
+}
+
+rc_status rc_store_commit_end(struct rc_store_write *write, struct rc_error *err) {
+    struct rc_store *store = write->store;
+    pthread_mutex_lock(&store->writer.lock);
+    while (!write->over)
+        pthread_cond_wait(&store->writer.over, &store->writer.lock);
+    pthread_mutex_unlock(&store->writer.lock);
+    rc_status status = write->status;
+    if (status != RC_OK)
+        *err = write->err;
+    free(write);
+    return status;
 }
 
 /* ---- reading ---- */

@@ -66,6 +66,15 @@ size_t rc_store_batch_bytes(const struct rc_store_batch *batch);
 rc_status rc_store_commit(struct rc_store_batch *batch, bool sync, struct rc_error *err) RC_MUST_USE;
 void rc_store_abort(struct rc_store_batch *batch);
 
+/* A commit in a thread of the store's own, in the order in which they were begun, while the caller does other things. `done` is called
+ * there, when it is over. The rest of the store may be used meanwhile; what is in the batch may be seen from any moment on. */
+struct rc_store_write;
+struct rc_store_write *rc_store_commit_begin(struct rc_store_batch *batch, void (*done)(void *ctx), void *ctx);
+/* Whether it is over. */
+bool rc_store_commit_over(struct rc_store_write *write);
+/* Waits for it, says what came of it, and frees it. */
+rc_status rc_store_commit_end(struct rc_store_write *write, struct rc_error *err) RC_MUST_USE;
+
 /* ---- reading ---- */
 
 /* Fills `out` (reset first). *found false when there is none. */

@@ -11,7 +11,6 @@
 #include "kafka/read.h"
 #include "store/changelog.h"
 
-#define PIECE_BYTES ((size_t)512 << 10)
 #define REWRITE_BYTES ((size_t)4 << 20)
 #define MARK_TIMEOUT_MS 30000
 #define HEAL_TIMEOUT_MS 5000
@@ -54,10 +53,10 @@ void rc_ingest_changelog_keep(struct checkpoint *checkpoint, const struct lane *
     checkpoint->n_records++;
 }
 
-rc_status rc_ingest_changelog_send(struct ingest *ingest, struct checkpoint *checkpoint, struct rc_error *err) {
+rc_status rc_ingest_changelog_send(struct ingest *ingest, struct checkpoint *checkpoint, size_t n,
+                                   struct rc_error *err) {
     const struct rc_buf *records = &checkpoint->records;
-    size_t until = checkpoint->sent + PIECE_BYTES;
-    while (checkpoint->sent < records->len && checkpoint->sent < until) {
+    for (size_t i = 0; checkpoint->sent < records->len && i < n; i++) {
         struct head head;
         const char *bytes = records->data + checkpoint->sent;
         memcpy(&head, bytes, sizeof head);

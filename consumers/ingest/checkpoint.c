@@ -1,19 +1,24 @@
-/* Making state durable, without standing still, in four steps:
- *   begin    the changed persons, input offsets, epoch and output mark are written into one batch for the local store, and kept for the
- *            changelog; a mark is put into the stream of changes;
- *   send     every change before the mark is acknowledged by Kafka: the persons go to the changelog in pieces, then the lanes' records.
- *            So what the changelog holds never claims a change that is not on the output log, and within a partition, where the
+/* Making state durable, without standing still:
+ *   begin    who has changed since the last one is to be saved; input positions, clocks, epoch and output mark are noted as they are now;
+ *   put      these persons go into one batch for the local store, and into what is kept for the changelog, a slice in each turn of the loop.
+ *            Work goes on in between, so persons may be ahead of what was noted, never behind. Behind the last one a mark is put into the
+ *            stream of changes;
+ *   send     every change before the mark is acknowledged by Kafka: the persons go to the changelog in pieces, each lane's record behind
+ *            its own. So what the changelog holds never claims a change that is not on the output log, and within a partition, where the
  *            idempotent producer keeps order, a lane's record stands for all persons before it;
- *   commit   they are acknowledged too: the batch is committed to the local store. Not before: persons that the local store has and the
- *            changelog has not would be written to it by nobody;
+ *   commit   they are acknowledged too: the batch is committed to the local store, by a thread of its own. Not before: persons that the
+ *            local store has and the changelog has not would be written to it by nobody;
  *   offsets  are committed to the group.
- * Work goes on meanwhile. With exactly_once the second step and the offsets are in one transaction with the changes.
+ * With exactly_once all persons are put at once, and they and the offsets are in one transaction with the changes: what the next turn sends is
+ * of the next one.
  *
  * What a crash at each point repeats:
  *   1. before the batch is committed: the store says what the checkpoint before said. What the changelog has beyond that is taken in at
  *      the next start (restore.c); everything since is done again, and the changes that are on the topic already are recognised
  *      (repeats.h);
- *   2. between store and group: nothing; a start goes by the store's offsets, the group's are for lag and for others. */
+ *   2. between store and group: nothing; a start goes by the store's offsets, the group's are for lag and for others.
+ * Persons who are ahead of the noted positions are read some events again: docs/decisions/0006 says why that is exact. The numbers that are
+ * saved with them are those of the records in the store, not of the moment (rc_population_saved). */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,20 +31,19 @@
 #include "consumers/shared/delivery.h"
 #include "store/changelog.h"
 
-/* ---- begin ---- */
+#define SLICE_PERSONS 32
+#define SLICE_US 1000
+#define SLICE_BUSY_US 20000 /* while records wait anyway, or there must be room first */
+#define PIECE_RECORDS 250
+#define BULK_RECORDS 1000
+#define BULK_BUSY_RECORDS 20000
+#define DEADLINE_BYTES 64 /* of a person, about */
 
-struct putting {
-    struct checkpoint *checkpoint;
-    const struct lane *lane;
-};
-
-static void put_person(void *ctx, struct rc_span person_key, struct rc_span record) {
-    const struct putting *putting = ctx;
-    const struct lane *lane = putting->lane;
-    rc_store_put(putting->checkpoint->batch, RC_STORE_PERSON, lane->number, person_key, record);
-    if (lane->ingest->state_topic)
-        rc_ingest_changelog_keep(putting->checkpoint, lane, person_key, record);
+size_t rc_ingest_bulk_limit(const struct ingest *ingest) {
+    return ingest->drained ? BULK_RECORDS : BULK_BUSY_RECORDS;
 }
+
+/* ---- begin ---- */
 
 static json_t *describe(struct ingest *ingest, struct lane *lane) {
     int64_t acknowledged = rc_producer_end(ingest->producer, ingest->segments_topic, lane->number);
@@ -63,22 +67,6 @@ static json_t *describe(struct ingest *ingest, struct lane *lane) {
     return json;
 }
 
-/* The lane's own record. While all of its persons are being written anew the changelog gets none: it would claim those that are not there
- * yet. */
-static void put_lane(struct ingest *ingest, struct lane *lane, size_t records_before) {
-    struct checkpoint *checkpoint = &ingest->checkpoint;
-    struct checkpoint_lane one = {
-        .number = lane->number, .json = describe(ingest, lane), .whole = ingest->state_topic && !lane->rewriting};
-    if (one.whole) {
-        char *text = json_dumps(one.json, JSON_COMPACT);
-        rc_ingest_changelog_keep(checkpoint, lane, rc_span_str(RC_CHANGELOG_LANE_KEY), rc_span_str(text));
-        free(text);
-    }
-    one.records = checkpoint->n_records - records_before;
-    rc_grow(&checkpoint->lanes, &checkpoint->lanes_capacity, checkpoint->n_lanes + 1, sizeof *checkpoint->lanes);
-    checkpoint->lanes[checkpoint->n_lanes++] = one;
-}
-
 static void add_offset(struct checkpoint *checkpoint, const struct lane *lane, const struct input *input) {
     if (input->position < 0)
         return;
@@ -91,36 +79,108 @@ static void add_offset(struct checkpoint *checkpoint, const struct lane *lane, c
                                                                       .metadata = rc_strdup(epoch)};
 }
 
-rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err) {
+static void begin_lane(struct ingest *ingest, struct lane *lane) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    rc_population_save_begin(lane->population);
+    rc_grow(&checkpoint->lanes, &checkpoint->lanes_capacity, checkpoint->n_lanes + 1, sizeof *checkpoint->lanes);
+    checkpoint->lanes[checkpoint->n_lanes++] = (struct checkpoint_lane){
+        .lane = lane,
+        .json = describe(ingest, lane),
+        .plan = rc_population_settled(lane->population) ? rc_plan_hash(ingest->program->plan) : 0};
+    for (size_t k = 0; k < lane->n_inputs; k++)
+        add_offset(checkpoint, lane, lane->inputs[k]);
+    lane->in_checkpoint = true;
+    lane->dirty = false;
+}
+
+void rc_ingest_checkpoint_begin(struct ingest *ingest) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
     bool dirty = false;
     for (size_t i = 0; i < ingest->n_lanes; i++)
         dirty |= lane_works(ingest->lanes[i]) && ingest->lanes[i]->dirty;
-    if (checkpoint->batch || !dirty)
-        return RC_OK;
+    if (checkpoint->under_way || !dirty)
+        return;
+    checkpoint->under_way = true;
     checkpoint->began_ns = rc_clock_monotonic_ns();
     checkpoint->batch = rc_store_begin(ingest->store);
     rc_buf_init(&checkpoint->records, SIZE_MAX / 2);
-    for (size_t i = 0; i < ingest->n_lanes; i++) {
-        struct lane *lane = ingest->lanes[i];
-        if (!lane_works(lane) || !lane->dirty)
-            continue;
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        if (lane_works(ingest->lanes[i]) && ingest->lanes[i]->dirty)
+            begin_lane(ingest, ingest->lanes[i]);
+}
+
+/* ---- put ---- */
+
+struct putting {
+    struct checkpoint *checkpoint;
+    const struct lane *lane;
+};
+
+static void put_person(void *ctx, struct rc_span person_key, struct rc_span record) {
+    const struct putting *putting = ctx;
+    struct ingest *ingest = putting->lane->ingest;
+    rc_store_put(putting->checkpoint->batch, RC_STORE_PERSON, putting->lane->number, person_key, record);
+    if (ingest->state_topic)
+        rc_ingest_changelog_keep(putting->checkpoint, putting->lane, person_key, record);
+    ingest->person_bytes = (ingest->person_bytes * 63 + person_key.len + record.len + DEADLINE_BYTES) / 64;
+}
+
+/* The lane's own record and numbers, behind its persons. While all of them are being written anew the changelog gets none: it would claim those
+ * that are not there yet. */
+static void put_lane(struct ingest *ingest, struct checkpoint_lane *one) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    rc_ingest_residence_put(one->lane, one->plan, checkpoint->batch);
+    one->whole = ingest->state_topic && !one->lane->rewriting;
+    if (one->whole) {
+        char *text = json_dumps(one->json, JSON_COMPACT);
+        rc_ingest_changelog_keep(checkpoint, one->lane, rc_span_str(RC_CHANGELOG_LANE_KEY), rc_span_str(text));
+        free(text);
+    }
+    one->records = checkpoint->n_records - one->records_before;
+}
+
+/* Puts some of a lane's persons; `*more`: some are left. */
+static rc_status put_persons(struct ingest *ingest, struct checkpoint_lane *one, size_t n, bool *more,
+                             struct rc_error *err) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    struct lane *lane = one->lane;
+    if (!one->begun) {
+        one->begun = true;
+        one->records_before = checkpoint->n_records;
         /* Before what has changed since: the later record of a person counts. */
-        size_t records_before = checkpoint->n_records;
         if (lane->rewriting && rc_ingest_changelog_rewrite(lane, checkpoint, err) != RC_OK)
             return RC_FAIL;
-        struct putting putting = {.checkpoint = checkpoint, .lane = lane};
-        lane->batch = checkpoint->batch;
-        rc_population_save(lane->population, put_person, &putting);
-        lane->batch = NULL;
-        rc_ingest_residence_put(lane, checkpoint->batch);
-        put_lane(ingest, lane, records_before);
-        for (size_t k = 0; k < lane->n_inputs; k++)
-            add_offset(checkpoint, lane, lane->inputs[k]);
-        lane->in_checkpoint = true;
-        lane->dirty = lane->rewriting;
+        lane->dirty |= lane->rewriting;
+    }
+    struct putting putting = {.checkpoint = checkpoint, .lane = lane};
+    lane->batch = checkpoint->batch;
+    *more = rc_population_save_some(lane->population, n, put_person, &putting);
+    lane->batch = NULL;
+    return RC_OK;
+}
+
+static rc_status put_some(struct ingest *ingest, bool all, struct rc_error *err) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    if (ingest->failed) {
+        *err = ingest->failure;
+        return RC_FAIL; /* a population whose disk has failed puts nobody */
+    }
+    int64_t slice_us = ingest->drained && !ingest->crowded ? SLICE_US : SLICE_BUSY_US;
+    int64_t until_ns = rc_clock_monotonic_ns() + slice_us * 1000;
+    while (checkpoint->put_lanes < checkpoint->n_lanes) {
+        struct checkpoint_lane *one = &checkpoint->lanes[checkpoint->put_lanes];
+        bool more = false;
+        if (put_persons(ingest, one, all ? 0 : SLICE_PERSONS, &more, err) != RC_OK)
+            return RC_FAIL;
+        if (!more) {
+            put_lane(ingest, one);
+            checkpoint->put_lanes++;
+        }
+        if (!all && checkpoint->put_lanes < checkpoint->n_lanes && rc_clock_monotonic_ns() >= until_ns)
+            return RC_OK;
     }
     rc_ingest_notes_put(ingest, checkpoint->batch);
+    checkpoint->put = true;
     checkpoint->mark = rc_producer_mark(ingest->producer);
     return RC_OK;
 }
@@ -138,37 +198,43 @@ static void clear(struct ingest *ingest) {
     for (size_t i = 0; i < checkpoint->n_lanes; i++)
         json_decref(checkpoint->lanes[i].json);
     free(checkpoint->lanes);
-    if (checkpoint->batch)
+    if (checkpoint->under_way)
         rc_buf_deinit(&checkpoint->records);
     *checkpoint = (struct checkpoint){0};
     for (size_t i = 0; i < ingest->n_lanes; i++)
         ingest->lanes[i]->in_checkpoint = false;
 }
 
-static size_t own_records(const struct checkpoint *checkpoint, const struct lane *lane) {
-    for (size_t i = 0; i < checkpoint->n_lanes; i++)
-        if (checkpoint->lanes[i].number == lane->number)
-            return checkpoint->lanes[i].records;
-    return 0;
+/* In the thread that commits. */
+static void wake(void *ctx) {
+    rc_loop_wake(ctx);
 }
 
-static rc_status commit(struct ingest *ingest, bool wait, struct rc_error *err) {
+static void commit(struct ingest *ingest) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
     for (size_t i = 0; i < checkpoint->n_lanes; i++) {
-        const struct checkpoint_lane *lane = &checkpoint->lanes[i];
-        rc_ingest_saved_put(checkpoint->batch, lane->number, lane->json,
-                            lane->whole ? rc_producer_end(ingest->producer, ingest->state_topic, lane->number) : -1);
+        const struct checkpoint_lane *one = &checkpoint->lanes[i];
+        int32_t number = one->lane->number;
+        rc_ingest_saved_put(checkpoint->batch, number, one->json,
+                            one->whole ? rc_producer_end(ingest->producer, ingest->state_topic, number) : -1);
     }
-    rc_status status = rc_store_commit(checkpoint->batch, false, err);
+    checkpoint->write = rc_store_commit_begin(checkpoint->batch, wake, ingest->loop);
+    checkpoint->batch = NULL;
+}
+
+static rc_status committed(struct ingest *ingest, bool wait, struct rc_error *err) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    rc_status status = rc_store_commit_end(checkpoint->write, err);
+    checkpoint->write = NULL;
     if (status == RC_OK) {
         struct rc_error why;
         /* The group's offsets are for lag and for others; the next checkpoint covers one that fails. */
         if (!ingest->exactly_once &&
             rc_source_commit(ingest->source, checkpoint->offsets, checkpoint->n_offsets, wait, &why) != RC_OK)
             rc_log_limited(RC_LOG_WARN, "offsets not committed; the next commit covers them", rc_f_err(&why));
-        for (size_t i = 0; status == RC_OK && i < ingest->n_lanes; i++)
-            if (ingest->state_topic && ingest->lanes[i]->in_checkpoint)
-                status = rc_ingest_changelog_heal(ingest->lanes[i], own_records(checkpoint, ingest->lanes[i]), err);
+        for (size_t i = 0; status == RC_OK && i < checkpoint->n_lanes; i++)
+            if (ingest->state_topic)
+                status = rc_ingest_changelog_heal(checkpoint->lanes[i].lane, checkpoint->lanes[i].records, err);
         rc_counter_inc(ingest->metrics.checkpoints);
         rc_histogram_observe_ns(ingest->metrics.checkpoint, rc_clock_monotonic_ns() - checkpoint->began_ns);
     }
@@ -181,26 +247,44 @@ static rc_status commit(struct ingest *ingest, bool wait, struct rc_error *err) 
 static rc_status commit_transaction(struct ingest *ingest, struct rc_error *err) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
     bool sends = checkpoint->sent < checkpoint->records.len;
-    while (checkpoint->sent < checkpoint->records.len)
-        if (rc_ingest_changelog_send(ingest, checkpoint, err) != RC_OK)
-            return RC_FAIL;
+    if (sends && rc_ingest_changelog_send(ingest, checkpoint, SIZE_MAX, err) != RC_OK)
+        return RC_FAIL;
     if (sends)
         checkpoint->mark = rc_producer_mark(ingest->producer);
     return rc_delivery_commit(ingest->process, ingest->producer, ingest->source, checkpoint->offsets,
                               checkpoint->n_offsets, err);
 }
 
+/* Sends what there is room for; when it was the last, the mark is behind it. */
+static rc_status send_some(struct ingest *ingest, struct rc_error *err) {
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    while (checkpoint->sent < checkpoint->records.len &&
+           rc_producer_outstanding(ingest->producer) < rc_ingest_bulk_limit(ingest))
+        if (rc_ingest_changelog_send(ingest, checkpoint, PIECE_RECORDS, err) != RC_OK)
+            return RC_FAIL;
+    if (checkpoint->sent == checkpoint->records.len)
+        checkpoint->mark = rc_producer_mark(ingest->producer);
+    return RC_OK;
+}
+
 rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
-    if (checkpoint->batch && ingest->exactly_once && commit_transaction(ingest, err) != RC_OK)
+    if (!checkpoint->under_way)
+        return RC_OK;
+    if (!checkpoint->put && put_some(ingest, wait || ingest->exactly_once, err) != RC_OK)
         return RC_FAIL;
-    while (checkpoint->batch && rc_producer_passed(ingest->producer, checkpoint->mark)) {
-        if (checkpoint->sent == checkpoint->records.len)
-            return commit(ingest, wait, err);
-        if (rc_ingest_changelog_send(ingest, checkpoint, err) != RC_OK)
+    if (checkpoint->put && !checkpoint->write) {
+        if (ingest->exactly_once && commit_transaction(ingest, err) != RC_OK)
             return RC_FAIL;
-        checkpoint->mark = rc_producer_mark(ingest->producer);
+        /* The mark stays behind the changes until the last of the records is sent. */
+        bool sends = checkpoint->sent < checkpoint->records.len;
+        if (sends && rc_producer_passed(ingest->producer, checkpoint->mark) && send_some(ingest, err) != RC_OK)
+            return RC_FAIL;
+        if (checkpoint->sent == checkpoint->records.len && rc_producer_passed(ingest->producer, checkpoint->mark))
+            commit(ingest);
     }
+    if (checkpoint->write && (wait || rc_store_commit_over(checkpoint->write)))
+        return committed(ingest, wait, err);
     return RC_OK;
 }
 
@@ -211,12 +295,11 @@ rc_status rc_ingest_checkpoint_now(struct ingest *ingest, int timeout_ms, struct
     for (bool begun = false;;) {
         if (rc_ingest_checkpoint_finish(ingest, true, err) != RC_OK)
             return RC_FAIL;
-        if (!ingest->checkpoint.batch && begun)
+        if (!ingest->checkpoint.under_way && begun)
             return RC_OK;
-        if (!ingest->checkpoint.batch) {
+        if (!ingest->checkpoint.under_way) {
             begun = true;
-            if (rc_ingest_checkpoint_begin(ingest, err) != RC_OK)
-                return RC_FAIL;
+            rc_ingest_checkpoint_begin(ingest);
             continue;
         }
         if (rc_clock_monotonic_ms() > until)
@@ -228,8 +311,13 @@ rc_status rc_ingest_checkpoint_now(struct ingest *ingest, int timeout_ms, struct
 }
 
 void rc_ingest_checkpoint_drop(struct ingest *ingest) {
-    if (!ingest->checkpoint.batch)
+    struct checkpoint *checkpoint = &ingest->checkpoint;
+    if (!checkpoint->under_way)
         return;
-    rc_store_abort(ingest->checkpoint.batch);
+    struct rc_error err;
+    if (checkpoint->write && rc_store_commit_end(checkpoint->write, &err) != RC_OK)
+        rc_log(RC_LOG_ERROR, "the last checkpoint was not saved", rc_f_err(&err));
+    checkpoint->write = NULL;
+    rc_store_abort(checkpoint->batch);
     clear(ingest);
 }

@@ -21,6 +21,8 @@
 #define TURN_RECORDS 1000
 #define TURN_MS 5
 #define ADVANCE_PERSONS 1000
+#define ADVANCE_SHORT_PERSONS 250 /* of a lane, between looks at what is new */
+#define FIRST_PERSON_BYTES 256    /* a guess, until some have been saved */
 #define AGAIN_MS 250
 #define WATCH_MS 500 /* how often the broker is asked while something is due within … */
 #define WATCH_DUE_MS 5000
@@ -168,7 +170,7 @@ static bool retry_stuck(struct ingest *ingest) {
 /* Whether records may be taken now. While not, partitions are paused (after a while, because pausing fetches anew)
  * and the group is kept. */
 static bool may_read(struct ingest *ingest) {
-    bool full = rc_producer_full(ingest->producer) || (ingest->crowded && ingest->checkpoint.batch);
+    bool full = rc_producer_full(ingest->producer) || (ingest->crowded && ingest->checkpoint.under_way);
     int64_t now = rc_clock_monotonic_ms();
     if (!full)
         ingest->full_since_ms = 0;
@@ -219,15 +221,23 @@ static rc_status read_some(struct ingest *ingest, struct rc_error *err) {
 
 /* ---- deciding ---- */
 
+/* Whether who is due by time alone has to wait: a live change waits behind what is under way, and what is changed has to be saved. */
+static bool wave_waits(const struct ingest *ingest) {
+    return (ingest->drained && rc_producer_outstanding(ingest->producer) >= rc_ingest_bulk_limit(ingest)) ||
+           (ingest->much_unsaved && ingest->checkpoint.under_way);
+}
+
 /* Decides what the clocks allow; true when some lane has more to decide at once. */
 static bool advance(struct ingest *ingest) {
-    bool more = false;
+    bool more = false, full = rc_producer_full(ingest->producer);
+    size_t persons = ingest->drained ? ADVANCE_SHORT_PERSONS : ADVANCE_PERSONS;
     for (size_t i = 0; i < ingest->n_lanes; i++) {
         struct lane *lane = ingest->lanes[i];
         if (!lane_works(lane))
             continue;
-        lane->more_due = rc_producer_full(ingest->producer) ? lane->more_due
-                                                            : rc_population_advance(lane->population, ADVANCE_PERSONS);
+        if (!full)
+            lane->more_due = wave_waits(ingest) ? rc_population_advance_events(lane->population)
+                                                : rc_population_advance(lane->population, persons);
         more |= lane->more_due;
     }
     return more;
@@ -293,10 +303,10 @@ static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
         return RC_FAIL;
     int64_t now = rc_clock_monotonic_ms();
     rc_ingest_residence_trim(ingest);
-    if (now < checkpoint_due(ingest) && !ingest->crowded)
+    bool at_once = ingest->crowded || (ingest->much_unsaved && ingest->drained);
+    if (ingest->checkpoint.under_way || (now < checkpoint_due(ingest) && !at_once))
         return RC_OK;
-    if (rc_ingest_checkpoint_begin(ingest, err) != RC_OK)
-        return RC_FAIL;
+    rc_ingest_checkpoint_begin(ingest);
     ingest->last_checkpoint_ms = now;
     /* What is sent from here on belongs to the next transaction. */
     return ingest->exactly_once ? rc_ingest_checkpoint_finish(ingest, false, err) : RC_OK;
@@ -304,8 +314,11 @@ static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
 
 /* When the loop has to turn again although nothing wakes it. */
 static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, int64_t now_ms) {
-    if (more && ingest->crowded && ingest->checkpoint.batch)
-        return now_ms + 1; /* the checkpoint makes room */
+    if (ingest->checkpoint.under_way && !ingest->checkpoint.put)
+        return now_ms;
+    if (more &&
+        (wave_waits(ingest) || rc_producer_full(ingest->producer) || (ingest->crowded && ingest->checkpoint.under_way)))
+        return now_ms + 1; /* the checkpoint, or an acknowledgement, makes room */
     if (more || (!ingest->drained && !ingest->paused && !rc_producer_full(ingest->producer)))
         return now_ms;
     int64_t until = next_due(ingest);
@@ -317,7 +330,7 @@ static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, i
     for (size_t i = 0; i < ingest->n_lanes; i++)
         dirty |= ingest->lanes[i]->dirty;
     int64_t checkpoint = now_ms + checkpoint_due(ingest) - rc_clock_monotonic_ms();
-    if (dirty && !ingest->checkpoint.batch && checkpoint < until)
+    if (dirty && !ingest->checkpoint.under_way && checkpoint < until)
         until = checkpoint;
     for (size_t i = 0; i < ingest->n_lanes; i++)
         if (ingest->lanes[i]->state == LANE_RESTORING && now_ms + AGAIN_MS < until)
@@ -433,6 +446,7 @@ static rc_status live(struct rc_process *process, struct rc_error *err) {
     ingest->config = process->config;
     ingest->checkpoint_ms = rc_delivery_interval_ms(process->config);
     ingest->exactly_once = rc_delivery_exactly_once(process->config);
+    ingest->person_bytes = FIRST_PERSON_BYTES;
     pthread_mutex_init(&ingest->report_lock, NULL);
     rc_arena_init(&ingest->arena, ARENA_BYTES);
     rc_buf_init(&ingest->key, (size_t)1 << 20);

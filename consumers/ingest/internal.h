@@ -140,7 +140,7 @@ struct lane {
     bool more_due;                /* the last advance stopped at its limit */
     size_t quarantined;           /* as logged last */
     bool settled;                 /* everybody is decided under this plan, and that is noted */
-    struct rc_store_batch *batch; /* where deadlines go while persons are saved; borrowed */
+    struct rc_store_batch *batch; /* where deadlines go while persons are put; borrowed */
     /* The change that is held until it is known whether another of the same decision is sent (see emit.c). */
     bool pending;
     struct rc_buf pending_key, pending_value;
@@ -148,13 +148,19 @@ struct lane {
 
 /* A checkpoint under way (checkpoint.c has the steps). */
 struct checkpoint_lane {
-    int32_t number;
-    json_t *json;   /* owned */
-    bool whole;     /* the changelog stands for it */
-    size_t records; /* kept for the changelog */
+    struct lane *lane;
+    json_t *json;                   /* its own record, as it was at the beginning; owned */
+    uint64_t plan;                  /* the plan under which everybody was decided then; 0: not everybody was */
+    bool begun;                     /* its persons are being put */
+    bool whole;                     /* the changelog stands for it */
+    size_t records_before, records; /* kept for the changelog */
 };
 struct checkpoint {
-    struct rc_store_batch *batch; /* NULL: none */
+    bool under_way;
+    struct rc_store_batch *batch; /* NULL: given to the store */
+    struct rc_store_write *write; /* is being committed; NULL: not yet */
+    bool put;                     /* everything is in the batch */
+    size_t put_lanes;             /* of so many lanes */
     struct rc_buf records;        /* for the changelog, up to `sent` on their way */
     size_t sent, n_records;
     uint64_t mark; /* the next step waits for it */
@@ -206,7 +212,9 @@ struct ingest {
     int64_t stuck_retry_ms; /* monotonic */
     bool paused;            /* all partitions are */
     int64_t full_since_ms;  /* monotonic; 0: the producer has room */
-    bool crowded;           /* memory is over its budget, or much is unsaved: a checkpoint first */
+    bool crowded;           /* memory is over its budget, or far too much is unsaved: a checkpoint first */
+    bool much_unsaved;      /* who is due by time alone waits for a checkpoint */
+    size_t person_bytes;    /* that a person takes in a checkpoint, about */
     int64_t next_trim_ms;   /* monotonic */
 
     int64_t next_tell_ms;    /* monotonic */
@@ -296,9 +304,13 @@ void rc_ingest_emit_settled(struct lane *lane);
 
 /* ---- checkpoint.c ---- */
 
+/* Records under way above which nothing more is sent that can wait (who is due by time alone, the changelog), so that a live change does not
+ * wait behind all of it. */
+size_t rc_ingest_bulk_limit(const struct ingest *ingest);
 /* Begins one when something changed; nothing is waited for. One at a time: does nothing while one is under way. */
-rc_status rc_ingest_checkpoint_begin(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
-/* Takes the one under way as far as what is acknowledged allows. `wait`: also for the group's answer. */
+void rc_ingest_checkpoint_begin(struct ingest *ingest);
+/* Takes the one under way as far as what is acknowledged allows, a slice at a time. `wait`: all persons at once, and it waits for the disk and
+ * the group's answer. */
 rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct rc_error *err) RC_MUST_USE;
 /* Flush, begin, finish: when the partitions are about to go, or the process. */
 rc_status rc_ingest_checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) RC_MUST_USE;
@@ -309,9 +321,9 @@ void rc_ingest_checkpoint_drop(struct ingest *ingest);
 /* Adds a record to what is to be sent. */
 void rc_ingest_changelog_keep(struct checkpoint *checkpoint, const struct lane *lane, struct rc_span key,
                               struct rc_span value);
-/* Sends some of them, from `sent` on. */
-rc_status rc_ingest_changelog_send(struct ingest *ingest, struct checkpoint *checkpoint, struct rc_error *err)
-    RC_MUST_USE;
+/* Sends at most `records` of them, from `sent` on. */
+rc_status rc_ingest_changelog_send(struct ingest *ingest, struct checkpoint *checkpoint, size_t records,
+                                   struct rc_error *err) RC_MUST_USE;
 /* Adds some of the lane's committed persons; ends `rewriting` with the last one. */
 rc_status rc_ingest_changelog_rewrite(struct lane *lane, struct checkpoint *checkpoint, struct rc_error *err)
     RC_MUST_USE;
@@ -371,8 +383,9 @@ void rc_ingest_notes_put(const struct ingest *ingest, struct rc_store_batch *bat
 rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) RC_MUST_USE;
 /* Deletes all that the store holds of the partition. */
 void rc_ingest_residence_forget(struct rc_store_batch *batch, int32_t number);
-void rc_ingest_residence_put(struct lane *lane, struct rc_store_batch *batch);
-/* Lets persons leave memory where it is over the budget and all is saved; sets `crowded`. Once a turn. */
+/* Puts the numbers of what is saved. `plan`: as in struct checkpoint_lane. */
+void rc_ingest_residence_put(struct lane *lane, uint64_t plan, struct rc_store_batch *batch);
+/* Lets persons leave memory where it is over the budget and all is saved; sets `crowded` and `much_unsaved`. Once a turn. */
 void rc_ingest_residence_trim(struct ingest *ingest);
 
 /* ---- answers.c ---- */

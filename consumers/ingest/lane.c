@@ -125,6 +125,7 @@ rc_status rc_ingest_lane_damaged(struct lane *lane, const struct rc_error *why, 
            rc_f_str("state_dir", rc_config_text(ingest->config, "state.dir")), rc_f_int("partition", lane->number),
            rc_f_err(why));
     rc_counter_inc(ingest->metrics.damaged);
+    rc_ingest_checkpoint_drop(ingest); /* what is just being committed must not come after */
     struct rc_store_batch *batch = rc_store_begin(ingest->store);
     rc_ingest_residence_forget(batch, lane->number);
     if (rc_store_commit(batch, true, err) != RC_OK)

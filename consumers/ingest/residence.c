@@ -16,7 +16,7 @@
 #define MAX_KEY_BYTES ((size_t)1 << 20)
 #define REBUILD_PERSONS 20000 /* in one batch */
 #define TRIM_MS 20            /* at most so often, because it looks at every person */
-#define DIRTY_PERSONS 200000  /* so many are saved before their interval is over: a batch is held in memory */
+#define UNSAVED_SHARE 8 /* of the memory: what a checkpoint holds of it before who is due by time alone waits for it */
 
 /* ---- keys ---- */
 
@@ -123,18 +123,17 @@ static rc_status read_numbers(const struct lane *lane, json_t **out, struct rc_e
     return status;
 }
 
-void rc_ingest_residence_put(struct lane *lane, struct rc_store_batch *batch) {
+void rc_ingest_residence_put(struct lane *lane, uint64_t plan_hash, struct rc_store_batch *batch) {
     const struct program *program = lane->ingest->program;
+    struct rc_saved_numbers numbers = rc_population_saved(lane->population);
     char plan[24];
-    snprintf(plan, sizeof plan, "%016llx",
-             (unsigned long long)(rc_population_settled(lane->population) ? rc_plan_hash(program->plan) : 0));
+    snprintf(plan, sizeof plan, "%016llx", (unsigned long long)plan_hash);
     json_t *members = json_object();
     for (uint32_t s = 0; s < program->catalog->n_segments; s++)
         json_object_set_new(members, program->catalog->segments[s].id,
-                            json_integer((json_int_t)rc_population_members(lane->population, s)));
-    json_t *json =
-        json_pack("{s:s, s:I, s:I, s:o}", "plan", plan, "persons", (json_int_t)rc_population_persons(lane->population),
-                  "quarantined", (json_int_t)rc_population_quarantined(lane->population), "members", members);
+                            json_integer((json_int_t)rc_population_saved_members(lane->population, s)));
+    json_t *json = json_pack("{s:s, s:I, s:I, s:o}", "plan", plan, "persons", (json_int_t)numbers.persons,
+                             "quarantined", (json_int_t)numbers.quarantined, "members", members);
     char *text = json_dumps(json, JSON_COMPACT);
     rc_store_put(batch, RC_STORE_META, lane->number, rc_span_str(INGEST_NUMBERS_KEY), rc_span_str(text));
     free(text);
@@ -217,7 +216,7 @@ rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) {
 
 void rc_ingest_residence_trim(struct ingest *ingest) {
     size_t share = budget_of(ingest), dirty = 0;
-    bool look = !ingest->checkpoint.batch && rc_clock_monotonic_ms() >= ingest->next_trim_ms;
+    bool look = !ingest->checkpoint.under_way && rc_clock_monotonic_ms() >= ingest->next_trim_ms;
     ingest->crowded = false;
     for (size_t i = 0; i < ingest->n_lanes; i++) {
         struct lane *lane = ingest->lanes[i];
@@ -242,5 +241,9 @@ void rc_ingest_residence_trim(struct ingest *ingest) {
         dirty += rc_population_dirty(lane->population);
         ingest->crowded |= rc_population_bytes(lane->population) > share + share / 4;
     }
-    ingest->crowded |= dirty > DIRTY_PERSONS;
+    /* A batch is held in memory, and what goes to the changelog once more. */
+    size_t unsaved = dirty * ingest->person_bytes * 2,
+           limit = (size_t)rc_config_bytes(ingest->config, "state.memory_bytes") / UNSAVED_SHARE;
+    ingest->much_unsaved = unsaved > limit;
+    ingest->crowded |= unsaved > 2 * limit;
 }

@@ -277,7 +277,8 @@ static void advance_both(struct twin *t) {
     }
 }
 
-static void happen(struct twin *t, uint32_t dataset, int person, int64_t at_ms, char type) {
+static bool apply_to(struct twin *t, struct rc_population *population, uint32_t dataset, int person, int64_t at_ms,
+                     char type) {
     char json[160];
     int n = snprintf(json, sizeof json, "{\"p\":\"p%03d\",\"t\":%lld,\"e\":\"%d%c%lld\",\"type\":\"%c\"}", person,
                      (long long)at_ms, person, type, (long long)at_ms, type);
@@ -287,7 +288,12 @@ static void happen(struct twin *t, uint32_t dataset, int person, int64_t at_ms, 
     if (rc_decode(t->decoders[dataset], &record, &t->arena, &event, &err) != RC_DECODED)
         fail_msg("%s", err.message);
     event.dataset = dataset;
-    bool whole = rc_population_apply(t->whole, &event), part = rc_population_apply(t->part, &event);
+    return rc_population_apply(population, &event);
+}
+
+static void happen(struct twin *t, uint32_t dataset, int person, int64_t at_ms, char type) {
+    bool whole = apply_to(t, t->whole, dataset, person, at_ms, type),
+         part = apply_to(t, t->part, dataset, person, at_ms, type);
     if (!t->told_whole.late)
         assert_int_equal(whole, part);
 }
@@ -383,6 +389,251 @@ static void few_in_memory_say_what_all_say(void **state) {
     }
 }
 
+/* ---- saving in slices, and dying in between ------------------------------------------------------------------------------ */
+
+struct happened {
+    int64_t clock_ms, at_ms;
+    uint32_t dataset;
+    int person;
+    char type;
+};
+
+/* `disk` (first, because its functions get this as their context) is what is committed, `making` what the save under way has put so far. */
+struct sliced {
+    struct disk disk, making;
+    struct twin *twin;
+    bool under_way;
+    size_t at, position, noted; /* of the log: applied, committed, noted when the save under way began */
+    uint64_t plan, noted_plan;
+    size_t persons, quarantined, members[8];
+    struct happened log[STEPS];
+    size_t n;
+    size_t commits, slices, crashes;
+};
+
+static void making_put(void *ctx, struct rc_span key, struct rc_span record) {
+    disk_put(&((struct sliced *)ctx)->making, key, record);
+}
+
+static void making_deadline(void *ctx, struct rc_span key, uint64_t domain, int64_t was_ms, int64_t is_ms) {
+    struct sliced *s = ctx;
+    assert_true(s->under_way);
+    disk_deadline(&s->making, key, domain, was_ms, is_ms);
+}
+
+static struct rc_backing sliced_backing(struct sliced *s) {
+    struct rc_backing backing = backing_of(&s->disk);
+    backing.ctx = s;
+    backing.deadline = making_deadline;
+    return backing;
+}
+
+static struct disk copy_of(const struct disk *disk) {
+    struct disk copy = *disk;
+    copy.deadlines = rc_calloc(disk->capacity + 1, sizeof *copy.deadlines);
+    if (disk->n)
+        memcpy(copy.deadlines, disk->deadlines, disk->n * sizeof *copy.deadlines);
+    for (int i = 0; i < PERSONS; i++)
+        if (disk->persons[i].record)
+            copy.persons[i].record = rc_span_dup(rc_span_of(disk->persons[i].record, disk->persons[i].len));
+    return copy;
+}
+
+static void slices_begin(struct sliced *s) {
+    struct twin *t = s->twin;
+    s->making = copy_of(&s->disk);
+    s->under_way = true;
+    s->noted = s->at;
+    s->noted_plan = rc_population_settled(t->part) ? rc_plan_hash(t->plan) : 0;
+    rc_population_save_begin(t->part);
+}
+
+/* The numbers that go with the records are those of the records. */
+static void check_numbers(struct sliced *s) {
+    struct twin *t = s->twin;
+    struct disk ignored = {0};
+    struct rc_population *counted = rc_population_new(t->plan, on_change, &t->told_part);
+    struct rc_backing backing = backing_of(&ignored);
+    rc_population_back(counted, &backing, 0);
+    size_t persons = 0;
+    for (int i = 0; i < PERSONS; i++) {
+        char key[16];
+        name_of(i, key);
+        const struct saved *saved = &s->disk.persons[i];
+        persons += saved->record != NULL;
+        if (saved->record &&
+            rc_population_account(counted, rc_span_str(key), rc_span_of(saved->record, saved->len), &err) != RC_OK)
+            fail_msg("%s", err.message);
+    }
+    assert_int_equal(s->persons, persons);
+    assert_int_equal(s->quarantined, rc_population_quarantined(counted));
+    for (uint32_t i = 0; i < t->catalog->n_segments; i++)
+        assert_int_equal(s->members[i], rc_population_members(counted, i));
+    if (s->disk.n)
+        qsort(s->disk.deadlines, s->disk.n, sizeof *s->disk.deadlines, compare_deadlines);
+    if (ignored.n)
+        qsort(ignored.deadlines, ignored.n, sizeof *ignored.deadlines, compare_deadlines);
+    for (size_t i = 0, k = 0; i < ignored.n; i++, k++) { /* more may be there, which nobody stands behind */
+        while (k < s->disk.n && compare_deadlines(&s->disk.deadlines[k], &ignored.deadlines[i]) < 0)
+            k++;
+        assert_true(k < s->disk.n && compare_deadlines(&s->disk.deadlines[k], &ignored.deadlines[i]) == 0);
+    }
+    rc_population_free(counted);
+    disk_free(&ignored);
+}
+
+static void slices_some(struct sliced *s, size_t most) {
+    struct twin *t = s->twin;
+    s->slices++;
+    if (rc_population_save_some(t->part, most, making_put, s))
+        return;
+    struct rc_saved_numbers numbers = rc_population_saved(t->part);
+    s->persons = numbers.persons;
+    s->quarantined = numbers.quarantined;
+    for (uint32_t i = 0; i < t->catalog->n_segments; i++)
+        s->members[i] = rc_population_saved_members(t->part, i);
+    s->position = s->noted;
+    s->plan = s->noted_plan;
+    s->under_way = false;
+    s->commits++;
+    disk_free(&s->disk);
+    s->disk = s->making;
+    s->making = (struct disk){0};
+    bool counted_by_old_plan = t->told_whole.only_staying; /* segments that are new since begin are counted from zero */
+    if (!counted_by_old_plan)
+        check_numbers(s);
+    rc_population_evict(t->part);
+}
+
+static void finish_slices(struct sliced *s) {
+    while (s->under_way)
+        slices_some(s, 0);
+}
+
+static void advance_sliced(struct sliced *s) {
+    for (int turns = 0; rc_population_advance(s->twin->part, 0); turns++) {
+        assert_true(turns < 1000);
+        if (!s->under_way && rc_population_evict(s->twin->part) > 0)
+            continue;
+        if (!s->under_way) /* over the budget: save, and let go */
+            slices_begin(s);
+        finish_slices(s);
+    }
+}
+
+/* What is not committed is gone; from the noted position on everything happens again. */
+static void die_and_go_on(struct sliced *s) {
+    struct twin *t = s->twin;
+    s->crashes++;
+    if (s->under_way)
+        disk_free(&s->making);
+    s->making = (struct disk){0};
+    s->under_way = false;
+    rc_population_free(t->part);
+    t->part = rc_population_new(t->plan, on_change, &t->told_part);
+    struct rc_backing backing = sliced_backing(s);
+    rc_population_back(t->part, &backing, 40000);
+    for (uint32_t i = 0; i < t->catalog->n_segments && !t->told_whole.only_staying; i++)
+        rc_population_set_members(t->part, i, s->members[i]);
+    rc_population_resume(t->part, s->persons, s->plan != rc_plan_hash(t->plan));
+    s->at = s->position;
+    for (size_t i = s->at > 0 ? s->at - 1 : 0; i < s->n; i++) { /* from the clock that was noted */
+        const struct happened *h = &s->log[i];
+        for (uint32_t d = 0; d < 2; d++)
+            rc_population_set_clock(t->part, d, h->clock_ms);
+        advance_sliced(s);
+        if (i < s->at)
+            continue;
+        (void)apply_to(t, t->part, h->dataset, h->person, h->at_ms, h->type);
+        s->at = i + 1;
+    }
+}
+
+/* The last word on each segment of a person. `whole` may have said more. */
+static void compare_last(struct sliced *s, int step) {
+    struct twin *t = s->twin;
+    set_clocks(t);
+    while (rc_population_advance(t->whole, 0)) {}
+    advance_sliced(s);
+    static const char *const targets[] = {"web", "shop", "often", "quiet", "bought", "both"};
+    for (int i = 0; i < PERSONS; i++)
+        for (size_t k = 0; k < sizeof targets / sizeof *targets; k++) {
+            char marks[2][64] = {"", ""};
+            const struct rc_buf *told[2] = {&t->told_whole.persons[i], &t->told_part.persons[i]};
+            for (int side = 0; side < 2; side++)
+                for (const char *at = told[side]->data; at && *at; at = strchr(at, ' ') + 1) {
+                    const char *name = at + 1;
+                    size_t len = strlen(targets[k]);
+                    if (strncmp(name, targets[k], len) == 0 && name[len] == '@')
+                        snprintf(marks[side], sizeof marks[side], "%.*s", (int)(strchr(at, ' ') - at), at);
+                    /* Nothing is ever told that was not so. */
+                    if (side == 1 && strncmp(name, targets[k], len) == 0 && name[len] == '@' && !t->told_whole.late &&
+                        !strstr(told[0]->data ? told[0]->data : "", marks[1]))
+                        fail_msg("step %d, person %d: %s was told, never so in memory: %s", step, i, marks[1],
+                                 told[0]->data);
+                }
+            /* What late events make of the past may have been told by one alone, and be over. */
+            bool in[2] = {marks[0][0] == '+', marks[1][0] == '+'};
+            if (t->told_whole.late ? in[0] != in[1] : strcmp(marks[0], marks[1]) != 0)
+                fail_msg("step %d, person %d: in memory the last is %s, saved in slices %s", step, i, marks[0],
+                         marks[1]);
+        }
+    assert_int_equal(rc_population_persons(t->whole), rc_population_persons(t->part));
+    for (uint32_t i = 0; i < t->catalog->n_segments && !t->told_whole.only_staying; i++)
+        assert_int_equal(rc_population_members(t->whole, i), rc_population_members(t->part, i));
+}
+
+static void slices_and_crashes_say_what_memory_says(void **state) {
+    (void)state;
+    size_t slices = 0, commits = 0, crashes = 0;
+    for (unsigned seed = 1; seed <= SEEDS; seed++) {
+        struct twin *t = open_twin(seed);
+        struct sliced *s = rc_calloc(1, sizeof *s);
+        s->twin = t;
+        struct rc_backing backing = sliced_backing(s);
+        rc_population_back(t->part, &backing, 40000);
+        t->told_whole.only_staying = t->told_part.only_staying = seed % 2;
+        t->told_whole.late = t->told_part.late = seed % 4 / 2;
+        for (int step = 0; step < STEPS; step++) {
+            t->clock_ms += any(t, 50) == 0 ? 2000 : any(t, 30);
+            set_clocks(t);
+            while (rc_population_advance(t->whole, 0)) {}
+            if (any(t, 4) == 0) /* a wave waits, and is interleaved with everything else */
+                (void)rc_population_advance_events(t->part);
+            else
+                (void)rc_population_advance(t->part, any(t, 5));
+            if (!s->under_way && any(t, 8) == 0)
+                slices_begin(s);
+            else if (s->under_way && any(t, 2))
+                slices_some(s, 1 + any(t, 6));
+            if (any(t, 100) == 0)
+                die_and_go_on(s);
+            if (t->told_whole.only_staying && any(t, 300) == 0)
+                replan_both(t, definitions[any(t, 2)]);
+            if (any(t, 20) == 0) {
+                finish_slices(s); /* evicts, so that persons come and go */
+                compare_last(s, step);
+            }
+            int64_t late = !t->told_whole.late ? 0 : any(t, 10) == 0 ? any(t, 4000) : any(t, 3);
+            struct happened h = {t->clock_ms, t->clock_ms - late, any(t, 2), (int)any(t, PERSONS),
+                                 any(t, 3) ? 'a' : 'b'};
+            s->log[s->n++] = h;
+            (void)apply_to(t, t->whole, h.dataset, h.person, h.at_ms, h.type);
+            (void)apply_to(t, t->part, h.dataset, h.person, h.at_ms, h.type);
+            s->at = s->n;
+        }
+        finish_slices(s);
+        assert_false(s->disk.failed);
+        slices += s->slices;
+        commits += s->commits;
+        crashes += s->crashes;
+        disk_free(&s->disk);
+        close_twin(t);
+        free(s);
+    }
+    assert_true(crashes > 10 && commits > 100 && slices > 3 * commits);
+}
+
 /* A damaged record is told once, by its class, and nothing is applied, decided or saved after it. */
 static void damage_stops_everything(void **state) {
     (void)state;
@@ -411,6 +662,7 @@ static void damage_stops_everything(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(few_in_memory_say_what_all_say),
+        cmocka_unit_test(slices_and_crashes_say_what_memory_says),
         cmocka_unit_test(damage_stops_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,46 @@ static bool get(struct rc_store *store, enum rc_store_space space, int32_t parti
         snprintf(out, bytes, "%.*s", (int)value.len, value.data);
     rc_buf_deinit(&value);
     return found;
+}
+
+static void count_done(void *ctx) {
+    atomic_fetch_add((atomic_int *)ctx, 1);
+}
+
+/* In the order in which they were begun; each tells when it is over, and nothing is lost at the end of the store. */
+static void batches_are_committed_in_the_background(void **state) {
+    (void)state;
+    enum { BATCHES = 40, RECORDS = 500 };
+    struct rc_store *store = open_store();
+    struct rc_store_write *writes[BATCHES];
+    atomic_int done = 0;
+    char key[16], value[32], found[32];
+    for (int i = 0; i < BATCHES; i++) {
+        struct rc_store_batch *batch = rc_store_begin(store);
+        for (int k = 0; k < RECORDS; k++) {
+            snprintf(key, sizeof key, "%d", k);
+            snprintf(value, sizeof value, "%d of %d", k, i);
+            rc_store_put(batch, RC_STORE_PERSON, 1, rc_span_str(key), rc_span_str(value));
+        }
+        writes[i] = rc_store_commit_begin(batch, count_done, &done);
+        assert_true(get(store, RC_STORE_PERSON, 1, "0", found, sizeof found) || i < BATCHES); /* reading goes on */
+    }
+    struct rc_error err;
+    for (int i = BATCHES - 1; i >= 0; i--) { /* the last one is over when all are */
+        assert_int_equal(rc_store_commit_end(writes[i], &err), RC_OK);
+        if (i > 0)
+            assert_true(rc_store_commit_over(writes[i - 1]));
+    }
+    rc_store_close(store);
+    assert_int_equal(atomic_load(&done), BATCHES);
+    store = open_store();
+    for (int k = 0; k < RECORDS; k++) {
+        snprintf(key, sizeof key, "%d", k);
+        snprintf(value, sizeof value, "%d of %d", k, BATCHES - 1);
+        assert_true(get(store, RC_STORE_PERSON, 1, key, found, sizeof found));
+        assert_string_equal(found, value);
+    }
+    rc_store_close(store);
 }
 
 static void batches_are_whole_or_not_at_all(void **state) {
@@ -296,6 +337,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_folder, remove_folder)
     const struct CMUnitTest tests[] = {
         TEST(batches_are_whole_or_not_at_all),
+        TEST(batches_are_committed_in_the_background),
         TEST(partitions_are_ranges),
         TEST(kind_and_format_are_checked),
         TEST(one_process_writes_others_may_read),
