@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "cli/json.h"
+#include "consumers/shared/definitions.h"
 #include "kafka/topics.h"
 
 const char *const rc_cli_outcomes[] = {"created", "configured", "unchanged"};
@@ -210,6 +211,8 @@ static rc_status put_one(const struct rc_cli *cli, struct rc_cli_change *change,
     if (outcome == CLI_UNCHANGED)
         return RC_OK;
     definition.applied_ms = change->now_ms;
+    definition.scheduled_ms = rc_definition_scheduled_ms(
+        rc_catalog_builder_find(&change->applied, definition.kind, definition.id), &definition, change->now_ms);
     definition.applied_by = change->who;
     char *effect = effect_of(cli, change, &definition, outcome);
     struct rc_cli_audit entry = {.at_ms = change->now_ms,

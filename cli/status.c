@@ -22,6 +22,8 @@ struct whole {
     char state[64];
     int parts; /* processes that tell of it */
     int64_t members, last_change_ms, incomplete_until_ms, lag_records;
+    int64_t withheld, last_refresh_ms, next_refresh_ms, expires_ms; /* audiences; 0: none */
+    bool expires_soon;
     double lag_seconds, progress;
 };
 
@@ -47,9 +49,17 @@ static void wholes_deinit(struct wholes *wholes) {
     free(wholes->items);
 }
 
-/* "live" gives way to anything else that a part says. */
+/* How much a state matters: "live" and "ready" give way to anything else that a part says, and that to an error. */
+static int weight_of(const char *state) {
+    if (!*state)
+        return 0;
+    if (strcmp(state, "live") == 0 || strcmp(state, "ready") == 0)
+        return 1;
+    return strncmp(state, "error", 5) == 0 ? 3 : 2;
+}
+
 static void merge_state(struct whole *whole, const char *state) {
-    if (*state && (whole->state[0] == '\0' || strcmp(whole->state, "live") == 0))
+    if (weight_of(state) > weight_of(whole->state))
         snprintf(whole->state, sizeof whole->state, "%s", state);
 }
 
@@ -57,8 +67,19 @@ static int64_t greater(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+/* Published is what all parts have published: the least. */
+static void merge_schedule(struct whole *whole, const json_t *part) {
+    int64_t last = rc_cli_json_int(part, "last_refresh_ms", 0);
+    whole->last_refresh_ms = whole->parts == 1 || last < whole->last_refresh_ms ? last : whole->last_refresh_ms;
+    whole->next_refresh_ms = greater(whole->next_refresh_ms, rc_cli_json_int(part, "next_refresh_ms", 0));
+    whole->expires_ms = greater(whole->expires_ms, rc_cli_json_int(part, "expires_ms", 0));
+    whole->withheld += rc_cli_json_int(part, "withheld", 0);
+    whole->expires_soon |= json_object_get(part, "warning") != NULL;
+}
+
 static void merge_part(struct whole *whole, const json_t *part) {
     whole->parts++;
+    merge_schedule(whole, part);
     whole->version = (int)greater(whole->version, rc_cli_json_int(part, "version", 0));
     merge_state(whole, rc_cli_json_text(part, "state", ""));
     whole->members += rc_cli_json_int(part, "members", 0);
@@ -121,6 +142,13 @@ static void json_wholes(const char *type, const struct wholes *wholes) {
         if (members)
             json_object_set_new(line, "members", json_integer(whole->members));
         json_object_set_new(line, "lastChange", ms_or_null(whole->last_change_ms));
+        if (strcmp(type, "audience") == 0) {
+            json_object_set_new(line, "lastRefresh", ms_or_null(whole->last_refresh_ms));
+            json_object_set_new(line, "nextRefresh", ms_or_null(whole->next_refresh_ms));
+            json_object_set_new(line, "expires", ms_or_null(whole->expires_ms));
+            json_object_set_new(line, "expiresSoon", json_boolean(whole->expires_soon));
+            json_object_set_new(line, "withheld", json_integer(whole->withheld));
+        }
         if (strcmp(type, "segment") == 0) {
             json_object_set_new(line, "incompleteUntil", ms_or_null(whole->incomplete_until_ms));
             json_object_set_new(line, "progress", isnan(whole->progress) ? json_null() : json_real(whole->progress));
@@ -263,7 +291,8 @@ static void print_segments(const struct wholes *wholes) {
 
 static void print_audiences(const struct wholes *wholes) {
     struct rc_cli_table table;
-    rc_cli_table_init(&table, (const char *const[]){"AUDIENCE", ">VERSION", "STATE", ">MEMBERS", "LAST CHANGE", NULL});
+    rc_cli_table_init(&table, (const char *const[]){"AUDIENCE", ">VERSION", "STATE", ">MEMBERS", "LAST CHANGE",
+                                                    "LAST REFRESH", "NEXT REFRESH", "EXPIRES", "NOTE", NULL});
     for (size_t i = 0; i < wholes->n; i++) {
         const struct whole *whole = &wholes->items[i];
         char time[25];
@@ -272,6 +301,13 @@ static void print_audiences(const struct wholes *wholes) {
         rc_cli_table_add(&table, "%s", whole->state);
         rc_cli_table_add(&table, "%lld", (long long)whole->members);
         rc_cli_table_add(&table, "%s", rc_cli_time(whole->last_change_ms, time));
+        rc_cli_table_add(&table, "%s", rc_cli_time(whole->last_refresh_ms, time));
+        rc_cli_table_add(&table, "%s", rc_cli_time(whole->next_refresh_ms, time));
+        rc_cli_table_add(&table, "%s", rc_cli_time(whole->expires_ms, time));
+        if (whole->withheld)
+            rc_cli_table_add(&table, "%lld more would be members", (long long)whole->withheld);
+        else
+            rc_cli_table_add(&table, "%s", whole->expires_soon ? "expires soon" : "");
     }
     putchar('\n');
     rc_cli_table_print(&table, "no audiences");

@@ -71,9 +71,9 @@ static int64_t unit_day(enum rc_calendar_unit unit, int64_t day, int64_t units) 
     return clamp(rc_days_from_civil(year, (int)(months - year * 12) + 1, 1), MAX_DAYS);
 }
 
-/* First instant whose local date is `day` (the first after it when the date does not exist there). */
-static int64_t day_start(const struct rc_timezone *zone, int64_t day) {
-    int64_t local = day * DAY_MS, at = local - REACH_MS;
+/* First instant at which the local clock shows `local` or has passed it. */
+static int64_t first_instant(const struct rc_timezone *zone, int64_t local) {
+    int64_t at = local - REACH_MS;
     for (;;) {
         int64_t until, offset = rc_timezone_period(zone, at, &until);
         int64_t start = local - offset > at ? local - offset : at;
@@ -81,6 +81,11 @@ static int64_t day_start(const struct rc_timezone *zone, int64_t day) {
             return start;
         at = until;
     }
+}
+
+/* First instant whose local date is `day` (the first after it when the date does not exist there). */
+static int64_t day_start(const struct rc_timezone *zone, int64_t day) {
+    return first_instant(zone, day * DAY_MS);
 }
 
 int64_t rc_calendar_start(const struct rc_timezone *zone, enum rc_calendar_unit unit, int64_t at_ms, int64_t units) {
@@ -111,6 +116,23 @@ int rc_local_hour(const struct rc_timezone *zone, int64_t at_ms) {
 
 int rc_local_weekday(const struct rc_timezone *zone, int64_t at_ms) {
     return weekday_of(local_day(zone, at_ms));
+}
+
+int64_t rc_local_date(const struct rc_timezone *zone, int64_t at_ms) {
+    return local_day(zone, at_ms);
+}
+
+int64_t rc_local_instant(const struct rc_timezone *zone, int64_t date, int64_t ms_of_day) {
+    return first_instant(zone, clamp(date, MAX_DAYS) * DAY_MS + ms_of_day);
+}
+
+int rc_date_day(int64_t date) {
+    return rc_civil_from_days(clamp(date, MAX_DAYS)).day;
+}
+
+int64_t rc_date_in_month(int64_t date, int64_t months, int day) {
+    int64_t first = unit_day(RC_MONTH, date, months), last = unit_day(RC_MONTH, date, months + 1) - 1;
+    return first + day - 1 < last ? first + day - 1 : last;
 }
 
 /* ---- text ------------------------------------------------------------------------------------------------------------ */

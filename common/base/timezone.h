@@ -36,6 +36,20 @@ int64_t rc_calendar_next(const struct rc_timezone *zone, enum rc_calendar_unit u
 int rc_local_hour(const struct rc_timezone *zone, int64_t at_ms);
 int rc_local_weekday(const struct rc_timezone *zone, int64_t at_ms);
 
+/* ---- local dates as numbers: days since 1970-01-01 ---- */
+
+int64_t rc_local_date(const struct rc_timezone *zone, int64_t at_ms);
+
+/* First instant at which the local clock shows `ms_of_day` (0 – 86,399,999) of `date` or has passed it: the first of two when that time
+ * comes twice, the first instant behind the gap when the clock skips it. */
+int64_t rc_local_instant(const struct rc_timezone *zone, int64_t date, int64_t ms_of_day);
+
+/* Day of the month, 1–31. */
+int rc_date_day(int64_t date);
+
+/* The date in the month `months` after that of `date` (negative: before) with the day of the month `day`, or that month's last. */
+int64_t rc_date_in_month(int64_t date, int64_t months, int day);
+
 /* RFC 3339 with an offset ("2026-01-31T09:15:00.5+01:00", "…Z") to ms, finer digits rounded towards minus infinity.
  * RC_FAIL when `text` is not that or lies outside the years 1–9999. No error text: the caller knows what it was for. */
 rc_status rc_rfc3339_parse(const char *text, size_t len, int64_t *out_ms) RC_MUST_USE;

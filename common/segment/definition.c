@@ -170,9 +170,15 @@ rc_status rc_catalog_builder_add(struct rc_catalog_builder *builder, const char 
 
 rc_status rc_catalog_builder_add_applied(struct rc_catalog_builder *builder, struct rc_span json, int version,
                                          int64_t applied_ms, const char *applied_by, struct rc_error *err) {
+    return rc_catalog_builder_add_scheduled(builder, json, version, applied_ms, applied_ms, applied_by, err);
+}
+
+rc_status rc_catalog_builder_add_scheduled(struct rc_catalog_builder *builder, struct rc_span json, int version,
+                                           int64_t applied_ms, int64_t scheduled_ms, const char *applied_by,
+                                           struct rc_error *err) {
     struct rc_error own;
     struct rc_def_document document = {.file = "applied definition", .root = "$", .err = err ? err : &own};
-    struct rc_definition item = {.version = version, .applied_ms = applied_ms};
+    struct rc_definition item = {.version = version, .applied_ms = applied_ms, .scheduled_ms = scheduled_ms};
     json_t *value = rc_def_parse(document.file, json, document.err);
     if (!value)
         return RC_FAIL;
@@ -259,6 +265,7 @@ static rc_status lay_out(const struct rc_catalog_builder *builder, struct buildi
                                      .schema_file = copy(from->schema_file),
                                      .version = from->version,
                                      .applied_ms = from->applied_ms,
+                                     .scheduled_ms = from->scheduled_ms,
                                      .applied_by = copy(from->applied_by)};
         b->values[i] = rc_def_parse(to->file, rc_span_str(to->json), b->err);
         if (!b->values[i])
@@ -307,6 +314,7 @@ static rc_status read_one(const struct rc_def_node *node, const struct rc_defini
     }
     case RC_KIND_AUDIENCE: {
         NAMED(audience);
+        to->scheduled_ms = from->scheduled_ms;
         return rc_def_audience(node, catalog, to);
     }
     case RC_KIND_DESTINATION: {

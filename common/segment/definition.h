@@ -179,6 +179,7 @@ struct rc_audience {
     char *id;
     int version;
     int64_t applied_ms;
+    int64_t scheduled_ms;           /* when its present schedule was first applied */
     struct rc_audience_cond *where; /* owned */
     enum rc_refresh refresh;
     int64_t every_ms; /* EVERY */
@@ -276,7 +277,8 @@ struct rc_definition {
     char *schema_file; /* a dataset's "schema" as written, when it named a file; else NULL; owned */
     int version;
     int64_t applied_ms;
-    char *applied_by; /* NULL in files */
+    int64_t scheduled_ms; /* an audience's: when its present schedule was first applied; else as applied_ms */
+    char *applied_by;     /* NULL in files */
 };
 
 struct rc_catalog {
@@ -316,9 +318,12 @@ typedef rc_status (*rc_read_schema_fn)(void *ctx, const char *file, const char *
 rc_status rc_catalog_builder_add(struct rc_catalog_builder *builder, const char *file, struct rc_span json,
                                  rc_read_schema_fn read_schema, void *ctx, struct rc_error *err) RC_MUST_USE;
 
-/* Adds one definition as read from the definitions topic. */
+/* Adds one definition as read from the definitions topic; its schedule began when it was applied, or at `scheduled_ms`. */
 rc_status rc_catalog_builder_add_applied(struct rc_catalog_builder *builder, struct rc_span json, int version,
                                          int64_t applied_ms, const char *applied_by, struct rc_error *err) RC_MUST_USE;
+rc_status rc_catalog_builder_add_scheduled(struct rc_catalog_builder *builder, struct rc_span json, int version,
+                                           int64_t applied_ms, int64_t scheduled_ms, const char *applied_by,
+                                           struct rc_error *err) RC_MUST_USE;
 
 /* Takes a definition out; false when there is none. What refers to it is found by the next build, as an error. */
 bool rc_catalog_builder_remove(struct rc_catalog_builder *builder, const char *kind, const char *id);

@@ -124,12 +124,6 @@ static int64_t since_of(const struct rc_audience_rules *rules, const struct rc_a
 
 /* ---- publishing -------------------------------------------------------------------------------------------------------------- */
 
-static int64_t limit_here(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule) {
-    if (rules->owned >= rules->total || rule->size_limit == INT64_MAX)
-        return rule->size_limit;
-    return (int64_t)((__int128)rule->size_limit * rules->owned / rules->total);
-}
-
 static void tally(const struct rc_audience_desk *desk, uint32_t audience, int64_t members, int64_t withheld) {
     desk->here[audience].members += members;
     desk->here[audience].withheld += withheld;
@@ -143,16 +137,17 @@ struct why {
     struct rc_span event_id;
     int64_t event_time_ms;
     int64_t otherwise_ms; /* `since` when the record does not tell */
+    bool scheduled;       /* scheduled audiences too */
 };
 
 /* Holds one audience against what was published. Returns whether the record changed. */
 static bool settle(const struct rc_audience_desk *desk, const struct rc_audience_rule *rule,
                    struct rc_audience_person *person, const struct why *why) {
-    if (rule->mode == RC_AUDIENCE_FROZEN)
+    if (rule->mode == RC_AUDIENCE_FROZEN || (rule->mode == RC_AUDIENCE_SCHEDULED && !why->scheduled))
         return false;
     struct rc_audience_standing *standing = rc_audience_person_mutable_standing(person, rule->name);
     bool published = standing && standing->realized, withheld = standing && standing->withheld;
-    bool now = rule->mode == RC_AUDIENCE_LIVE && holds(desk->rules, rule, person);
+    bool now = rule->mode != RC_AUDIENCE_ENDED && holds(desk->rules, rule, person);
     if (now == published && !(withheld && !now)) {
         /* After a loss: it went and came back in what was not seen, so the status is right and its instant is not. */
         int64_t since = INT64_MIN;
@@ -167,7 +162,7 @@ static bool settle(const struct rc_audience_desk *desk, const struct rc_audience
         return true;
     }
     int64_t since = since_of(desk->rules, rule, person, now, why->otherwise_ms);
-    if (now && !published && desk->all[rule->name].members >= limit_here(desk->rules, rule)) {
+    if (now && !published && desk->all[rule->name].members >= rc_audience_rules_limit(desk->rules, rule)) {
         if (withheld)
             return false;
         if (!standing)
@@ -202,6 +197,18 @@ bool rc_audience_review(const struct rc_audience_desk *desk, struct rc_audience_
         settle(desk, &rules->rules[i], person, &why);
     person->generation = rules->generation;
     return true;
+}
+
+bool rc_audience_publish(const struct rc_audience_desk *desk, struct rc_audience_person *person,
+                         const uint32_t *audiences, size_t n, enum rc_cause cause, int64_t now_ms) {
+    struct why why = {.cause = cause, .event_time_ms = RC_NO_EVENT_TIME, .otherwise_ms = now_ms, .scheduled = true};
+    bool changed = false;
+    for (size_t i = 0; i < n; i++) {
+        const struct rc_audience_rule *rule = rc_audience_rules_find(desk->rules, audiences[i]);
+        if (rule)
+            changed |= settle(desk, rule, person, &why);
+    }
+    return changed;
 }
 
 /* ---- groups ------------------------------------------------------------------------------------------------------------------ */

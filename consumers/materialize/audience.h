@@ -25,9 +25,10 @@
 /* ---- rules: the audiences of a catalog, compiled -------------------------------------------------------------------------- */
 
 enum rc_audience_mode {
-    RC_AUDIENCE_LIVE,   /* publishes each change */
-    RC_AUDIENCE_FROZEN, /* publishes nothing, members stay as they are: ended with `keep`, or not to be run at all */
-    RC_AUDIENCE_ENDED,  /* nobody is a member any more: ended with `exit` */
+    RC_AUDIENCE_LIVE,      /* publishes each change */
+    RC_AUDIENCE_SCHEDULED, /* publishes nothing but when rc_audience_publish says so */
+    RC_AUDIENCE_FROZEN,    /* publishes nothing, members stay as they are: ended with `keep`, or not to be run at all */
+    RC_AUDIENCE_ENDED,     /* nobody is a member any more: ended with `exit` */
 };
 
 /* What the shell says of one audience. */
@@ -77,9 +78,12 @@ const struct rc_audience_rule *rc_audience_rules_all(const struct rc_audience_ru
 /* The rule of an audience name, or NULL. */
 const struct rc_audience_rule *rc_audience_rules_find(const struct rc_audience_rules *rules, uint32_t audience);
 
-/* The most members that this process may realize, when it owns `owned` of `total` partitions: persons are spread evenly by their hash, so
- * its share of `size_limit`, and all of it when it owns all. Set anew after each rebalance. */
-void rc_audience_rules_set_share(struct rc_audience_rules *rules, int owned, int total);
+/* Which of the `total` partitions this process owns. Persons are spread evenly by their hash, so each partition has its share of `size_limit`
+ * (the shares of all add up to it exactly), and the process the sum of its partitions'. `owned` is copied. Set anew after each rebalance. */
+void rc_audience_rules_set_share(struct rc_audience_rules *rules, const int32_t *owned, size_t n_owned, int32_t total);
+
+/* The most members of the audience that this process may realize. */
+int64_t rc_audience_rules_limit(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule);
 
 /* ---- persons ------------------------------------------------------------------------------------------------------------- */
 
@@ -191,6 +195,11 @@ bool rc_audience_learn(struct rc_audience_person *person, const struct rc_audien
  * reviewed under these rules already. */
 bool rc_audience_review(const struct rc_audience_desk *desk, struct rc_audience_person *person, enum rc_cause cause,
                         int64_t now_ms);
+
+/* Holds the listed audiences (by name), scheduled ones too, against what was published for the person, and publishes the difference. Returns
+ * whether the record changed. Cost: one evaluation an audience. */
+bool rc_audience_publish(const struct rc_audience_desk *desk, struct rc_audience_person *person,
+                         const uint32_t *audiences, size_t n, enum rc_cause cause, int64_t now_ms);
 
 /* Whether M is true for the person as known now. */
 bool rc_audience_holds(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule,

@@ -107,7 +107,6 @@ struct rc_audience_rules *rc_audience_rules_new(const struct rc_catalog *catalog
     rules->signals = signals;
     rules->audiences = audiences;
     rules->generation = 1;
-    rules->owned = rules->total = 1;
     rules->n = n_specs;
     rules->rules = rc_calloc(n_specs, sizeof *rules->rules);
     size_t ops = 0, leaves = 0;
@@ -154,6 +153,7 @@ void rc_audience_rules_free(struct rc_audience_rules *rules) {
     free(rules->leaves);
     free(rules->stamps);
     free(rules->affected);
+    free(rules->owned);
     free(rules);
 }
 
@@ -173,7 +173,7 @@ uint64_t rc_audience_rules_digest(const struct rc_audience_rules *rules) {
     uint64_t digest = 0;
     for (size_t i = 0; i < rules->n; i++) {
         const struct rc_audience_rule *rule = &rules->rules[i];
-        int64_t head[] = {rule->version, rule->mode, rule->size_limit};
+        int64_t head[] = {rule->mode, rule->size_limit};
         uint64_t hash = mix_names(0, rules->audiences, &rule->name, 1);
         hash = mix(hash, head, sizeof head);
         hash = mix_names(hash, rules->signals, rule->leaves, rule->n_leaves);
@@ -204,7 +204,20 @@ const struct rc_audience_rule *rc_audience_rules_find(const struct rc_audience_r
     return audience < rules->n_names && rules->by_name[audience] ? &rules->rules[rules->by_name[audience] - 1] : NULL;
 }
 
-void rc_audience_rules_set_share(struct rc_audience_rules *rules, int owned, int total) {
-    rules->owned = owned;
+void rc_audience_rules_set_share(struct rc_audience_rules *rules, const int32_t *owned, size_t n_owned, int32_t total) {
+    free(rules->owned);
+    rules->owned = rc_calloc(n_owned, sizeof *rules->owned);
+    for (size_t i = 0; i < n_owned; i++)
+        rules->owned[i] = owned[i];
+    rules->n_owned = n_owned;
     rules->total = total;
+}
+
+int64_t rc_audience_rules_limit(const struct rc_audience_rules *rules, const struct rc_audience_rule *rule) {
+    if (!rules->total || rule->size_limit == INT64_MAX)
+        return rule->size_limit;
+    __int128 limit = rule->size_limit, share = 0;
+    for (size_t i = 0; i < rules->n_owned; i++)
+        share += limit * (rules->owned[i] + 1) / rules->total - limit * rules->owned[i] / rules->total;
+    return (int64_t)share;
 }

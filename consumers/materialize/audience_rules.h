@@ -19,7 +19,9 @@ struct rc_audience_rules {
     size_t n_touched;
     uint32_t *by_name; /* by audience name: index + 1; 0: none */
     size_t n_names;
-    int owned, total; /* partitions */
+    int32_t *owned; /* partitions; owned */
+    size_t n_owned;
+    int32_t total;
 
     /* Scratch of one decision. */
     uint8_t *stack;     /* evaluation, as deep as the longest condition */

@@ -17,7 +17,7 @@
 #include "consumers/materialize/stage.h"
 #include "consumers/shared/delivery.h"
 
-#define HANDOVER_BYTES 96
+#define HANDOVER_BYTES 768
 #define META_STATE "state"
 #define META_TALLY "tally"
 /* How often the index of exits is looked at, and how many tombstones at a time. */
@@ -58,6 +58,7 @@ static void put_state(struct part *part, struct rc_store_batch *batch) {
         (void)rc_buf_add_zigzag(&stage->value, part->here[i].withheld);
     }
     rc_store_put(batch, RC_STORE_META, part->number, rc_span_str(META_TALLY), rc_buf_span(&stage->value));
+    rc_publish_save(part, batch);
 }
 
 rc_status rc_checkpoint_read_tallies(struct part *part, struct rc_error *err) {
@@ -220,6 +221,7 @@ void rc_checkpoint_begin(struct part *part) {
     part->batch_version = ((int64_t)part->versions.epoch << 32) + part->versions.counter;
     /* One of while the partition was learnt does not hold who was learnt after it, and nobody decides for them but the sweep. */
     part->batch_for_sweep = part->phase == PART_LIVE && part->reviewed != rc_audience_rules_generation(stage->rules);
+    part->batch_for_pass = part->pass.state == PASS_SAVING;
     part->batch = rc_store_begin(stage->store);
     rc_persons_save(part->persons, part->batch);
     put_exits(part, part->batch);
@@ -241,6 +243,7 @@ static bool hand_over(struct part *part, char *metadata, size_t bytes, struct rc
         return false;
     snprintf(metadata, bytes, "epoch=%" PRIu32 " output=%" PRId64 " version=%" PRId64, part->versions.epoch, part->mark,
              part->version_mark);
+    rc_publish_hand_over(part, metadata, bytes);
     *out = (struct rc_offset){.topic = part->stage->segments_topic,
                               .partition = part->number,
                               .offset = part->committed,
@@ -262,6 +265,8 @@ static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
     rc_counter_inc(stage->metrics.checkpoints);
     if (part->batch_for_sweep)
         part->sweep_may_start = true;
+    if (part->batch_for_pass && part->pass.state == PASS_SAVING)
+        part->pass.state = PASS_RUNNING;
     part->saved_next = part->batch_next;
     char metadata[HANDOVER_BYTES];
     struct rc_offset offset;

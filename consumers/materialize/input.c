@@ -7,6 +7,7 @@
 #include "codec/person_key.h"
 #include "consumers/materialize/stage.h"
 #include "consumers/shared/deadletter.h"
+#include "consumers/shared/live.h"
 
 #define MORE_HEADER "more" /* consumers/ingest/ingest.h: the decision goes on with the person's next record */
 
@@ -122,6 +123,8 @@ int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change) {
     }
     stage->last_change_ms[audience] = out.emitted_at_ms;
     stage->view_stale = true;
+    if (!out.realized && stage->all[audience].withheld)
+        rc_publish_look(stage); /* there is room again */
     if (part->repeats) {
         int64_t known = 0;
         switch (rc_repeats_judge(part->repeats, &out, rc_buf_span(&stage->key), out.version, &known)) {
@@ -216,7 +219,7 @@ static rc_status read_input(struct part *part, const struct rc_message *message,
 
 rc_status rc_input_take(struct part *part, const struct rc_message *message, struct rc_error *err) {
     struct stage *stage = part->stage;
-    struct rc_span key, more;
+    struct rc_span key = {0}, more;
     struct rc_audience_input input;
     struct rc_error why = {0};
     /* Also without the end of the queue: the first record to be decided may follow the last one to be learnt at once. (The source stands
@@ -244,6 +247,8 @@ rc_status rc_input_take(struct part *part, const struct rc_message *message, str
     } else if (!(input.gone && input.name == RC_NO_NAME) && decide(part, key, &input, 1, err)) {
         return RC_FAIL;
     }
+    if (rc_live_is_person(key))
+        part->look = true;
     part->next = message->offset + 1;
     return RC_OK;
 }

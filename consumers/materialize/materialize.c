@@ -44,14 +44,28 @@ void rc_stage_grow_tallies(struct stage *stage) {
     grow_zeroed(&stage->last_change_ms, old, n, sizeof *stage->last_change_ms);
     grow_zeroed(&stage->own_topics, old, n, sizeof *stage->own_topics);
     grow_zeroed(&stage->members, old, n, sizeof *stage->members);
-    for (size_t i = 0; i < stage->n_parts; i++)
+    for (size_t i = 0; i < stage->n_parts; i++) {
         grow_zeroed(&stage->parts[i]->here, old, n, sizeof *stage->parts[i]->here);
+        grow_zeroed(&stage->parts[i]->published_ms, old, n, sizeof *stage->parts[i]->published_ms);
+    }
     stage->n_tallies = n;
 }
 
+/* The numbers of the own partitions; owned by the caller. */
+static int32_t *part_numbers(const struct stage *stage) {
+    int32_t *numbers = rc_calloc(stage->n_parts, sizeof *numbers);
+    for (size_t i = 0; i < stage->n_parts; i++)
+        numbers[i] = stage->parts[i]->number;
+    return numbers;
+}
+
 void rc_stage_set_share(struct stage *stage) {
-    if (stage->rules)
-        rc_audience_rules_set_share(stage->rules, (int)stage->n_parts, stage->n_partitions);
+    if (!stage->rules)
+        return;
+    int32_t *numbers = part_numbers(stage);
+    rc_audience_rules_set_share(stage->rules, numbers, stage->n_parts, stage->n_partitions);
+    free(numbers);
+    rc_publish_look(stage);
 }
 
 /* ---- opening --------------------------------------------------------------------------------------------------------------------- */
@@ -157,8 +171,11 @@ static rc_status follow_definitions(struct stage *stage, struct rc_error *err) {
     struct rc_catalog *catalog = NULL;
     if (rc_definitions_poll(stage->definitions, &catalog, err))
         return RC_FAIL;
-    if (catalog || rc_clock_wall_ms() >= stage->book.next_ms)
+    int64_t wall = rc_clock_wall_ms();
+    if (catalog || wall >= stage->book.next_ms)
         return rc_rules_adopt(stage, catalog, err);
+    if (wall >= stage->book.due_ms && rc_rulebook_tick(&stage->book, wall))
+        rc_publish_look(stage);
     return RC_OK;
 }
 
@@ -217,9 +234,7 @@ static rc_status read_messages(struct stage *stage, bool *drained, struct rc_err
 static rc_status announce(struct stage *stage, struct rc_error *err) {
     if (!stage->announce)
         return RC_OK;
-    int32_t *numbers = rc_calloc(stage->n_parts, sizeof *numbers);
-    for (size_t i = 0; i < stage->n_parts; i++)
-        numbers[i] = stage->parts[i]->number;
+    int32_t *numbers = part_numbers(stage);
     rc_status status = rc_announcer_tell(stage->announcer, numbers, stage->n_parts, err);
     free(numbers);
     stage->announce = false;
@@ -246,9 +261,13 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
         if ((drained || part->next >= part->boundary) && rc_takeover_progress(part, part->next, err))
             return RC_FAIL;
         if (rc_input_close_old_groups(part, now, err) || rc_sweep_turn(part, SWEEP_BUDGET_MS, err) ||
-            rc_checkpoint_bury(part, wall, err) || rc_checkpoint_turn(part, rc_clock_monotonic_ms(), err))
+            rc_publish_turn(part, SWEEP_BUDGET_MS, err) || rc_checkpoint_bury(part, wall, err) ||
+            rc_checkpoint_turn(part, rc_clock_monotonic_ms(), err))
             return RC_FAIL;
         sweeping |= part->phase == PART_LIVE && rc_sweep_pending(part) && part->sweep_may_start;
+        sweeping |= rc_publish_running(part);
+        if (part->look && part->next_fill_ms > now && part->next_fill_ms < until)
+            until = part->next_fill_ms;
         if (part->changed && !part->batch && part->saved_ms + stage->interval_ms < until)
             until = part->saved_ms + stage->interval_ms;
         if (part->phase == PART_LIVE && part->next_burial_ms > wall && part->next_burial_ms - wall < until - now)
@@ -272,6 +291,8 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
         *until_ms = rc_definitions_due(stage->definitions);
     if (stage->book.next_ms < *until_ms)
         *until_ms = stage->book.next_ms;
+    if (stage->book.due_ms < *until_ms)
+        *until_ms = stage->book.due_ms;
     return RC_OK;
 }
 

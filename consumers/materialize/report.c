@@ -84,6 +84,35 @@ static void show_members(struct stage *stage, uint32_t audience, const char *id)
     rc_gauge_set(stage->members[audience], (double)stage->all[audience].members);
 }
 
+/* "in progress" while it is being published here, or waits for that. */
+static const char *state_of(const struct stage *stage, size_t entry, uint32_t audience) {
+    if (stage->all[audience].withheld)
+        return "error: size limit";
+    for (size_t i = 0; i < stage->n_parts; i++)
+        if (rc_publish_pending(stage->parts[i], entry))
+            return "in progress";
+    return stage->book.entries[entry].state;
+}
+
+static void add_time(json_t *row, const char *key, int64_t at_ms) {
+    if (at_ms > 0 && at_ms != INT64_MAX)
+        json_object_set_new(row, key, json_integer(at_ms));
+}
+
+/* When it was published, will be, and ends. */
+static void add_schedule(struct stage *stage, json_t *row, size_t entry, int64_t now_ms) {
+    const struct rc_audience_entry *e = &stage->book.entries[entry];
+    enum rc_audience_mode mode = stage->book.specs[entry].mode;
+    if (mode == RC_AUDIENCE_SCHEDULED)
+        add_time(row, "next_refresh_ms", e->next_ms);
+    if (e->schedule.refresh != RC_REFRESH_CONTINUOUS)
+        add_time(row, "last_refresh_ms", rc_publish_last_ms(stage, entry));
+    add_time(row, "expires_ms", e->expires_ms);
+    if (now_ms >= rc_audience_warning_ms(e->expires_ms) && now_ms < e->expires_ms &&
+        stage->book.specs[entry].definition)
+        json_object_set_new(row, "warning", json_string("expires soon; `rollcall renew` sets a later time"));
+}
+
 static json_t *audiences_view(struct stage *stage, json_t *errors) {
     json_t *list = json_array();
     for (size_t i = 0; i < stage->book.n; i++) {
@@ -97,15 +126,14 @@ static json_t *audiences_view(struct stage *stage, json_t *errors) {
             stage->members[name] = NULL;
             continue;
         }
-        if (tally.withheld)
-            state = "error: size limit";
+        state = state_of(stage, i, name);
         show_members(stage, name, entry->id);
         json_t *row = json_pack("{s:s, s:i, s:s, s:I}", "id", entry->id, "version", stage->book.specs[i].version,
                                 "state", state, "members", (json_int_t)tally.members);
         if (tally.withheld)
             json_object_set_new(row, "withheld", json_integer(tally.withheld));
-        if (stage->last_change_ms[name])
-            json_object_set_new(row, "last_change_ms", json_integer(stage->last_change_ms[name]));
+        add_time(row, "last_change_ms", stage->last_change_ms[name]);
+        add_schedule(stage, row, i, rc_clock_wall_ms());
         if (strncmp(state, "error", 5) == 0)
             json_array_append_new(errors, json_sprintf("audience %s: %s", entry->id, state));
         json_array_append_new(list, row);

@@ -23,43 +23,38 @@ int64_t rc_audience_expiry_ms(const struct rc_audience *audience) {
     return (int64_t)seconds * 1000 + audience->applied_ms % 1000;
 }
 
-static const char *refresh_word(enum rc_refresh refresh) {
-    switch (refresh) {
-    case RC_REFRESH_ONCE: return "once";
-    case RC_REFRESH_EVERY: return "every";
-    case RC_REFRESH_DAILY: return "daily";
-    case RC_REFRESH_WEEKLY: return "weekly";
-    case RC_REFRESH_MONTHLY: return "monthly";
-    case RC_REFRESH_CONTINUOUS: break;
-    }
-    return "continuous";
-}
-
 static enum rc_audience_mode ended(bool exit) {
     return exit ? RC_AUDIENCE_ENDED : RC_AUDIENCE_FROZEN;
+}
+
+static void note_next(struct rc_rulebook *book, int64_t at_ms) {
+    book->next_ms = at_ms < book->next_ms ? at_ms : book->next_ms;
+}
+
+int64_t rc_audience_warning_ms(int64_t expires_ms) {
+    return expires_ms == INT64_MAX ? INT64_MAX : expires_ms - RC_AUDIENCE_WARNING_MS;
 }
 
 static void enter_defined(struct rc_rulebook *book, const struct rc_audience *audience, int64_t now_ms) {
     size_t at = book->n++;
     book->specs[at] = (struct rc_audience_spec){
         .definition = audience, .id = audience->id, .version = audience->version, .mode = RC_AUDIENCE_LIVE};
-    book->entries[at] = (struct rc_audience_entry){.id = audience->id, .topic = audience->topic};
     int64_t expiry = rc_audience_expiry_ms(audience);
+    book->entries[at] = (struct rc_audience_entry){
+        .id = audience->id, .topic = audience->topic, .schedule = rc_schedule_of(audience), .expires_ms = expiry};
     if (audience->paused) {
         book->specs[at].mode = ended(audience->on_end == RC_ON_END_EXIT);
         book->entries[at].state = rc_strdup("paused");
     } else if (expiry <= now_ms) {
         book->specs[at].mode = ended(audience->on_end == RC_ON_END_EXIT);
         book->entries[at].state = rc_strdup("expired");
-    } else if (audience->refresh != RC_REFRESH_CONTINUOUS) {
-        char why[96];
-        snprintf(why, sizeof why, "refresh \"%s\" is not there yet, only \"continuous\"",
-                 refresh_word(audience->refresh));
-        book->entries[at].state = rc_strdup("");
-        rc_rulebook_refuse(book, at, why);
     } else {
+        if (audience->refresh != RC_REFRESH_CONTINUOUS)
+            book->specs[at].mode = RC_AUDIENCE_SCHEDULED;
         book->entries[at].state = rc_strdup("ready");
-        book->next_ms = expiry < book->next_ms ? expiry : book->next_ms;
+        note_next(book, expiry);
+        if (rc_audience_warning_ms(expiry) > now_ms)
+            note_next(book, rc_audience_warning_ms(expiry));
     }
 }
 
@@ -77,8 +72,26 @@ void rc_rulebook_init(struct rc_rulebook *book, const struct rc_catalog *catalog
             continue;
         book->specs[book->n] =
             (struct rc_audience_spec){.id = memory->id, .version = memory->version, .mode = ended(!memory->keep)};
-        book->entries[book->n++] = (struct rc_audience_entry){.id = memory->id, .state = rc_strdup("deleted")};
+        book->entries[book->n++] = (struct rc_audience_entry){
+            .id = memory->id, .state = rc_strdup("deleted"), .next_ms = INT64_MAX, .expires_ms = INT64_MAX};
     }
+    (void)rc_rulebook_tick(book, now_ms);
+}
+
+bool rc_rulebook_tick(struct rc_rulebook *book, int64_t now_ms) {
+    bool came = false;
+    book->due_ms = INT64_MAX;
+    for (size_t i = 0; i < book->n; i++) {
+        struct rc_audience_entry *entry = &book->entries[i];
+        if (entry->next_ms <= now_ms) {
+            int64_t latest = rc_schedule_latest(&entry->schedule, now_ms);
+            came |= latest > entry->latest_ms;
+            entry->latest_ms = latest > entry->latest_ms ? latest : entry->latest_ms;
+            entry->next_ms = rc_schedule_next(&entry->schedule, now_ms);
+        }
+        book->due_ms = entry->next_ms < book->due_ms ? entry->next_ms : book->due_ms;
+    }
+    return came;
 }
 
 void rc_rulebook_deinit(struct rc_rulebook *book) {

@@ -244,7 +244,7 @@ rc_status rc_rules_adopt(struct stage *stage, struct rc_catalog *catalog, struct
     stage->book = book;
     stage->rules = rules;
     set_own_topics(stage);
-    rc_stage_set_share(stage);
+    rc_stage_set_share(stage); /* looks for what is due as well */
     stage->view_stale = true;
     for (size_t i = 0; renewed && i < stage->n_parts; i++) {
         struct part *part = stage->parts[i];

@@ -4,6 +4,7 @@
  *   input.c        record → group → decision → change, and its version
  *   checkpoint.c   state, output and offset become durable together; exits get their tombstones
  *   sweep.c        all persons are held against new rules
+ *   publish.c      scheduled audiences are published, and who did not fit comes in when there is room
  *   rules.c        the catalog becomes rules, and what must outlive a definition is remembered
  *   report.c       status and metrics
  *   answers.c      what HTTP asks about one person
@@ -42,6 +43,8 @@
     X(counter, adopted, "rollcall_materialize_adopted_total",                                                       \
       "Changes decided again after a restart that the topic held already")                                          \
     X(counter, withheld, "rollcall_materialize_withheld_total", "Entries that size_limit forbade to publish")       \
+    X(counter, publications, "rollcall_materialize_publications_total",                                             \
+      "Publications of scheduled audiences, one a partition")                                                       \
     X(counter, tombstones, "rollcall_materialize_tombstones_total", "Tombstones after memberships.exit_retention")  \
     X(counter, cut_groups, "rollcall_materialize_cut_groups_total",                                                 \
       "Decisions whose last record did not come in time")                                                           \
@@ -81,6 +84,26 @@ struct tail_change {
     int64_t since_ms, version, told_ms;
 };
 
+/* A pass over all persons that publishes some audiences: scheduled ones that are due, or those that have room again. Persons touched
+ * meanwhile are as they are when the pass comes to them. */
+struct pass {
+    enum {
+        PASS_NONE,
+        PASS_CATCHING_UP, /* until what had been told when it became due is decided */
+        PASS_SAVING,      /* until everybody who was there by then is in the store */
+        PASS_RUNNING,
+    } state;
+    enum rc_cause cause;
+    uint32_t *audiences; /* by name; owned */
+    int64_t *dues;       /* the instant of each one's schedule; owned; unused in one that fills up */
+    size_t n, capacity;
+    bool fills;         /* lets in who was withheld */
+    int64_t wanted_ms;  /* wall: when it was begun */
+    int64_t goal;       /* input offset that ends PASS_CATCHING_UP; −1: not known yet */
+    uint32_t slice;     /* the next one */
+    int64_t started_ms; /* monotonic: when PASS_RUNNING began */
+};
+
 enum part_phase {
     PART_LEARNING,  /* takes signals in without deciding, up to `learn_to` */
     PART_REPEATING, /* decides again what the output log may hold already, up to `boundary` */
@@ -110,6 +133,14 @@ struct part {
     bool sweep_may_start;       /* everybody who is to be reviewed is in the store */
     uint32_t sweep_slice;
 
+    /* Publishing what is scheduled. */
+    int64_t
+        *published_ms; /* by audience name, n_tallies: the instant up to which its schedule is done here; 0: never */
+    int64_t clock_ms;  /* as handed over: all schedules but those named open are done up to here; 0: not told */
+    struct pass pass;
+    bool look;            /* something may be due */
+    int64_t next_fill_ms; /* monotonic: not before */
+
     /* Checkpoints. */
     bool changed;       /* something to save */
     bool wanted_now;    /* do not wait for the interval */
@@ -123,6 +154,7 @@ struct part {
     uint64_t batch_mark;
     int64_t batch_next, batch_output_end, batch_version;
     bool batch_for_sweep; /* it began when the partition was live, and after the present rules came */
+    bool batch_for_pass;  /* it began after what the pass waits for was decided */
 
     struct pending_exit *exits; /* not in a batch yet */
     size_t n_exits, exits_capacity;
@@ -244,6 +276,24 @@ rc_status rc_checkpoint_read_tallies(struct part *part, struct rc_error *err) RC
 bool rc_sweep_pending(const struct part *part);
 /* Reviews persons for about `budget_ms`. */
 rc_status rc_sweep_turn(struct part *part, int64_t budget_ms, struct rc_error *err) RC_MUST_USE;
+
+/* publish.c */
+/* Looks what is due, and publishes for about `budget_ms`. */
+rc_status rc_publish_turn(struct part *part, int64_t budget_ms, struct rc_error *err) RC_MUST_USE;
+bool rc_publish_running(const struct part *part);
+/* Something may be due, in all partitions. */
+void rc_publish_look(struct stage *stage);
+/* What the batch must hold of it, and reading that back. */
+void rc_publish_save(struct part *part, struct rc_store_batch *batch);
+rc_status rc_publish_load(struct part *part, struct rc_error *err) RC_MUST_USE;
+/* What a new owner must know, behind what `metadata` (NUL-terminated, `bytes` of room) holds already; and taking it over. */
+void rc_publish_hand_over(struct part *part, char *metadata, size_t bytes);
+void rc_publish_take_over(struct part *part, const char *metadata);
+/* Whether the audience (of that entry of the book) is being published in the partition, or waits for that. */
+bool rc_publish_pending(const struct part *part, size_t entry);
+/* The instant of its schedule that was published last in all partitions; 0: not in all of them. */
+int64_t rc_publish_last_ms(const struct stage *stage, size_t entry);
+void rc_publish_free(struct part *part);
 
 /* rules.c */
 rc_status rc_rules_load(struct stage *stage, struct rc_error *err) RC_MUST_USE;

@@ -124,6 +124,7 @@ static void part_free(struct part *part) {
     free(part->exits);
     free(part->buried);
     free(part->here);
+    rc_publish_free(part);
     free(part);
 }
 
@@ -179,6 +180,7 @@ static void set_course(struct part *part, const struct saved_part *saved, const 
     }
     bool guided = handover->offset >= part->next && handover->mark >= *from;
     part->phase = PART_LEARNING;
+    part->pass.state = PASS_NONE; /* others may have ended it */
     part->trust = guided;
     part->learn_to = guided ? handover->offset : part->boundary;
     part->mark = guided ? handover->mark : output_high;
@@ -206,7 +208,7 @@ static rc_status open_part(struct part *part, const struct rc_offset *committed,
             return RC_FAIL;
         found = false;
     }
-    if (found && rc_checkpoint_read_tallies(part, err))
+    if (found && (rc_checkpoint_read_tallies(part, err) || rc_publish_load(part, err)))
         return RC_FAIL;
     for (size_t i = 0; i < stage->n_tallies; i++) {
         stage->all[i].members += part->here[i].members;
@@ -215,6 +217,8 @@ static rc_status open_part(struct part *part, const struct rc_offset *committed,
     struct handover handover = read_handover(committed, part->boundary, output_high);
     struct tail_reader reader = {.part = part, .greatest = -1, .err = err};
     set_course(part, found ? &saved : NULL, &handover, low, output_low, output_high, &reader, &from);
+    if (handover.offset >= 0)
+        rc_publish_take_over(part, committed->metadata);
     *start = part->next;
     part->repeats = rc_repeats_new();
     part->output_end = from;
@@ -257,6 +261,7 @@ static rc_status take_part(struct stage *stage, struct rc_source_partition *part
     part->persons = rc_persons_new(stage->store, part->number, budget / (size_t)stage->n_partitions);
     part->groups = rc_groups_new();
     part->here = rc_calloc(stage->n_tallies, sizeof *part->here);
+    part->published_ms = rc_calloc(stage->n_tallies, sizeof *part->published_ms);
     rc_grow(&stage->parts, &stage->parts_capacity, stage->n_parts + 1, sizeof *stage->parts);
     stage->parts[stage->n_parts++] = part;
     rc_status status = open_part(part, &committed, &partition->start, err);
@@ -395,7 +400,7 @@ rc_status rc_takeover_progress(struct part *part, int64_t next, struct rc_error 
     if (settling.status || review_tail(part, err))
         return RC_FAIL;
     part->phase = PART_LIVE;
-    part->changed = part->wanted_now = true;
+    part->changed = part->wanted_now = part->look = true;
     stage->view_stale = true;
     rc_log(RC_LOG_INFO, "partition caught up", rc_f_str("topic", stage->segments_topic),
            rc_f_int("partition", part->number), rc_f_int("offset", next));

@@ -57,6 +57,11 @@ rc_status rc_definitions_restore(const struct rc_config *config, struct rc_error
 /* Appends the value for a definition (json, version, applied_ms, applied_by). */
 rc_status rc_definition_record_add(struct rc_buf *out, const struct rc_definition *definition) RC_MUST_USE;
 
+/* For `scheduled_ms` of a definition that takes the place of `before` (NULL: of none) at `now_ms`: an audience whose schedule stays as it was
+ * keeps its time of day. A schedule is refresh, at and timezone; of `once` also where, because another question is another answer. */
+int64_t rc_definition_scheduled_ms(const struct rc_definition *before, const struct rc_definition *after,
+                                   int64_t now_ms);
+
 /* Reads a record's value and adds it to the builder. POISON with what is wrong. */
 rc_status rc_definition_record_read(struct rc_catalog_builder *builder, struct rc_span value, struct rc_error *err)
     RC_MUST_USE;

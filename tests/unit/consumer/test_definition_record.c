@@ -50,6 +50,42 @@ static void what_is_written_is_read(void **state) {
     rc_buf_deinit(&value);
 }
 
+static void a_schedule_keeps_its_begin(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "{\"kind\":\"audience\",\"id\":\"x\",\"where\":{\"segment\":\"s\"},\"refresh\":\"daily\"}",
+        "{\"kind\":\"audience\",\"id\":\"x\",\"where\":{\"segment\":\"t\"},\"refresh\":\"daily\",\"name\":\"X\"}",
+        "{\"kind\":\"audience\",\"id\":\"x\",\"where\":{\"segment\":\"t\"},\"refresh\":\"daily\",\"at\":\"02:00\"}",
+        "{\"kind\":\"audience\",\"id\":\"x\",\"where\":{\"segment\":\"t\"},\"refresh\":\"once\"}",
+        "{\"kind\":\"audience\",\"id\":\"x\",\"where\":{\"segment\":\"t\"},\"refresh\":\"once\",\"name\":\"X\"}",
+        "{\"kind\":\"audience\",\"id\":\"x\",\"where\":{\"segment\":\"s\"},\"refresh\":\"once\",\"name\":\"X\"}"};
+    static const int64_t begins[] = {1000, 1000, 3000, 4000, 4000, 6000};
+    struct rc_catalog_builder builder;
+    struct rc_error err;
+    rc_catalog_builder_init(&builder);
+    for (int i = 0; i < 6; i++) {
+        const struct rc_definition *before = rc_catalog_builder_find(&builder, "audience", "x");
+        struct rc_definition definition = {.kind = (char *)"audience",
+                                           .id = (char *)"x",
+                                           .json = (char *)(uintptr_t)texts[i],
+                                           .version = i + 1,
+                                           .applied_ms = (i + 1) * 1000,
+                                           .applied_by = (char *)"ann"};
+        struct rc_buf value;
+        rc_buf_init(&value, 1 << 16);
+        definition.scheduled_ms = rc_definition_scheduled_ms(before, &definition, definition.applied_ms);
+        assert_int_equal(rc_definition_record_add(&value, &definition), RC_OK);
+        if (rc_definition_record_read(&builder, rc_buf_span(&value), &err) != RC_OK)
+            fail_msg("%s", err.message);
+        const struct rc_definition *found = rc_catalog_builder_find(&builder, "audience", "x");
+        assert_string_equal(found->json, texts[i]);
+        assert_int_equal(found->scheduled_ms, begins[i]);
+        assert_int_equal(found->applied_ms, definition.applied_ms);
+        rc_buf_deinit(&value);
+    }
+    rc_catalog_builder_deinit(&builder);
+}
+
 static void what_is_no_record_is_refused(void **state) {
     (void)state;
     static const char *const bad[] = {
@@ -85,6 +121,7 @@ static void what_is_no_record_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(a_schedule_keeps_its_begin),
         cmocka_unit_test(what_is_no_record_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

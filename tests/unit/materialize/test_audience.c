@@ -260,8 +260,74 @@ static void test_size_limit(void **state) {
     assert_int_equal(bench->all[audience].withheld, 0);
     /* Half of the partitions: half of the limit. */
     DECIDE("-just-a@600/time", TIME("a", false, 600, 6));
-    rc_audience_rules_set_share(bench->rules, 2, 4);
+    rc_audience_rules_set_share(bench->rules, (const int32_t[]){0, 1}, 2, 4);
     DECIDE("", EVENT("a", true, 700, 7));
+}
+
+static void test_shares_of_a_limit_add_up(void **state) {
+    struct bench *bench = *state;
+    compile(bench, "just-a", RC_AUDIENCE_LIVE, 1);
+    const struct rc_audience_rule *rule =
+        rc_audience_rules_find(bench->rules, rc_names_find(bench->audiences, rc_span_str("just-a")));
+    for (int32_t total = 1; total < 9; total++) {
+        int64_t sum = 0;
+        for (int32_t p = 0; p < total; p++) {
+            rc_audience_rules_set_share(bench->rules, &p, 1, total);
+            sum += rc_audience_rules_limit(bench->rules, rule);
+        }
+        assert_int_equal(sum, 2);
+    }
+    rc_audience_rules_set_share(bench->rules, (const int32_t[]){2, 0, 1}, 3, 3);
+    assert_int_equal(rc_audience_rules_limit(bench->rules, rule), 2);
+}
+
+static void expect_published(struct bench *bench, const char *audience, const char *expected) {
+    struct rc_audience_desk desk = desk_of(bench);
+    uint32_t name = rc_names_find(bench->audiences, rc_span_str(audience));
+    bench->said[0] = '\0';
+    bool changed = rc_audience_publish(&desk, &bench->person, &name, 1, RC_CAUSE_SCHEDULE, 5000);
+    assert_string_equal(bench->said, expected);
+    assert_int_equal(changed, *expected != '\0');
+}
+
+static void test_a_schedule_publishes_the_difference(void **state) {
+    struct bench *bench = *state;
+    compile(bench, NULL, RC_AUDIENCE_SCHEDULED, 1);
+    DECIDE("", EVENT("_exists.web", true, 100, 1));
+    DECIDE("", EVENT("a", true, 200, 2));
+    expect_published(bench, "just-a", "+just-a@200/schedule");
+    expect_published(bench, "just-a", "");
+    DECIDE("", TIME("a", false, 300, 3));
+    DECIDE("", EVENT("a", true, 400, 4));
+    expect_published(bench, "just-a", ""); /* out and in again: a member then and now */
+    DECIDE("", TIME("a", false, 500, 5));
+    expect_published(bench, "a-and-b", "");
+    expect_published(bench, "just-a", "-just-a@500/schedule");
+    /* Reviews leave it alone, whatever they are for; only its end does not. */
+    DECIDE("", EVENT("a", true, 600, 6));
+    struct rc_audience_desk desk = desk_of(bench);
+    bench->person.generation = 0;
+    assert_true(rc_audience_review(&desk, &bench->person, RC_CAUSE_RESTORE, 1000));
+    assert_string_equal(bench->said, "");
+    expect_published(bench, "just-a", "+just-a@600/schedule");
+    compile(bench, NULL, RC_AUDIENCE_FROZEN, 2);
+    expect_published(bench, "just-a", "");
+    compile(bench, NULL, RC_AUDIENCE_ENDED, 3);
+    DECIDE("-just-a@999999/definition", EVENT("b", true, 700, 7));
+    expect_published(bench, "just-a", "");
+}
+
+static void test_room_again_lets_in_who_was_withheld(void **state) {
+    struct bench *bench = *state;
+    compile(bench, "just-a", RC_AUDIENCE_LIVE, 1);
+    uint32_t audience = rc_names_find(bench->audiences, rc_span_str("just-a"));
+    bench->all[audience].members = 2;
+    DECIDE("", EVENT("_exists.web", true, 100, 1));
+    DECIDE("", EVENT("a", true, 200, 2));
+    expect_published(bench, "just-a", "");
+    bench->all[audience].members = 1;
+    expect_published(bench, "just-a", "+just-a@200/schedule");
+    assert_int_equal(bench->all[audience].withheld, 0);
 }
 
 static void test_saved_and_loaded(void **state) {
@@ -319,6 +385,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_review_after_a_definition, setup, teardown),
         cmocka_unit_test_setup_teardown(test_learning_decides_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_size_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_shares_of_a_limit_add_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_schedule_publishes_the_difference, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_room_again_lets_in_who_was_withheld, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saved_and_loaded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_digest_is_of_what_decides, setup, teardown),
     };

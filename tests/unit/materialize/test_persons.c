@@ -196,14 +196,13 @@ static void test_rulebook(void **state) {
     int64_t start = INT64_C(1767225600000), end = INT64_C(1769904000000); /* 1 January, 1 February 2026 */
     rc_rulebook_init(&book, catalog, memories, 3, start);
     assert_int_equal(book.n, 6);
-    assert_int_equal(book.next_ms, end);
+    assert_int_equal(book.next_ms, end - RC_AUDIENCE_WARNING_MS);
     static const struct {
         const char *id, *state;
         enum rc_audience_mode mode;
-    } expected[] = {
-        {"live", "ready", RC_AUDIENCE_LIVE},       {"old", "expired", RC_AUDIENCE_ENDED},
-        {"stopped", "paused", RC_AUDIENCE_FROZEN}, {"daily", "error: refresh \"daily\"", RC_AUDIENCE_FROZEN},
-        {"gone", "deleted", RC_AUDIENCE_ENDED},    {"kept", "deleted", RC_AUDIENCE_FROZEN}};
+    } expected[] = {{"live", "ready", RC_AUDIENCE_LIVE},       {"old", "expired", RC_AUDIENCE_ENDED},
+                    {"stopped", "paused", RC_AUDIENCE_FROZEN}, {"daily", "ready", RC_AUDIENCE_SCHEDULED},
+                    {"gone", "deleted", RC_AUDIENCE_ENDED},    {"kept", "deleted", RC_AUDIENCE_FROZEN}};
     for (size_t i = 0; i < 6; i++) {
         assert_string_equal(book.entries[i].id, expected[i].id);
         assert_int_equal(strncmp(book.entries[i].state, expected[i].state, strlen(expected[i].state)), 0);
@@ -214,6 +213,34 @@ static void test_rulebook(void **state) {
     assert_string_equal(book.entries[0].state, "expired");
     assert_int_equal(book.specs[0].mode, RC_AUDIENCE_FROZEN); /* expiry keeps the members unless told otherwise */
     assert_int_equal(book.next_ms, INT64_MAX);
+    rc_rulebook_deinit(&book);
+    rc_catalog_free(catalog);
+}
+
+static void test_rulebook_follows_schedules(void **state) {
+    (void)state;
+    struct rc_catalog *catalog = catalog_of(
+        "{\"kind\":\"audience\",\"id\":\"live\",\"where\":{\"segment\":\"a\"}},"
+        "{\"kind\":\"audience\",\"id\":\"daily\",\"where\":{\"segment\":\"a\"},\"refresh\":\"daily\",\"at\":\"02:00\"},"
+        "{\"kind\":\"audience\",\"id\":\"once\",\"where\":{\"segment\":\"a\"},\"refresh\":\"once\",\"at\":\"01:00\"}");
+    const int64_t hour = 3600000, start = INT64_C(1767225600000); /* 1 January 2026 */
+    for (size_t i = 0; i < 3; i++)
+        catalog->audiences[i].scheduled_ms = start;
+    struct rc_rulebook book;
+    rc_rulebook_init(&book, catalog, NULL, 0, start);
+    assert_int_equal(book.due_ms, start + hour);
+    assert_int_equal(book.entries[0].next_ms, INT64_MAX);
+    assert_int_equal(book.entries[1].latest_ms, 0);
+    assert_false(rc_rulebook_tick(&book, start + hour - 1));
+    assert_true(rc_rulebook_tick(&book, start + hour));
+    assert_int_equal(book.entries[2].latest_ms, start + hour);
+    assert_int_equal(book.entries[2].next_ms, INT64_MAX);
+    assert_int_equal(book.due_ms, start + 2 * hour);
+    assert_true(rc_rulebook_tick(&book, start + 75 * hour)); /* nobody looked for three days */
+    assert_int_equal(book.entries[1].latest_ms, start + 74 * hour);
+    assert_int_equal(book.due_ms, start + 98 * hour);
+    assert_false(rc_rulebook_tick(&book, start)); /* a clock that goes back */
+    assert_int_equal(book.entries[1].latest_ms, start + 74 * hour);
     rc_rulebook_deinit(&book);
     rc_catalog_free(catalog);
 }
@@ -235,6 +262,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_changes_while_a_batch_is_under_way, setup, teardown),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_rulebook),
+        cmocka_unit_test(test_rulebook_follows_schedules),
         cmocka_unit_test(test_expiry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
