@@ -68,19 +68,6 @@ static rc_status check_compatible(const struct rc_cli_change *change, struct rc_
     return status;
 }
 
-/* Everything that can be wrong with the definitions is found here; nothing is changed. May be done again. */
-static rc_status prepare(const struct rc_cli *cli, struct rc_cli_change *change, struct rc_error *err) {
-    forget(change);
-    rc_catalog_builder_init(&change->applied);
-    rc_catalog_builder_init(&change->next);
-    rc_controls_init(&change->controls);
-    if (rc_cli_applied_read(cli, &change->applied, &change->controls, err) != RC_OK ||
-        copy_applied(change, err) != RC_OK || rc_cli_texts_add(change->texts, &change->next, err) != RC_OK ||
-        rc_catalog_build(&change->next, &change->catalog, err) != RC_OK || check_compatible(change, err) != RC_OK)
-        return RC_FAIL;
-    return rc_plan_compile(change->catalog, &change->plan, err);
-}
-
 enum rc_cli_outcome rc_cli_change_outcome(const struct rc_cli_change *change, const struct rc_definition *definition,
                                           int *version) {
     const struct rc_definition *old = rc_catalog_builder_find(&change->applied, definition->kind, definition->id);
@@ -93,6 +80,38 @@ enum rc_cli_outcome rc_cli_change_outcome(const struct rc_cli_change *change, co
     bool same = rc_definition_same(old->json, definition->json);
     *version = old->version + !same;
     return same ? CLI_UNCHANGED : CLI_CONFIGURED;
+}
+
+/* An audience that is put in force with an end that is past would only be ended. What is brought back may have ended. */
+static rc_status check_ends(const struct rc_cli_change *change, struct rc_error *err) {
+    for (size_t i = 0; !change->action && i < change->files.n; i++) {
+        const struct rc_definition *file = &change->files.items[i];
+        char time[25];
+        int version;
+        if (strcmp(file->kind, "audience") != 0 || rc_cli_change_outcome(change, file, &version) == CLI_UNCHANGED)
+            continue;
+        int64_t expires_ms = change->catalog->audiences[rc_catalog_audience(change->catalog, file->id)].expires_ms;
+        if (expires_ms && expires_ms <= change->now_ms)
+            return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA,
+                                "%s: %s.expires: found %s, which is past; expected an instant to come, or none for 13 "
+                                "months from now on",
+                                file->file, file->path, rc_cli_time(expires_ms, time));
+    }
+    return RC_OK;
+}
+
+/* Everything that can be wrong with the definitions is found here; nothing is changed. May be done again. */
+static rc_status prepare(const struct rc_cli *cli, struct rc_cli_change *change, struct rc_error *err) {
+    forget(change);
+    rc_catalog_builder_init(&change->applied);
+    rc_catalog_builder_init(&change->next);
+    rc_controls_init(&change->controls);
+    if (rc_cli_applied_read(cli, &change->applied, &change->controls, err) != RC_OK ||
+        copy_applied(change, err) != RC_OK || rc_cli_texts_add(change->texts, &change->next, err) != RC_OK ||
+        rc_catalog_build(&change->next, &change->catalog, err) != RC_OK || check_compatible(change, err) != RC_OK ||
+        check_ends(change, err) != RC_OK)
+        return RC_FAIL;
+    return rc_plan_compile(change->catalog, &change->plan, err);
 }
 
 /* ---- topics ---------------------------------------------------------------------------------------------------------------- */

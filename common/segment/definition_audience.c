@@ -152,6 +152,16 @@ static rc_status read_schedule(const struct rc_def_node *node, struct rc_audienc
     return expires.value ? rc_def_instant(&expires, &out->expires_ms) : RC_OK;
 }
 
+/* A topic of its own: what is written there must not come back as an event. */
+static rc_status read_topic(const struct rc_def_node *node, const struct rc_catalog *catalog, char **out) {
+    RC_DEF_TRY(rc_def_topic(node, out));
+    for (size_t i = 0; i < catalog->n_datasets; i++)
+        if (strcmp(catalog->datasets[i].topic, *out) == 0)
+            return rc_def_fail(node, "topic \"%s\" is dataset \"%s\"'s, expected one that holds no events", *out,
+                               catalog->datasets[i].id);
+    return RC_OK;
+}
+
 rc_status rc_def_audience(const struct rc_def_node *node, const struct rc_catalog *catalog, struct rc_audience *out) {
     static const char *const keys[] = {RC_DEF_COMMON_KEYS, "where",        "refresh", "at",     "timezone", "expires",
                                        "size_limit",       "destinations", "topic",   "paused", "on_end"};
@@ -173,7 +183,7 @@ rc_status rc_def_audience(const struct rc_def_node *node, const struct rc_catalo
     if (destinations.value)
         RC_DEF_TRY(rc_def_destinations(&destinations, catalog, &out->destinations, &out->n_destinations));
     if (topic.value)
-        RC_DEF_TRY(rc_def_topic(&topic, &out->topic));
+        RC_DEF_TRY(read_topic(&topic, catalog, &out->topic));
     if (paused.value)
         RC_DEF_TRY(rc_def_bool(&paused, &out->paused));
     if (on_end.value) {

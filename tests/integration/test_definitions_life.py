@@ -92,6 +92,8 @@ class LifeTest(unittest.TestCase):
         run = self.site.run
         self.site.define(self.web, viewed("1d"), audience("viewed", on_end="keep"), audience("other", {"segment": "viewed"}))
         run("apply", "-f", self.site.write("two.json", audience("viewed", on_end="keep", name="Two")))
+        past = self.site.define(self.web, audience("viewed", expires="2020-01-01T00:00:00Z"), code=65).err
+        self.assertIn("$[1].expires: found 2020-01-01T00:00:00.000Z, which is past", past)
         self.assertIn("audience/viewed", run("delete", "segment", "viewed", code=65).err)
         gone = run("delete", "audience", "viewed", "--who", "anna", "--json").json
         self.assertEqual((gone["version"], gone["onEnd"]), (2, "keep"))
