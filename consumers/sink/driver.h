@@ -23,6 +23,7 @@
 struct rc_sink_change {
     struct rc_span person_key;
     struct rc_membership change;
+    bool read_again;    /* for an audience that came late: its age says nothing about latency */
     bool only_if_there; /* the audience is not (any more) for this destination: only an entry that is there is ended */
 };
 
@@ -63,12 +64,12 @@ struct rc_sink_driver_ops {
     rc_status (*rewind)(struct rc_sink_driver *driver, const int32_t *partitions, const int64_t *offsets, size_t n,
                         struct rc_error *err);
 
-    /* Calls `visit` with each audience id that rc_sink_driver_ops.attach was given. NULL: the store cannot remember. */
-    rc_status (*attached)(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span audience), void *ctx,
+    /* A list that the store remembers: calls `visit` with each text that `attach` was given, unless `detach` took it off. All three are
+     * NULL when it cannot remember. Texts are printable and short (worker_sync.c). */
+    rc_status (*attached)(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span entry), void *ctx,
                           struct rc_error *err);
-    rc_status (*attach)(struct rc_sink_driver *driver, const char *const *audiences, size_t n, struct rc_error *err);
-    /* Takes one off the list. */
-    rc_status (*detach)(struct rc_sink_driver *driver, const char *audience, struct rc_error *err);
+    rc_status (*attach)(struct rc_sink_driver *driver, const char *const *entries, size_t n, struct rc_error *err);
+    rc_status (*detach)(struct rc_sink_driver *driver, const char *entry, struct rc_error *err);
 
     /* Sends the batch on its way and keeps it until it is done. */
     rc_status (*submit)(struct rc_sink_driver *driver, struct rc_sink_batch *batch, struct rc_error *err);

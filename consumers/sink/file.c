@@ -1,7 +1,8 @@
 /* A file of JSON lines: one change a line, appended, on disk (fdatasync) before its offset is committed.
  *
  * A file cannot be written together with an offset, so after a crash the last changes may come again, with the same version. A line that a
- * crash has cut off is cut away at the next start: it was not committed. */
+ * crash has cut off is cut away at the next start: it was not committed. Which audiences it has had from their beginning stands in
+ * PATH.audiences (file_list.h); a pipe or a terminal has no past, and remembers nothing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,10 +13,11 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "consumers/sink/driver.h"
+#include "consumers/sink/file_list.h"
 
 struct file {
     struct rc_sink_driver base;
-    char *destination, *path;
+    char *destination, *path, *list_path;
     int fd;
     struct rc_buf lines;
     struct rc_sink_batch *done;
@@ -67,6 +69,23 @@ static void file_disconnect(struct rc_sink_driver *driver) {
     file->fd = -1;
     rc_sink_batch_free(file->done);
     file->done = NULL;
+}
+
+static rc_status file_attached(struct rc_sink_driver *driver, void (*visit)(void *ctx, struct rc_span entry), void *ctx,
+                               struct rc_error *err) {
+    const struct file *file = file_of(driver);
+    return rc_sink_file_list_read(file->list_path, file->fd, visit, ctx, err);
+}
+
+static rc_status file_attach(struct rc_sink_driver *driver, const char *const *entries, size_t n,
+                             struct rc_error *err) {
+    const struct file *file = file_of(driver);
+    return rc_sink_file_list_write(file->list_path, file->fd, '+', entries, n, err);
+}
+
+static rc_status file_detach(struct rc_sink_driver *driver, const char *entry, struct rc_error *err) {
+    const struct file *file = file_of(driver);
+    return rc_sink_file_list_write(file->list_path, file->fd, '-', &entry, 1, err);
 }
 
 static void add_line(struct rc_buf *out, const struct rc_membership *change) {
@@ -136,10 +155,25 @@ static void file_free(struct rc_sink_driver *driver) {
     rc_buf_deinit(&file->lines);
     free(file->destination);
     free(file->path);
+    free(file->list_path);
     free(file);
 }
 
 static const struct rc_sink_driver_ops file_ops = {
+    .type = "file",
+    .connect = file_connect,
+    .disconnect = file_disconnect,
+    .attached = file_attached,
+    .attach = file_attach,
+    .detach = file_detach,
+    .submit = file_submit,
+    .progress = file_progress,
+    .pending = file_pending,
+    .fd = file_fd,
+    .free = file_free,
+};
+
+static const struct rc_sink_driver_ops stream_ops = {
     .type = "file",
     .connect = file_connect,
     .disconnect = file_disconnect,
@@ -150,6 +184,15 @@ static const struct rc_sink_driver_ops file_ops = {
     .free = file_free,
 };
 
+static char *list_path_of(const char *path) {
+    struct rc_buf text;
+    rc_buf_init(&text, 64 * 1024);
+    (void)rc_buf_printf(&text, "%s.audiences", path);
+    char *copy = rc_span_dup(rc_buf_span(&text));
+    rc_buf_deinit(&text);
+    return copy;
+}
+
 rc_status rc_sink_file_new(const struct rc_sink_driver_options *options, struct rc_sink_driver **out,
                            struct rc_error *err) {
     const char *path = strncmp(options->url, "file:", 5) == 0 ? options->url + 5 : options->url;
@@ -159,10 +202,13 @@ rc_status rc_sink_file_new(const struct rc_sink_driver_options *options, struct 
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_CONFIG,
                             "destination %s: \"%s\" names no file; expected file:PATH", options->destination,
                             options->url);
+    struct stat about;
+    bool stream = stat(path, &about) == 0 && !S_ISREG(about.st_mode);
     struct file *file = rc_calloc(1, sizeof *file);
-    file->base.ops = &file_ops;
+    file->base.ops = stream ? &stream_ops : &file_ops;
     file->destination = rc_strdup(options->destination);
     file->path = rc_strdup(path);
+    file->list_path = list_path_of(path);
     file->fd = -1;
     rc_buf_init(&file->lines, 1u << 30);
     *out = &file->base;

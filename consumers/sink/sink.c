@@ -168,7 +168,7 @@ static rc_status start_served(struct sink *sink, const struct rc_route *route, c
     return status;
 }
 
-/* Brings one destination to what its definition says now. A destination nobody uses is not opened, but once open it stays: who was
+/* Brings one destination to what its definition says now. One that nobody uses any more is served too, also after a restart: who was
  * sent there still leaves. */
 static rc_status serve(struct sink *sink, const struct rc_route *route, struct rc_error *err) {
     char *password = NULL;
@@ -183,7 +183,7 @@ static rc_status serve(struct sink *sink, const struct rc_route *route, struct r
     }
     if (served)
         rc_sink_worker_update(served->worker, rc_route_set_new(route));
-    else if (route->n_here || strcmp(route->id, RC_SINK_DEFAULT_DESTINATION) == 0)
+    else
         status = start_served(sink, route, password, err);
     free(identity);
     free(password);

@@ -44,6 +44,7 @@ static void drop_batch(struct rc_sink_worker *worker, struct sink_part *part) {
 }
 
 void rc_sink_worker_drop(struct rc_sink_worker *worker) {
+    rc_sink_worker_fill_stop(worker);
     for (size_t i = 0; i < worker->n_parts; i++) {
         drop_batch(worker, worker->parts[i]);
         worker->parts[i]->ready = false;
@@ -59,6 +60,8 @@ static void observe(struct rc_sink_worker *worker, const struct rc_sink_batch *b
     rc_counter_add(m->written, written);
     for (size_t i = 0; i < batch->n; i++) {
         const struct rc_membership *change = &batch->changes[i].change;
+        if (batch->changes[i].read_again)
+            continue;
         rc_histogram_observe_ms(m->hop_latency, now - change->emitted_at_ms);
         if (change->cause == RC_CAUSE_EVENT && change->event_time_ms != RC_NO_EVENT_TIME)
             rc_histogram_observe_ms(m->event_latency, now - change->event_time_ms);
@@ -120,31 +123,44 @@ static rc_status submit_all(struct rc_sink_worker *worker, struct rc_error *err)
 
 /* ---- records ------------------------------------------------------------------------------------------------------------------------- */
 
-static void pass_over(struct rc_sink_worker *worker, const struct sink_part *part, struct rc_span id, int64_t offset) {
-    rc_counter_inc(worker->metrics.skipped);
-    for (size_t i = 0; i < worker->n_unknown; i++)
-        if (worker->unknown[i].partition == part->number && rc_span_equal(rc_span_str(worker->unknown[i].id), id))
-            return;
-    rc_log(RC_LOG_WARN, "a membership of an audience that is not defined is passed over",
-           rc_f_str("destination", worker->destination), rc_f_span("audience", id), rc_f_int("partition", part->number),
-           rc_f_int("offset", offset));
-    rc_grow(&worker->unknown, &worker->unknown_capacity, worker->n_unknown + 1, sizeof *worker->unknown);
-    worker->unknown[worker->n_unknown++] =
-        (struct sink_unknown){.id = rc_span_dup(id), .partition = part->number, .offset = offset};
+size_t rc_sink_worker_under_way(const struct rc_sink_worker *worker) {
+    return worker->building + worker->driver->ops->pending(worker->driver);
+}
+
+rc_status rc_sink_worker_add(struct rc_sink_worker *worker, struct sink_part *part, const struct rc_sink_change *change,
+                             struct rc_error *trouble) {
+    if (!part->batch)
+        part->batch = worker->n_spare ? worker->spare[--worker->n_spare] : rc_sink_batch_new();
+    rc_sink_batch_add(part->batch, change);
+    worker->building++;
+    return part->batch->n >= RC_SINK_MAX_BATCH ? submit(worker, part, trouble) : RC_OK;
 }
 
 static bool passed_over_before(const struct rc_sink_worker *worker, struct rc_span id) {
-    for (size_t i = 0; i < worker->n_unknown; i++)
-        if (rc_span_equal(rc_span_str(worker->unknown[i].id), id))
+    for (size_t i = 0; i < worker->n_parts; i++)
+        if (rc_attached_passed(&worker->parts[i]->attached, id))
             return true;
     return false;
 }
 
-enum taken { TAKEN, TAKEN_AND_FULL, WAIT };
+/* Passes over an entry of an audience that is not defined: read again should the definition come. The store has to remember that
+ * before its offset moves on; false: it does not yet. */
+static bool pass_over(struct rc_sink_worker *worker, struct sink_part *part, struct rc_span id, int64_t offset) {
+    if (!rc_attached_passed(&part->attached, id))
+        rc_log(RC_LOG_WARN, "a membership of an audience that is not defined is passed over",
+               rc_f_str("destination", worker->destination), rc_f_span("audience", id),
+               rc_f_int("partition", part->number), rc_f_int("offset", offset));
+    bool remembered = rc_attached_pass(&part->attached, id);
+    worker->sync_wanted |= !remembered;
+    return remembered;
+}
+
+enum taken { TAKEN, WAIT, TROUBLE };
 
 /* Takes one record into its partition's batch. WAIT: its audience is not defined yet, or its dead letter is not
- * acknowledged; try again. */
-static enum taken take(struct rc_sink_worker *worker, const struct rc_message *message, bool patient) {
+ * acknowledged; try again. TROUBLE: of the store. */
+static enum taken take(struct rc_sink_worker *worker, const struct rc_message *message, bool patient,
+                       struct rc_error *trouble) {
     struct sink_part *part = message->ctx;
     if (!part->ready || message->offset < part->next)
         return TAKEN; /* will be read again from where the store stands, or is behind it */
@@ -170,41 +186,34 @@ static enum taken take(struct rc_sink_worker *worker, const struct rc_message *m
                 message->timestamp_ms == RC_NO_TIMESTAMP || rc_clock_wall_ms() - message->timestamp_ms < HOLD_MS;
             if (patient && recent && !passed_over_before(worker, target))
                 return WAIT;
-            pass_over(worker, part, target, message->offset);
-        } else if (!apply) {
-            rc_counter_inc(worker->metrics.skipped);
+            if (!pass_over(worker, part, target, message->offset))
+                return WAIT;
+        } else if (audience && audience->here) {
+            /* Who comes late gets this one from worker_fill.c. */
+            size_t index = (size_t)(audience - worker->set->audiences);
+            apply = rc_attached_at(&part->attached, index) == RC_ATTACHED_LIVE;
         }
+        if (!apply)
+            rc_counter_inc(worker->metrics.skipped);
     }
     rc_counter_inc(worker->metrics.records);
     part->last_record_ms = message->timestamp_ms;
     part->next = message->offset + 1;
-    if (!apply)
-        return TAKEN;
-    if (!part->batch)
-        part->batch = worker->n_spare ? worker->spare[--worker->n_spare] : rc_sink_batch_new();
-    rc_sink_batch_add(part->batch, &change);
-    worker->building++;
-    return part->batch->n >= RC_SINK_MAX_BATCH ? TAKEN_AND_FULL : TAKEN;
+    return !apply || rc_sink_worker_add(worker, part, &change, trouble) == RC_OK ? TAKEN : TROUBLE;
 }
 
 static rc_status take_and_submit(struct rc_sink_worker *worker, struct rc_message *message, bool patient,
                                  struct rc_error *trouble) {
-    switch (take(worker, message, patient)) {
-    case WAIT:
+    enum taken taken = take(worker, message, patient, trouble);
+    if (taken == WAIT) {
         if (!worker->holding)
             worker->held_until_ms = rc_clock_monotonic_ms() + HOLD_MS;
         worker->held = *message;
         worker->holding = true;
         return RC_OK;
-    case TAKEN_AND_FULL: {
-        rc_status status = submit(worker, message->ctx, trouble);
-        rc_message_release(message);
-        return status;
-    }
-    case TAKEN: break;
     }
     rc_message_release(message);
-    return RC_OK;
+    return taken == TAKEN ? RC_OK : RC_FAIL;
 }
 
 /* Tries the record again that waits for its definition. */
@@ -218,19 +227,21 @@ static rc_status unhold(struct rc_sink_worker *worker, int64_t now, struct rc_er
     return status;
 }
 
-static size_t under_way(const struct rc_sink_worker *worker) {
-    return worker->building + worker->driver->ops->pending(worker->driver);
+/* A reader beside, for audiences that come late, keeps a share. */
+static size_t reading_limit(const struct rc_sink_worker *worker) {
+    return worker->filler ? RC_SINK_MAX_PENDING / 4 * 3 : RC_SINK_MAX_PENDING;
 }
 
 /* Reads until the queue is empty (`*drained`), enough is under way, or it is time for other work. `trouble`: of the store, `err`: for good. */
 static rc_status read_messages(struct rc_sink_worker *worker, bool *drained, struct rc_error *trouble,
                                struct rc_error *err) {
     struct rc_message message;
+    size_t most = reading_limit(worker);
     *drained = false;
     for (int i = 0; i < MESSAGES_A_TURN; i++) {
-        if (worker->holding || (worker->connected && under_way(worker) >= RC_SINK_MAX_PENDING))
+        if (worker->holding || (worker->connected && rc_sink_worker_under_way(worker) >= most))
             return RC_OK;
-        if (worker->sync_wanted && worker->connected && under_way(worker))
+        if (worker->sync_wanted && worker->connected && rc_sink_worker_under_way(worker))
             return RC_OK; /* first what is under way, then the partitions or audiences that have come */
         switch (rc_source_poll(worker->source, 0, &message, err)) {
         case RC_POLLED_NOTHING: *drained = true; return RC_OK;
@@ -269,9 +280,7 @@ static rc_status assigned(void *ctx, struct rc_source_partition *partitions, siz
 }
 
 static void part_free(struct sink_part *part) {
-    for (size_t i = 0; i < part->n_attached; i++)
-        free(part->attached[i]);
-    free(part->attached);
+    rc_attached_deinit(&part->attached);
     free(part);
 }
 
@@ -311,6 +320,7 @@ static void drain(struct rc_sink_worker *worker) {
 static void revoked(void *ctx, const struct rc_source_partition *partitions, size_t n, bool lost) {
     struct rc_sink_worker *worker = ctx;
     struct rc_error why = {0};
+    rc_sink_worker_fill_stop(worker); /* begins again with the partitions that come or stay */
     if (!lost) {
         drain(worker);
         if (commit(worker, true, &why))
@@ -342,6 +352,8 @@ static void take_new_set(struct rc_sink_worker *worker) {
         return;
     rc_route_set_free(worker->set);
     worker->set = set;
+    for (size_t i = 0; i < worker->n_parts; i++)
+        rc_attached_follow(&worker->parts[i]->attached, set, false);
     worker->sync_wanted = true;
 }
 
@@ -383,9 +395,14 @@ static void build_view(struct rc_sink_worker *worker, int64_t now) {
         json_t *row = json_pack("{s:s, s:i, s:s, s:s, s:I}", "topic", worker->topic, "partition", (int)part->number,
                                 "destination", worker->destination, "state", !part->ready ? "waiting" : "live",
                                 "offset", (json_int_t)part->applied);
+        if (part->filling) {
+            json_object_set_new(row, "filling",
+                                json_integer((json_int_t)rc_attached_count(&part->attached, RC_ATTACHED_FILLING)));
+            json_object_set_new(row, "filled_offset", json_integer(part->filled));
+        }
         if (rc_source_position(worker->source, worker->topic, part->number, &position, &end) == RC_OK && end >= 0) {
             /* Behind the last change lie offsets that nobody is given: the ends of transactions. */
-            bool all = position >= end && under_way(worker) == 0;
+            bool all = position >= end && rc_sink_worker_under_way(worker) == 0;
             int64_t behind = end > part->applied && !all ? end - part->applied : 0;
             double late =
                 behind && part->last_record_ms > 0 ? (double)(rc_clock_wall_ms() - part->last_record_ms) / 1e3 : 0;
@@ -399,7 +416,7 @@ static void build_view(struct rc_sink_worker *worker, int64_t now) {
     }
     rc_gauge_set(worker->metrics.lag, (double)lag);
     rc_gauge_set(worker->metrics.lag_seconds, seconds);
-    rc_gauge_set(worker->metrics.pending, (double)under_way(worker));
+    rc_gauge_set(worker->metrics.pending, (double)rc_sink_worker_under_way(worker));
     pthread_mutex_lock(&worker->lock);
     json_t *old = worker->partitions;
     worker->partitions = rows;
@@ -420,6 +437,15 @@ static void watch_store(struct rc_sink_worker *worker) {
     worker->fd = fd;
 }
 
+/* Whether nothing can be done until something happens. */
+static bool is_idle(const struct rc_sink_worker *worker, bool drained) {
+    size_t under_way = rc_sink_worker_under_way(worker);
+    bool sync = worker->sync_wanted && worker->connected;
+    if (worker->connected && (under_way >= reading_limit(worker) || (sync && under_way)))
+        return true; /* the store's answers come first */
+    return (drained || worker->holding) && (!worker->filler || worker->fill_waits) && !sync;
+}
+
 static rc_status turn(struct rc_sink_worker *worker, bool *idle, struct rc_error *err) {
     struct rc_error trouble = {0};
     bool drained = false;
@@ -427,12 +453,13 @@ static rc_status turn(struct rc_sink_worker *worker, bool *idle, struct rc_error
     take_new_set(worker);
     if (rc_sink_worker_sync(worker, now, err) || pause_waiting(worker, err))
         return RC_FAIL;
-    if (worker->holding && unhold(worker, now, &trouble) == RC_FAIL) {
+    bool sync_first = worker->sync_wanted && worker->connected;
+    if (worker->holding && !sync_first && unhold(worker, now, &trouble) == RC_FAIL) {
         /* falls through to the trouble below */
     } else if (read_messages(worker, &drained, &trouble, err)) {
         return RC_FAIL;
     }
-    if (worker->connected && trouble.class == RC_CLASS_NONE) {
+    if (worker->connected && trouble.class == RC_CLASS_NONE && rc_sink_worker_fill_turn(worker, &trouble) == RC_OK) {
         /* An empty queue: nothing more comes soon enough to wait for. And what waits for all of it to be applied would wait for ever
          * for a batch that is not full. */
         bool now_or_never = drained || worker->holding || worker->sync_wanted;
@@ -448,8 +475,7 @@ static rc_status turn(struct rc_sink_worker *worker, bool *idle, struct rc_error
     if (trouble.class != RC_CLASS_NONE)
         rc_sink_worker_trouble(worker, now, &trouble);
     build_view(worker, now);
-    *idle = (drained || worker->holding || under_way(worker) >= RC_SINK_MAX_PENDING) &&
-            !(worker->sync_wanted && worker->connected);
+    *idle = is_idle(worker, drained);
     return RC_OK;
 }
 
@@ -501,6 +527,7 @@ static void *run(void *ctx) {
     if (worker->holding)
         rc_message_release(&worker->held);
     worker->holding = false;
+    rc_sink_worker_fill_stop(worker);
     if (status) {
         pthread_mutex_lock(&worker->lock);
         worker->failure = err;
@@ -523,8 +550,6 @@ static void worker_free(struct rc_sink_worker *worker) {
     }
     for (size_t i = 0; i < worker->n_spare; i++)
         rc_sink_batch_free(worker->spare[i]);
-    for (size_t i = 0; i < worker->n_unknown; i++)
-        free(worker->unknown[i].id);
     rc_route_set_free(worker->set);
     rc_route_set_free(worker->next_set);
     rc_admin_close(worker->admin);
@@ -534,7 +559,6 @@ static void worker_free(struct rc_sink_worker *worker) {
     pthread_mutex_destroy(&worker->lock);
     free(worker->parts);
     free(worker->spare);
-    free(worker->unknown);
     free(worker->destination);
     free(worker->url);
     free(worker->topic);

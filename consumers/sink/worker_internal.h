@@ -1,11 +1,12 @@
-/* Inside of a destination's worker: worker.c (thread, Kafka, batches), worker_sync.c (the store: where it stands, what it knows) and
- * worker_dead.c (records that cannot be used). */
+/* Inside of a destination's worker: worker.c (thread, Kafka, batches), worker_sync.c (the store: where it stands, what it knows),
+ * worker_fill.c (audiences that come late) and worker_dead.c (records that cannot be used). */
 #ifndef RC_SINK_WORKER_INTERNAL_H
 #define RC_SINK_WORKER_INTERNAL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "consumers/sink/attached.h"
 #include "consumers/sink/worker.h"
 #include "kafka/loop.h"
 #include "kafka/producer.h"
@@ -26,6 +27,8 @@
       "Times that the store was in trouble and work went on from its offsets")                                    \
     X(counter, refills, "rollcall_sink_refills_total",                                                            \
       "Partitions that the store did not know, filled from their beginning")                                      \
+    X(counter, fills, "rollcall_sink_fills_total",                                                                \
+      "Times that a partition was read again for audiences that came late to the destination")                    \
     X(gauge, pending, "rollcall_sink_pending_changes", "Changes sent to the store and not acknowledged yet")      \
     X(gauge, lag, "rollcall_sink_lag_records", "Records of the memberships topic that are not applied yet")       \
     X(gauge, lag_seconds, "rollcall_sink_lag_seconds", "Age of the last record taken, while there are more")      \
@@ -48,16 +51,11 @@ struct sink_part {
     int64_t last_record_ms;
     bool paused;
     struct rc_sink_batch *batch; /* being put together; NULL: none */
-    char **attached;             /* audiences whose changes the store has had from their beginning; owned */
-    size_t n_attached, attached_capacity;
-    bool knows_attached; /* `attached` was read */
-};
-
-/* An audience that was not defined when its record was read. */
-struct sink_unknown {
-    char *id;
-    int32_t partition;
-    int64_t offset; /* of its first record that was passed over there */
+    struct rc_attached attached; /* audiences: what is taken, what comes late */
+    bool knows_attached;         /* what the store remembers was read into it */
+    bool begun;                  /* the store remembers that it has had the partition from its beginning */
+    bool filling;                /* audiences that come late are read from the beginning up to `next` */
+    int64_t filled;              /* offset of the next record to take for them */
 };
 
 struct rc_sink_worker {
@@ -87,11 +85,11 @@ struct rc_sink_worker {
     size_t building;        /* changes in batches that are being put together */
     struct rc_message held; /* waits for the definition of its audience */
     bool holding;
-    int64_t held_until_ms;      /* monotonic */
-    struct rc_producer *burier; /* of dead letters; NULL until one is needed */
-    int64_t bury_ms;            /* monotonic: when to try again */
-    struct sink_unknown *unknown;
-    size_t n_unknown, unknown_capacity;
+    int64_t held_until_ms;          /* monotonic */
+    struct rc_producer *burier;     /* of dead letters; NULL until one is needed */
+    int64_t bury_ms;                /* monotonic: when to try again */
+    struct rc_kafka_source *filler; /* reads again for audiences that come late; NULL: none does */
+    bool fill_waits;                /* there is nothing to read for it just now */
     struct rc_sink_batch **spare;
     size_t n_spare, spare_capacity;
     uint32_t random;
@@ -111,6 +109,19 @@ struct sink_part *rc_sink_worker_part(struct rc_sink_worker *worker, int32_t num
 void rc_sink_worker_set_state(struct rc_sink_worker *worker, const char *state);
 /* Gives up everything under way; the partitions are not ready any more. */
 void rc_sink_worker_drop(struct rc_sink_worker *worker);
+
+/* Adds a change to what is sent next of the partition; RC_FAIL: `trouble` of the store. */
+rc_status rc_sink_worker_add(struct rc_sink_worker *worker, struct sink_part *part, const struct rc_sink_change *change,
+                             struct rc_error *trouble) RC_MUST_USE;
+size_t rc_sink_worker_under_way(const struct rc_sink_worker *worker);
+
+/* worker_fill.c */
+/* Begins to read again for the audiences that wait, unless it is being done already. */
+rc_status rc_sink_worker_fill_start(struct rc_sink_worker *worker, struct rc_error *err) RC_MUST_USE;
+/* Takes a share of it. RC_FAIL: `trouble` of the store. */
+rc_status rc_sink_worker_fill_turn(struct rc_sink_worker *worker, struct rc_error *trouble) RC_MUST_USE;
+/* Gives it up; the audiences wait again. */
+void rc_sink_worker_fill_stop(struct rc_sink_worker *worker);
 
 /* worker_dead.c */
 /* Sends the dead letter of a record that cannot be used, and returns when it is acknowledged; `text` as rc_deadletter_send

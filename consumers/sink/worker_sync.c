@@ -1,8 +1,8 @@
 /* Where the store stands: after connecting, when partitions or audiences come, and once a second when nothing is under way.
  *
  * The store's own offsets decide where reading goes on (a file has none: there the group's). None, or others than they should be: it was
- * wiped or restored, and is filled again from the compacted topic. An audience that comes to this destination later than its start
- * gets its members by reading again from the beginning; versions make the rest of that a repeat. */
+ * wiped or restored, and is filled again from the compacted topic. Which audiences it has had from their beginning, the store remembers
+ * too (attached.h); one that comes late is filled beside (worker_fill.c). */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,101 +46,77 @@ void rc_sink_worker_trouble(struct rc_sink_worker *worker, int64_t monotonic_ms,
     rc_sink_worker_set_state(worker, state);
 }
 
-/* ---- audiences that come ------------------------------------------------------------------------------------------------------------ */
+/* ---- audiences that come and go ------------------------------------------------------------------------------------------------- */
 
-static bool is_attached(const struct sink_part *part, const char *audience) {
-    for (size_t i = 0; i < part->n_attached; i++)
-        if (strcmp(part->attached[i], audience) == 0)
-            return true;
-    return false;
-}
-
-static void note_attached(struct sink_part *part, struct rc_span audience) {
-    rc_grow(&part->attached, &part->attached_capacity, part->n_attached + 1, sizeof *part->attached);
-    part->attached[part->n_attached++] = rc_span_dup(audience);
-}
-
-/* The store's list holds "<partition>/<audience>": each partition is told of by whoever owns it. */
+/* The store's list holds "<partition>/<audience>" for those that it has had from their beginning, "<partition>?<audience>" for those of
+ * which something was passed over, and "<partition>/" of a partition that it has had from its beginning. Each partition is told of by
+ * whoever owns it. */
 static void visit_attached(void *ctx, struct rc_span entry) {
     struct sink_part *part = ctx;
     char prefix[16];
-    int n = snprintf(prefix, sizeof prefix, "%" PRId32 "/", part->number);
-    if (entry.len > (size_t)n && memcmp(entry.data, prefix, (size_t)n) == 0)
-        note_attached(part, rc_span_of(entry.data + n, entry.len - (size_t)n));
+    size_t n = (size_t)snprintf(prefix, sizeof prefix, "%" PRId32, part->number);
+    if (entry.len <= n || memcmp(entry.data, prefix, n) != 0 || (entry.data[n] != '/' && entry.data[n] != '?'))
+        return;
+    if (entry.len == n + 1)
+        part->begun = true;
+    else
+        rc_attached_load(&part->attached, rc_span_of(entry.data + n + 1, entry.len - n - 1), entry.data[n] == '?');
 }
 
-static char *entry_of(const struct sink_part *part, const char *audience) {
+static char *entry_of(const struct sink_part *part, const char *audience, bool passed) {
     struct rc_buf entry;
     rc_buf_init(&entry, 1024);
-    (void)rc_buf_printf(&entry, "%" PRId32 "/%s", part->number, audience);
+    (void)rc_buf_printf(&entry, "%" PRId32 "%c%s", part->number, passed ? '?' : '/', audience);
     char *text = rc_span_dup(rc_buf_span(&entry));
     rc_buf_deinit(&entry);
     return text;
 }
 
-/* Audiences that do not go here any more: should one come back, it has to be read anew. */
-static rc_status detach(struct rc_sink_worker *worker, struct sink_part *part, struct rc_error *err) {
-    const struct rc_sink_driver_ops *ops = worker->driver->ops;
-    for (size_t i = 0; i < part->n_attached;) {
-        const struct rc_route_audience *audience = rc_route_set_find(worker->set, rc_span_str(part->attached[i]));
-        if (audience && audience->here) {
-            i++;
-            continue;
-        }
-        char *entry = entry_of(part, part->attached[i]);
-        rc_status status = ops->detach ? ops->detach(worker->driver, entry, err) : RC_OK;
-        free(entry);
-        if (status)
-            return RC_FAIL;
-        free(part->attached[i]);
-        part->attached[i] = part->attached[--part->n_attached];
-    }
+struct telling {
+    struct rc_sink_worker *worker;
+    struct sink_part *part;
+    char **names; /* to be added; owned */
+    size_t n, capacity;
+    struct rc_error *err;
+};
+
+static rc_status add_name(void *ctx, const char *id, bool passed) {
+    struct telling *telling = ctx;
+    rc_grow(&telling->names, &telling->capacity, telling->n + 1, sizeof *telling->names);
+    telling->names[telling->n++] = entry_of(telling->part, id, passed);
     return RC_OK;
 }
 
-/* Offset from which the records of an audience that comes now have to be read; INT64_MAX: from where we are. */
-static int64_t start_of(const struct rc_sink_worker *worker, const struct sink_part *part,
-                        const struct rc_route_audience *audience) {
-    for (size_t i = 0; i < worker->n_unknown; i++)
-        if (worker->unknown[i].partition == part->number && strcmp(worker->unknown[i].id, audience->id) == 0)
-            return worker->unknown[i].offset;
-    /* A first version has published nothing that we passed over unknowingly. A later one may have gone elsewhere before. */
-    return audience->version > 1 ? RC_SINK_NO_OFFSET : INT64_MAX;
+static rc_status flush_names(void *ctx) {
+    struct telling *telling = ctx;
+    const struct rc_sink_driver *driver = telling->worker->driver;
+    return driver->ops->attach ? driver->ops->attach(telling->worker->driver, (const char *const *)telling->names,
+                                                     telling->n, telling->err)
+                               : RC_OK;
 }
 
-/* Takes in the audiences that are new to this partition. `*offset` goes back as far as they need. */
-static rc_status attach(struct rc_sink_worker *worker, struct sink_part *part, int64_t *offset, struct rc_error *err) {
-    const struct rc_sink_driver_ops *ops = worker->driver->ops;
-    const char **names = rc_calloc(worker->set->n, sizeof *names);
-    size_t n = 0;
-    int64_t from = *offset;
-    for (size_t i = 0; i < worker->set->n; i++) {
-        const struct rc_route_audience *audience = &worker->set->audiences[i];
-        if (!audience->here || is_attached(part, audience->id))
-            continue;
-        int64_t start = start_of(worker, part, audience);
-        if (from != RC_SINK_NO_OFFSET && start < from) /* RC_SINK_NO_OFFSET is below every offset */
-            from = start;
-        names[n++] = entry_of(part, audience->id);
-    }
+static rc_status remove_name(void *ctx, const char *id, bool passed) {
+    struct telling *telling = ctx;
+    const struct rc_sink_driver *driver = telling->worker->driver;
+    char *entry = entry_of(telling->part, id, passed);
+    rc_status status = driver->ops->detach ? driver->ops->detach(telling->worker->driver, entry, telling->err) : RC_OK;
+    free(entry);
+    return status;
+}
+
+/* What the store remembers becomes what is so. Nothing is under way: what is attached now is complete there. */
+static rc_status remember(struct rc_sink_worker *worker, struct sink_part *part, struct rc_error *err) {
+    struct telling telling = {.worker = worker, .part = part, .err = err};
+    struct rc_attached_memory memory = {.add = add_name, .flush = flush_names, .remove = remove_name, .ctx = &telling};
     rc_status status = RC_OK;
-    if (from != *offset) {
-        rc_log(RC_LOG_INFO, "an audience comes to a destination: its members are read",
-               rc_f_str("destination", worker->destination), rc_f_int("partition", part->number),
-               rc_f_int("offset", from));
-        status = ops->rewind ? ops->rewind(worker->driver, &part->number, &from, 1, err) : RC_OK;
-    }
-    /* First the offset, then the list: a crash between the two reads again, never too little. */
-    if (status == RC_OK && n && ops->attach)
-        status = ops->attach(worker->driver, names, n, err);
-    for (size_t i = 0; i < n; i++) {
-        if (status == RC_OK)
-            note_attached(part, rc_span_str(strchr(names[i], '/') + 1));
-        free((char *)names[i]);
-    }
-    free(names);
+    if (!part->begun)
+        status = add_name(&telling, "", false) || flush_names(&telling) ? RC_FAIL : RC_OK;
+    part->begun |= status == RC_OK;
     if (status == RC_OK)
-        *offset = from;
+        status = rc_attached_remember(&part->attached, &memory);
+    for (size_t i = 0; i < telling.n; i++)
+        free(telling.names[i]);
+    free(telling.names);
     return status;
 }
 
@@ -159,18 +135,15 @@ static rc_status stored_offset(struct rc_sink_worker *worker, struct sink_part *
     return RC_OK;
 }
 
-static rc_status know_attached(struct rc_sink_worker *worker, struct sink_part *part, bool fresh,
-                               struct rc_error *err) {
+/* What the store remembers of audiences. One that cannot (a pipe): what is there when it begins has been there. */
+static rc_status know_attached(struct rc_sink_worker *worker, struct sink_part *part, struct rc_error *err) {
     const struct rc_sink_driver_ops *ops = worker->driver->ops;
-    for (size_t i = 0; i < part->n_attached; i++)
-        free(part->attached[i]);
-    part->n_attached = 0;
-    if (ops->attached && ops->attached(worker->driver, visit_attached, part, err))
-        return RC_FAIL;
-    /* A store that cannot remember: what is there at the start has been there. */
-    for (size_t i = 0; !ops->attached && !fresh && i < worker->set->n; i++)
-        if (worker->set->audiences[i].here)
-            note_attached(part, rc_span_str(worker->set->audiences[i].id));
+    if (ops->attached) {
+        rc_attached_clear(&part->attached);
+        part->begun = false;
+        if (ops->attached(worker->driver, visit_attached, part, err))
+            return RC_FAIL;
+    }
     part->knows_attached = true;
     return RC_OK;
 }
@@ -212,39 +185,40 @@ static rc_status start_part(struct rc_sink_worker *worker, struct sink_part *par
     return RC_OK;
 }
 
-static rc_status bring_in(struct rc_sink_worker *worker, struct sink_part *part, struct rc_error *err) {
-    int64_t offset = part->chain, before;
-    if (!part->ready && stored_offset(worker, part, &offset, err))
-        return RC_FAIL;
-    if (!part->knows_attached && know_attached(worker, part, offset == RC_SINK_NO_OFFSET, err))
-        return RC_FAIL;
-    before = offset;
-    if (detach(worker, part, err) || attach(worker, part, &offset, err))
-        return RC_FAIL;
-    return part->ready && offset == before ? RC_OK : start_part(worker, part, offset, err);
+/* The group's offset is of another store than this one, which begins: a crash must not go on from there. */
+static rc_status take_back_offset(struct rc_sink_worker *worker, const struct sink_part *part, struct rc_error *err) {
+    struct rc_offset offset = {.topic = worker->topic, .partition = part->number, .offset = part->next};
+    return rc_source_commit(worker->source, &offset, 1, true, err);
 }
 
-/* What was passed over for want of a definition, and has been read again. */
-static void forget_unknown(struct rc_sink_worker *worker) {
-    size_t kept = 0;
-    for (size_t i = 0; i < worker->n_unknown; i++) {
-        if (rc_route_set_find(worker->set, rc_span_str(worker->unknown[i].id)))
-            free(worker->unknown[i].id);
-        else
-            worker->unknown[kept++] = worker->unknown[i];
-    }
-    worker->n_unknown = kept;
+static rc_status bring_in(struct rc_sink_worker *worker, struct sink_part *part, struct rc_error *err) {
+    const struct rc_sink_driver_ops *ops = worker->driver->ops;
+    if (part->ready)
+        return remember(worker, part, err);
+    int64_t offset = 0;
+    bool known = part->knows_attached;
+    if (stored_offset(worker, part, &offset, err) || (!known && know_attached(worker, part, err)))
+        return RC_FAIL;
+    bool begins = !ops->offsets && ops->attached && !part->begun && offset != RC_SINK_NO_OFFSET;
+    if (begins)
+        offset = RC_SINK_NO_OFFSET;
+    rc_attached_follow(&part->attached, worker->set, offset == RC_SINK_NO_OFFSET || (!known && !ops->attached));
+    return start_part(worker, part, offset, err) || (begins && take_back_offset(worker, part, err)) ||
+                   remember(worker, part, err)
+               ? RC_FAIL
+               : RC_OK;
 }
 
 static rc_status bring_all_in(struct rc_sink_worker *worker, struct rc_error *err) {
     for (size_t i = 0; i < worker->n_parts; i++)
         if (bring_in(worker, worker->parts[i], err))
             return RC_FAIL;
-    forget_unknown(worker);
     rc_admin_close(worker->admin); /* a client has threads that wake; partitions come seldom */
     worker->admin = NULL;
     worker->sync_wanted = false;
     worker->back_off_ms = 0;
+    if (rc_sink_worker_fill_start(worker, err))
+        return RC_FAIL;
     rc_sink_worker_set_state(worker, "live");
     if (worker->assigned)
         worker->synced = true;

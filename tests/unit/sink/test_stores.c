@@ -1,4 +1,5 @@
 /* The embedded store and the file, as destinations; and who goes where. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "consumers/sink/driver.h"
+#include "consumers/sink/file_list.h"
 #include "consumers/sink/profile.h"
 #include "consumers/sink/routes.h"
 #include "tests/unit/folder.h"
@@ -141,6 +144,59 @@ static char *text_of(const char *path) {
     return text;
 }
 
+static void collect(void *ctx, struct rc_span text) {
+    char *all = ctx;
+    snprintf(all + strlen(all), 256 - strlen(all), "%.*s ", (int)text.len, text.data);
+}
+
+static void expect_list(const char *path, int lock, const char *expected) {
+    char all[256] = "";
+    struct rc_error err;
+    assert_int_equal(rc_sink_file_list_read(path, lock, collect, all, &err), RC_OK);
+    assert_string_equal(all, expected);
+}
+
+static void write_list(const char *path, int lock, char sign, const char *text) {
+    struct rc_error err;
+    assert_int_equal(rc_sink_file_list_write(path, lock, sign, &text, 1, &err), RC_OK);
+}
+
+/* What a file remembers: the last line about a text counts, one that was cut off does not, and the list does not grow for ever. */
+static void test_file_list(void **state) {
+    struct folder *folder = *state;
+    char path[128];
+    struct stat about;
+    struct rc_error err;
+    const char *two[] = {"0/buyers", "0/buyers-2"};
+    snprintf(path, sizeof path, "%s/out.jsonl.audiences", folder->path);
+    int lock = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(lock >= 0);
+    expect_list(path, lock, "");
+    assert_int_equal(rc_sink_file_list_write(path, lock, '+', two, 2, &err), RC_OK);
+    write_list(path, lock, '-', "0/buyers");
+    write_list(path, lock, '+', "3?ghost");
+    expect_list(path, lock, "0/buyers-2 3?ghost ");
+
+    /* A crash cuts "+0/late-2 ." short: neither "late" nor "late-2" is there, and the next line stands by itself. */
+    FILE *torn = fopen(path, "a");
+    assert_non_null(torn);
+    fputs("\n+0/late", torn);
+    fclose(torn);
+    expect_list(path, lock, "0/buyers-2 3?ghost ");
+    write_list(path, lock, '+', "0/next");
+    expect_list(path, lock, "0/buyers-2 0/next 3?ghost ");
+
+    for (int i = 0; i < 600; i++) {
+        write_list(path, lock, '-', "0/next");
+        write_list(path, lock, '+', "0/next");
+    }
+    expect_list(path, lock, "0/buyers-2 0/next 3?ghost ");
+    assert_int_equal(stat(path, &about), 0);
+    assert_true(about.st_size < 100);
+    expect_list(path, lock, "0/buyers-2 0/next 3?ghost ");
+    close(lock);
+}
+
 static void test_file(void **state) {
     struct folder *folder = *state;
     struct rc_sink_driver *driver = NULL;
@@ -243,6 +299,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_embedded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_file_list, setup, teardown),
         cmocka_unit_test(test_routes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
