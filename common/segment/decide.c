@@ -213,13 +213,20 @@ static void decide_net(struct rc_population *p, struct rc_person *person, uint32
     rc_timer_set(&person->domains[p->plan->segments[segment].domain], segment, truth.next_ms);
 }
 
+static enum rc_cause cause_of(const struct rc_plan *plan, const struct rc_person *person, uint32_t segment) {
+    if (person->released)
+        return RC_CAUSE_RESTORE;
+    return plan->segments[segment].role == RC_SEGMENT_BACKFILLED ? RC_CAUSE_BACKFILL : RC_CAUSE_DEFINITION;
+}
+
 /* Definitions have changed, or the person was released from quarantine: every segment is looked at. Until here each stood for itself among the person's memberships; from now on
  * twins are kept as one. */
 static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t to) {
     struct rc_person_domain *place = &person->domains[domain];
     int64_t from = place->decided_ms == INT64_MIN || place->decided_ms > to ? to : place->decided_ms;
     for (uint32_t leader = 0; leader < p->plan->n_segments; leader++) {
-        if (p->plan->segments[leader].domain != domain || p->plan->segments[leader].leader != leader)
+        if (p->plan->segments[leader].domain != domain || p->plan->segments[leader].leader != leader ||
+            !rc_plan_decides(p->plan, leader))
             continue;
         uint32_t dataset;
         struct rc_truth truth = truth_at(p, person, leader, to);
@@ -233,7 +240,7 @@ static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc
                 continue;
             }
             int64_t changed = since_when(p, person, leader, from, to, truth.value);
-            add_change(p, s, truth.value, changed, person->released ? RC_CAUSE_RESTORE : RC_CAUSE_DEFINITION);
+            add_change(p, s, truth.value, changed, cause_of(p->plan, person, s));
             since = since == RC_NEVER ? changed : since;
         }
         for (uint32_t s = p->plan->segments[leader].next_twin; s != RC_NONE; s = p->plan->segments[s].next_twin)

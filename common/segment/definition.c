@@ -198,6 +198,27 @@ rc_status rc_catalog_builder_add_scheduled(struct rc_catalog_builder *builder, s
     return RC_OK;
 }
 
+rc_status rc_catalog_builder_add_segment(struct rc_catalog_builder *builder, struct rc_span json, const char *name,
+                                         int version, enum rc_segment_role role, struct rc_error *err) {
+    struct rc_definition item = {.version = version, .role = role};
+    json_t *value = rc_def_parse("segment in use", json, err);
+    if (!value)
+        return RC_FAIL;
+    item.kind = rc_strdup(rc_kind_names[RC_KIND_SEGMENT]);
+    item.id = rc_strdup(name);
+    item.json = rc_def_write_text(value, MAX_DEFINITION_BYTES);
+    item.file = rc_strdup("segment in use");
+    item.path = rc_strdup("$");
+    json_decref(value);
+    if (!item.json) {
+        rc_def_definition_deinit(&item);
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "segment %s: larger than %d bytes", name,
+                            MAX_DEFINITION_BYTES);
+    }
+    builder_put(builder, &item);
+    return RC_OK;
+}
+
 bool rc_catalog_builder_remove(struct rc_catalog_builder *builder, const char *kind, const char *id) {
     int place = builder_place(builder, kind, id);
     if (place < 0)
@@ -242,7 +263,7 @@ static char *copy(const char *text) {
 /* Copies the definitions, makes room for each kind, and lets everything be found by its id. */
 static rc_status lay_out(const struct rc_catalog_builder *builder, struct building *b) {
     struct rc_catalog *catalog = b->catalog;
-    size_t counts[RC_KINDS] = {0};
+    size_t counts[RC_KINDS] = {0}, in_role = 0; /* in_role: those that do not count, because nobody has defined them */
     json_t *kinds[RC_KINDS], *places = json_object();
     catalog->index = json_object();
     (void)json_object_set_new(catalog->index, "definition", places);
@@ -264,13 +285,15 @@ static rc_status lay_out(const struct rc_catalog_builder *builder, struct buildi
                                      .path = copy(from->path),
                                      .schema_file = copy(from->schema_file),
                                      .version = from->version,
+                                     .role = from->role,
                                      .applied_ms = from->applied_ms,
                                      .scheduled_ms = from->scheduled_ms,
                                      .applied_by = copy(from->applied_by)};
         b->values[i] = rc_def_parse(to->file, rc_span_str(to->json), b->err);
         if (!b->values[i])
             return RC_FAIL;
-        if (kind == RC_KIND_SEGMENT && counts[kind] == RC_MAX_SEGMENTS)
+        in_role += from->role != RC_SEGMENT_SERVES && from->role != RC_SEGMENT_BACKFILLED;
+        if (kind == RC_KIND_SEGMENT && counts[kind] == RC_MAX_SEGMENTS + in_role)
             return rc_error_set(b->err, RC_CLASS_POISON, RC_EXIT_DATA,
                                 "%s: %s: segment \"%s\" is one too many, expected at most %d segments", to->file,
                                 to->path, to->id, RC_MAX_SEGMENTS);
@@ -310,6 +333,7 @@ static rc_status read_one(const struct rc_def_node *node, const struct rc_defini
     }
     case RC_KIND_SEGMENT: {
         NAMED(segment);
+        to->role = from->role;
         return rc_def_segment(node, catalog, to);
     }
     case RC_KIND_AUDIENCE: {

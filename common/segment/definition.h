@@ -142,8 +142,17 @@ struct rc_cond {
     uint32_t segment; /* SEGMENT: index into the catalog's segments */
 };
 
+/* What a segment is to a population. Other than SERVES only in catalogs that `ingest` makes for itself, while definitions change. */
+enum rc_segment_role {
+    RC_SEGMENT_SERVES,
+    RC_SEGMENT_BACKFILLED, /* serves; is new, and its history has been read: its first members are told with cause BACKFILL */
+    RC_SEGMENT_WARMS, /* what it needs is kept, but it is neither decided nor told */
+    RC_SEGMENT_ENDS,  /* is gone from the definitions: its members leave it */
+};
+
 struct rc_segment {
     char *id;
+    enum rc_segment_role role;
     int version;        /* as applied; 1 in files */
     int64_t applied_ms; /* 0 in files */
     uint32_t *datasets; /* indices into the catalog's datasets, in the order written; owned */
@@ -276,6 +285,7 @@ struct rc_definition {
     char *path; /* JSON path in that file: "$", or "$[3]" in an array of definitions; owned */
     char *schema_file; /* a dataset's "schema" as written, when it named a file; else NULL; owned */
     int version;
+    enum rc_segment_role role; /* of a segment */
     int64_t applied_ms;
     int64_t scheduled_ms; /* an audience's: when its present schedule was first applied; else as applied_ms */
     char *applied_by;     /* NULL in files */
@@ -324,6 +334,11 @@ rc_status rc_catalog_builder_add_applied(struct rc_catalog_builder *builder, str
 rc_status rc_catalog_builder_add_scheduled(struct rc_catalog_builder *builder, struct rc_span json, int version,
                                            int64_t applied_ms, int64_t scheduled_ms, const char *applied_by,
                                            struct rc_error *err) RC_MUST_USE;
+
+/* Adds a segment in the given role under the given name, which may be one that no id can be (with a '~'); `json` says "id" as it likes. References to
+ * such names are followed. */
+rc_status rc_catalog_builder_add_segment(struct rc_catalog_builder *builder, struct rc_span json, const char *name,
+                                         int version, enum rc_segment_role role, struct rc_error *err) RC_MUST_USE;
 
 /* Takes a definition out; false when there is none. What refers to it is found by the next build, as an error. */
 bool rc_catalog_builder_remove(struct rc_catalog_builder *builder, const char *kind, const char *id);

@@ -37,13 +37,14 @@ int rc_def_find(const void *index, const char *kind, const char *id) {
 
 rc_status rc_def_reference(const struct rc_def_node *node, const struct rc_catalog *catalog, enum rc_kind kind,
                            uint32_t *out) {
-    const char *kind_name = rc_kind_names[kind], *id;
-    RC_DEF_TRY(rc_def_id(node, &id));
-    int found = rc_def_find(catalog->index, kind_name, id);
+    const char *kind_name = rc_kind_names[kind], *id = json_string_value(node->value);
+    /* Before it is asked whether that can be an id: a segment that warms up has a name that none can be. */
+    int found = id ? rc_def_find(catalog->index, kind_name, id) : -1;
     if (found >= 0) {
         *out = (uint32_t)found;
         return RC_OK;
     }
+    RC_DEF_TRY(rc_def_id(node, &id));
     json_t *known = json_object_get(catalog->index, kind_name);
     size_t n = 0;
     const char **words = rc_calloc(json_object_size(known), sizeof *words);

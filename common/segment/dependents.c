@@ -81,7 +81,8 @@ static void visit_series(struct rc_plan *plan, uint32_t node_index, uint32_t seg
             if (list[i] == RC_NONE)
                 continue;
             struct rc_series_plan *series = &plan->series[list[i]];
-            if (out->leader == segment &&
+            series->warms |= !rc_plan_decides(plan, segment);
+            if (out->leader == segment && rc_plan_decides(plan, segment) &&
                 (series->n_dependents == 0 || series->dependents[series->n_dependents - 1].segment != segment)) {
                 rc_grow(&series->dependents, &series->cap_dependents, series->n_dependents + 1,
                         sizeof *series->dependents);
@@ -194,8 +195,8 @@ void rc_plan_find_twins(struct rc_plan *plan) {
         struct rc_segment_plan *segment = &plan->segments[s];
         segment->leader = s;
         segment->next_twin = RC_NONE;
-        if (segment->node == RC_NONE)
-            continue;
+        if (segment->node == RC_NONE || !rc_plan_decides(plan, s))
+            continue; /* an existence; or nobody stands for it, and it stands for nobody */
         if (last[segment->node] != RC_NONE) {
             segment->leader = plan->segments[last[segment->node]].leader;
             plan->segments[last[segment->node]].next_twin = s;

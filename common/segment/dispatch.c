@@ -94,7 +94,7 @@ void rc_dispatch_build(struct rc_plan *plan, uint32_t dataset) {
         qsort(dispatch->guards, dispatch->n_guards, sizeof *dispatch->guards, compare_guards);
     for (uint32_t s = 0; s < plan->n_segments; s++) {
         uint32_t existence;
-        if (plan->segments[s].leader != s)
+        if (plan->segments[s].leader != s || !rc_plan_decides(plan, s))
             continue;
         bool born = rc_plan_is_existence(plan, s, &existence)
                         ? existence == dataset

@@ -262,17 +262,20 @@ static rc_status take_domain(int version, struct rc_span *in, uint64_t *hash, st
                : RC_FAIL;
 }
 
-/* A domain that the record does not know starts where the furthest one stands. */
+/* A domain that the record does not know starts where the furthest one stands, so that what is kept in it can be pruned. */
 static rc_status decode_domains(const struct rc_plan *plan, int version, bool redefined, struct rc_span *in,
                                 struct rc_person *person) {
     uint64_t n, hash;
+    const int64_t unknown = INT64_MAX;
     int64_t furthest = INT64_MIN;
     struct rc_person_domain saved;
+    for (size_t d = 0; d < plan->n_domains; d++)
+        person->domains[d].decided_ms = unknown;
     if (rc_take_varint(in, &n) != RC_OK)
         return RC_FAIL;
     for (uint64_t i = 0; i < n; i++) {
         if (take_domain(version, in, &hash, &saved) != RC_OK ||
-            (saved.decided_ms != INT64_MIN && saved.decided_ms < FIRST_MS - 1) ||
+            (saved.decided_ms != INT64_MIN && saved.decided_ms < FIRST_MS - 1) || saved.decided_ms == unknown ||
             (saved.latest_ms != INT64_MIN && !is_time(saved.latest_ms)))
             return RC_FAIL;
         furthest = saved.decided_ms > furthest ? saved.decided_ms : furthest;
@@ -283,10 +286,11 @@ static rc_status decode_domains(const struct rc_plan *plan, int version, bool re
             person->domains[d].saved_due_ms = saved.saved_due_ms;
         }
     }
-    for (size_t d = 0; d < plan->n_domains && redefined; d++) {
-        person->domains[d].redefined = true;
-        if (person->domains[d].decided_ms == INT64_MIN)
-            person->domains[d].decided_ms = furthest;
+    for (size_t d = 0; d < plan->n_domains; d++) {
+        person->domains[d].redefined = redefined;
+        int64_t *decided_ms = &person->domains[d].decided_ms;
+        if (*decided_ms == unknown || (redefined && *decided_ms == INT64_MIN))
+            *decided_ms = furthest;
     }
     return RC_OK;
 }
@@ -301,7 +305,7 @@ static rc_status decode_members(const struct rc_plan *plan, bool redefined, stru
         if (take_pair(in, &hash, &since) != RC_OK)
             return RC_FAIL;
         uint32_t s = rc_plan_find(plan, RC_NAMED_SEGMENT, hash);
-        if (s != RC_NONE && (redefined || plan->segments[s].leader == s))
+        if (s != RC_NONE && rc_plan_decides(plan, s) && (redefined || plan->segments[s].leader == s))
             rc_person_set_realized(person, s, true, since);
     }
     return RC_OK;
@@ -316,8 +320,9 @@ static rc_status decode_timers(const struct rc_plan *plan, struct rc_span *in, s
         if (take_pair(in, &hash, &at) != RC_OK || at < FIRST_MS)
             return RC_FAIL;
         uint32_t s = rc_plan_find(plan, RC_NAMED_SEGMENT, hash);
-        if (s != RC_NONE && plan->segments[s].leader == s)
-            rc_timer_set(&person->domains[plan->segments[s].domain], s, at);
+        if (s != RC_NONE &&
+            rc_plan_decides(plan, s)) /* of twins another one may have been the first when it was saved */
+            rc_timer_lower(&person->domains[plan->segments[s].domain], plan->segments[s].leader, at);
     }
     return RC_OK;
 }

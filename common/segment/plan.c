@@ -397,7 +397,8 @@ static uint64_t definitions_hash(const struct rc_catalog *catalog) {
     uint64_t sum = 0; /* of hashes: the order of definitions does not matter */
     for (size_t i = 0; i < catalog->n_definitions; i++) {
         const struct rc_definition *d = &catalog->definitions[i];
-        if (strcmp(d->kind, "dataset") == 0 || strcmp(d->kind, "segment") == 0)
+        bool decided = d->role == RC_SEGMENT_SERVES || d->role == RC_SEGMENT_BACKFILLED;
+        if (strcmp(d->kind, "dataset") == 0 || (strcmp(d->kind, "segment") == 0 && decided))
             sum += XXH3_64bits(d->json, strlen(d->json));
     }
     return sum;
@@ -410,6 +411,7 @@ static void compile_segments(struct rc_plan *plan) {
         bool *datasets = segment_datasets(plan, segment);
         add_referred_datasets(plan, segment->where, datasets);
         struct rc_segment_plan *out = &plan->segments[s];
+        out->role = segment->role;
         out->domain = put_domain(plan, datasets);
         out->node = compile_segment(plan, segment, out->domain);
         out->id_hash = XXH3_64bits_withSeed(segment->id, strlen(segment->id), 's');

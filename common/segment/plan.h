@@ -74,6 +74,7 @@ struct rc_series_plan {
     bool by_element;    /* predicate and value are judged element by element */
     bool unique_values; /* equal values of one event count once */
     bool keeps_order;   /* event ids are kept, to order events of equal timestamps */
+    bool warms;         /* a segment that warms up needs it: history is for it */
     enum rc_keep keep;
     uint32_t k;
     __int128 limit;           /* KEEP_SUM, in fixed point */
@@ -117,8 +118,9 @@ struct rc_segment_plan {
     uint32_t leader;    /* the first segment with the same node: it is kept and decided for all of them */
     uint32_t next_twin; /* the next segment with the same node; RC_NONE */
     uint32_t domain;
-    uint64_t id_hash;   /* of its id */
-    bool born_changing; /* may be true, or become true by time alone, for a person without a match */
+    uint64_t id_hash;          /* of its id */
+    enum rc_segment_role role; /* SERVES for existences */
+    bool born_changing;        /* may be true, or become true by time alone, for a person without a match */
     enum rc_state_class state_class;
     char *reason;        /* owned */
     int64_t lookback_ms; /* -1: all of history */
@@ -164,7 +166,7 @@ struct rc_dispatch {
 
 struct rc_plan {
     const struct rc_catalog *catalog; /* borrowed */
-    uint64_t hash;                    /* two plans with the same hash decide the same */
+    uint64_t hash; /* two plans with the same hash decide the same; what warms up or ends is not in it */
     struct rc_slots slots;
     struct rc_predicate **predicates;
     size_t n_predicates, cap_predicates;
@@ -188,6 +190,11 @@ struct rc_plan {
  * state names things by hash, since positions change from plan to plan. */
 enum rc_named { RC_NAMED_SERIES, RC_NAMED_SEGMENT, RC_NAMED_DATASET, RC_NAMED_DOMAIN };
 uint32_t rc_plan_find(const struct rc_plan *plan, enum rc_named what, uint64_t hash);
+
+/* Does the plan decide the segment? What only warms up is not. */
+static inline bool rc_plan_decides(const struct rc_plan *plan, uint32_t segment) {
+    return plan->segments[segment].role != RC_SEGMENT_WARMS;
+}
 
 /* Is pseudo-segment `segment` the existence in a dataset? Then which. */
 static inline bool rc_plan_is_existence(const struct rc_plan *plan, uint32_t segment, uint32_t *dataset) {

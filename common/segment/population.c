@@ -157,6 +157,7 @@ struct application {
     bool changed;  /* state has changed */
     bool touching; /* a segment may have */
     bool over;     /* there are more events than a person may have */
+    bool history;  /* for what warms up alone */
 };
 
 static uint64_t event_tie(struct application *a) {
@@ -262,7 +263,8 @@ static void apply_series(struct application *a, uint32_t index, const struct rc_
         return;
     a->changed = true;
     a->over |= p->event_limit > 0 && rc_person_series(a->person, index)->n > p->event_limit;
-    touch_dependents(a, index);
+    if (!a->history)
+        touch_dependents(a, index);
 }
 
 static void apply_trigger(void *ctx, const struct rc_trigger *trigger) {
@@ -271,6 +273,8 @@ static void apply_trigger(void *ctx, const struct rc_trigger *trigger) {
     const struct rc_predicate *predicate = plan->predicates[trigger->predicate];
     int whole = -1; /* does the predicate hold for the event as a whole? not known yet */
     for (size_t i = 0; i < trigger->n_series; i++) {
+        if (a->history && !plan->series[trigger->series[i]].warms)
+            continue;
         if (!plan->series[trigger->series[i]].by_element) {
             if (whole < 0)
                 whole = rc_predicate_matches(&plan->slots, predicate, a->event, NULL);
@@ -380,6 +384,46 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     for (uint32_t d = 0; d < p->plan->n_domains; d++)
         if (p->plan->domains[d].datasets[event->dataset])
             rc_table_redue(p, d, person);
+    if (a.named)
+        rc_strings_release(&p->strings, (uint32_t)a.tie);
+    return a.changed;
+}
+
+/* Whether the event is for something that warms up. */
+static void look_for_warming(void *ctx, const struct rc_trigger *trigger) {
+    struct application *a = ctx;
+    const struct rc_plan *plan = a->population->plan;
+    for (size_t i = 0; i < trigger->n_series && !a->touching; i++) {
+        const struct rc_series_plan *series = &plan->series[trigger->series[i]];
+        a->touching =
+            series->warms && (series->by_element ||
+                              rc_predicate_matches(&plan->slots, plan->predicates[trigger->predicate], a->event, NULL));
+    }
+}
+
+bool rc_population_apply_history(struct rc_population *p, const struct rc_event *event) {
+    struct application a = {.population = p, .event = event, .history = true};
+    rc_plan_dispatch(p->plan, event, p->seen, look_for_warming, &a);
+    if (!a.touching)
+        return false;
+    rc_buf_reset(&p->key);
+    if (rc_person_key_add(&p->key, event->namespace, event->person_id) != RC_OK)
+        return false;
+    a.person = rc_residence_find(p, rc_buf_span(&p->key));
+    if (p->failed)
+        return false;
+    /* Nobody has seen it yet: then it is an event like any other. */
+    if (!a.person || event->timestamp_ms < a.person->first_ms[event->dataset])
+        return rc_population_apply(p, event);
+    if (a.person->quarantine == RC_QUARANTINE_FROZEN)
+        return false;
+    a.touching = false;
+    a.id = rc_event_hash(p->plan, event->dataset, event->event_id);
+    rc_plan_dispatch(p->plan, event, p->seen, apply_trigger, &a);
+    if (a.changed)
+        rc_table_mark_dirty(p, a.person);
+    if (a.over && too_many(p, a.person))
+        freeze(p, a.person);
     if (a.named)
         rc_strings_release(&p->strings, (uint32_t)a.tie);
     return a.changed;

@@ -70,6 +70,10 @@ void rc_population_set_clock(struct rc_population *population, uint32_t dataset,
  * copied as far as it is needed. Returns false when the event changed no state (a duplicate, or nothing needs it). */
 bool rc_population_apply(struct rc_population *population, const struct rc_event *event);
 
+/* Takes in an event that was read before, for what warms up (RC_SEGMENT_WARMS) alone: nothing that serves is looked at again, nothing is decided,
+ * and no time passes for the person. An event that nothing needs brings nobody into memory. False when it changed nothing. */
+bool rc_population_apply_history(struct rc_population *population, const struct rc_event *event);
+
 /* Decides everything that the clocks allow: first for everybody whom an event has just touched, then for at most `max_persons` others (0: no
  * limit). Returns true when more is due. */
 bool rc_population_advance(struct rc_population *population, size_t max_persons);
@@ -109,8 +113,9 @@ rc_status rc_population_load(struct rc_population *population, struct rc_span pe
                              struct rc_error *err) RC_MUST_USE;
 
 /* Goes over to another plan, keeping all state that the plans share (a segment that is unchanged emits nothing). New and edited
- * segments start from what shared state knows and count from now on; their difference comes with the next advance, cause DEFINITION.
- * Segments that are gone emit nothing. The old plan may be freed afterwards. */
+ * segments start from what shared state knows, which is all if the old plan held them as WARMS and their history was read; their difference comes
+ * with the next advance, cause DEFINITION, or BACKFILL for those that are BACKFILLED. Segments that are gone emit nothing; those that END
+ * exit their members. The old plan may be freed afterwards. */
 void rc_population_replan(struct rc_population *population, const struct rc_plan *plan);
 
 /* ---- a person with too many events (definitions.md §6) ----

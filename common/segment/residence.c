@@ -379,5 +379,5 @@ void rc_residence_move(struct rc_population *next, struct rc_population *old) {
     if (complete)
         next->total = total;
     else
-        rc_population_resume(next, total, true);
+        rc_population_resume(next, total, old->sweeping || next->plan->hash != old->plan->hash);
 }
