@@ -19,6 +19,7 @@
     X(rollback)        \
     X(approve)         \
     X(renew)           \
+    X(backfill)        \
     X(status)          \
     X(explain)         \
     X(is)              \

@@ -187,6 +187,11 @@ static void print_live(const json_t *live) {
                (long long)rc_cli_json_int(part, "members", 0));
         if (rc_cli_json_int(part, "incomplete_until_ms", 0) > 0)
             printf(", incomplete until %s", rc_cli_time(rc_cli_json_int(part, "incomplete_until_ms", 0), time));
+        if (rc_cli_json_int(part, "history_from_ms", 0) > 0)
+            printf(", counts from %s on: what was before is gone from the topics",
+                   rc_cli_time(rc_cli_json_int(part, "history_from_ms", 0), time));
+        if (json_object_get(part, "progress"))
+            printf(", %.0f %% of its history is read", rc_cli_json_real(part, "progress", 0) * 100);
         if (rc_cli_json_int(part, "last_change_ms", 0) > 0)
             printf(", last change %s", rc_cli_time(rc_cli_json_int(part, "last_change_ms", 0), time));
         putchar('\n');

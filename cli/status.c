@@ -21,10 +21,10 @@ struct whole {
     int version;
     char state[64];
     int parts; /* processes that tell of it */
-    int64_t members, last_change_ms, incomplete_until_ms, lag_records;
+    int64_t members, last_change_ms, incomplete_until_ms, history_from_ms, serving_version, left, lag_records;
     int64_t withheld, last_refresh_ms, next_refresh_ms, expires_ms; /* audiences; 0: none */
     bool expires_soon;
-    double lag_seconds, progress;
+    double lag_seconds, progress, rate; /* rate: history read per second */
 };
 
 struct wholes {
@@ -85,6 +85,10 @@ static void merge_part(struct whole *whole, const json_t *part) {
     whole->members += rc_cli_json_int(part, "members", 0);
     whole->last_change_ms = greater(whole->last_change_ms, rc_cli_json_int(part, "last_change_ms", 0));
     whole->incomplete_until_ms = greater(whole->incomplete_until_ms, rc_cli_json_int(part, "incomplete_until_ms", 0));
+    whole->history_from_ms = greater(whole->history_from_ms, rc_cli_json_int(part, "history_from_ms", 0));
+    whole->serving_version = greater(whole->serving_version, rc_cli_json_int(part, "serving_version", 0));
+    whole->left += rc_cli_json_int(part, "history_records", 0) - rc_cli_json_int(part, "read_records", 0);
+    whole->rate += rc_cli_json_real(part, "rate", 0);
     int64_t lag = rc_cli_json_int(part, "lag_records", -1);
     if (lag >= 0)
         whole->lag_records = (whole->lag_records < 0 ? 0 : whole->lag_records) + lag;
@@ -151,7 +155,13 @@ static void json_wholes(const char *type, const struct wholes *wholes) {
         }
         if (strcmp(type, "segment") == 0) {
             json_object_set_new(line, "incompleteUntil", ms_or_null(whole->incomplete_until_ms));
+            json_object_set_new(line, "historyFrom", ms_or_null(whole->history_from_ms));
             json_object_set_new(line, "progress", isnan(whole->progress) ? json_null() : json_real(whole->progress));
+            json_object_set_new(line, "servingVersion", ms_or_null(whole->serving_version));
+            json_object_set_new(line, "leftRecords", isnan(whole->progress) ? json_null() : json_integer(whole->left));
+            json_object_set_new(line, "etaSeconds",
+                                whole->left > 0 && whole->rate > 0 ? json_real((double)whole->left / whole->rate)
+                                                                   : json_null());
         }
         if (!members) {
             json_object_set_new(line, "lagRecords",
@@ -280,6 +290,12 @@ static void print_segments(const struct wholes *wholes) {
         rc_cli_table_add(&table, "%lld", (long long)whole->members);
         if (whole->incomplete_until_ms > 0)
             rc_cli_table_add(&table, "incomplete until %s", rc_cli_time(whole->incomplete_until_ms, time));
+        else if (whole->history_from_ms > 0)
+            rc_cli_table_add(&table, "counts from %s on: what was before is gone from the topics",
+                             rc_cli_time(whole->history_from_ms, time));
+        else if (!isnan(whole->progress) && whole->progress < 1 && whole->rate > 0)
+            rc_cli_table_add(&table, "%.0f %% of its history is read, %lld records are left, about %.0f s",
+                             whole->progress * 100, (long long)whole->left, (double)whole->left / whole->rate);
         else if (!isnan(whole->progress) && whole->progress < 1)
             rc_cli_table_add(&table, "%.0f %% of its history is read", whole->progress * 100);
         else

@@ -129,6 +129,11 @@ void rc_changelog_judge_free(struct rc_changelog_judge *judge) {
     free(judge);
 }
 
+bool rc_changelog_is_segment(struct rc_span key) {
+    const size_t len = sizeof RC_CHANGELOG_SEGMENT_PREFIX - 1;
+    return key.len > len && memcmp(key.data, RC_CHANGELOG_SEGMENT_PREFIX, len) == 0 && !memchr(key.data, ':', key.len);
+}
+
 static bool is_marker(struct rc_span key) {
     const size_t len = sizeof epoch_prefix - 1;
     return key.len > len && memcmp(key.data, epoch_prefix, len) == 0;
@@ -161,10 +166,11 @@ enum rc_changelog_verdict rc_changelog_judge_take(struct rc_changelog_judge *jud
                                                   const struct rc_changelog_record *record) {
     bool person = record->key.len > 0 && memchr(record->key.data, ':', record->key.len) != NULL;
     bool lane = !person && rc_span_equal(record->key, rc_span_str(RC_CHANGELOG_LANE_KEY));
+    bool segment = !person && rc_changelog_is_segment(record->key);
     bool fresh = !person && rc_span_equal(record->key, rc_span_str(RC_CHANGELOG_FRESH_KEY));
     if (fresh || (!person && is_marker(record->key)))
         return take_marker(judge, record, fresh);
-    if (!person && !lane)
+    if (!person && !lane && !segment)
         return RC_CHANGELOG_SKIP;
     if (person && !judge->persons) {
         judge->persons = true;
@@ -187,6 +193,8 @@ enum rc_changelog_verdict rc_changelog_judge_take(struct rc_changelog_judge *jud
         judge->lane = !record->null_value;
         return record->null_value ? RC_CHANGELOG_SKIP : RC_CHANGELOG_LANE;
     }
+    if (segment)
+        return RC_CHANGELOG_SEGMENT;
     return record->null_value ? RC_CHANGELOG_GONE : RC_CHANGELOG_PERSON;
 }
 

@@ -4,9 +4,10 @@
  * Keys (a person key always holds a ':', so the others cannot collide with one):
  *   <person key>     the person's saved record, byte for byte; a tombstone: there is none
  *   lane             positions, clocks and output mark; stands for all person records before it
+ *   segment/<id>     the version of the segment that the persons' memberships are decided by; a tombstone: it is gone
  *   epoch/<n % 256>  n: owner n has taken the partition; what owners before it write behind is void
  *   fresh            n: the same, and all that stands before it is void: owner n writes the state anew
- * n is decimal text; persons and lane carry their writer's as header `epoch`. Other keys are left alone: later builds may write them.
+ * n is decimal text; persons, segments and lane carry their writer's as header `epoch`. Other keys are left alone: later builds may write them.
  *
  * The mistake that it prevents: a former owner that stood still wakes up, and what its client had queued lands behind the records of the
  * present owner. Compaction then keeps the older state of those persons. So a record of an epoch below a marker that stands before it is a
@@ -24,6 +25,9 @@
 #define RC_CHANGELOG_EPOCH_HEADER "epoch"
 #define RC_CHANGELOG_LANE_KEY "lane"
 #define RC_CHANGELOG_FRESH_KEY "fresh"
+#define RC_CHANGELOG_SEGMENT_PREFIX "segment/"
+
+bool rc_changelog_is_segment(struct rc_span key);
 
 /* The key of an owner's marker. A ring, so that markers need no clearing away: the last 256 owners are told apart. */
 void rc_changelog_marker_key(struct rc_buf *out, uint32_t epoch);
@@ -40,10 +44,11 @@ struct rc_changelog_record {
 
 enum rc_changelog_verdict {
     RC_CHANGELOG_SKIP,
-    RC_CHANGELOG_PERSON, /* the person's state is the value */
-    RC_CHANGELOG_GONE,   /* the person has no state any more */
-    RC_CHANGELOG_LANE,   /* the lane's record is the value; the last one counts */
-    RC_CHANGELOG_FRESH,  /* everything taken so far is void */
+    RC_CHANGELOG_PERSON,  /* the person's state is the value */
+    RC_CHANGELOG_GONE,    /* the person has no state any more */
+    RC_CHANGELOG_SEGMENT, /* what is served of the segment is the value; without one, nothing */
+    RC_CHANGELOG_LANE,    /* the lane's record is the value; the last one counts */
+    RC_CHANGELOG_FRESH,   /* everything taken so far is void */
 };
 
 struct rc_changelog_judge;

@@ -39,14 +39,17 @@ static void add_standing(json_t *json, const struct rc_person_standing *standing
 }
 
 /* What both answers begin with. */
-static json_t *head(const struct ingest *ingest, const struct lane *lane, const char *person, int segment,
+static json_t *head(const struct lane *lane, const char *person, int segment,
                     const struct rc_person_standing *standing) {
-    const struct rc_segment *definition = &ingest->program->catalog->segments[segment];
+    /* The newest definitions' segments stand first in every composition; this one says which version serves here. */
+    const struct rc_segment *definition = &lane->composition->catalog->segments[segment];
     bool clock = standing->clock_ms != INT64_MIN;
     return json_pack("{s:s, s:s, s:i, s:i, s:s, s:b, s:o}", "segment", definition->id, "person", person,
                      "segmentVersion", definition->version, "partition", (int)lane->number, "state",
-                     lane->state == LANE_LIVE ? "live" : "catching up", "known", standing->known, "clock",
-                     clock ? json_integer(standing->clock_ms) : json_null());
+                     definition->role == RC_SEGMENT_WARMS ? "warming"
+                     : lane->state == LANE_LIVE           ? "live"
+                                                          : "catching up",
+                     "known", standing->known, "clock", clock ? json_integer(standing->clock_ms) : json_null());
 }
 
 /* One object of two texts of objects. */
@@ -57,14 +60,14 @@ static void join(struct rc_buf *out, json_t *first, const struct rc_buf *second)
     free(text);
 }
 
-static void explain(struct ingest *ingest, const struct lane *lane, const char *person, int segment,
-                    const struct rc_person_standing *standing, struct rc_http_reply *reply) {
+static void explain(const struct lane *lane, const char *person, int segment, const struct rc_person_standing *standing,
+                    struct rc_http_reply *reply) {
     static const struct rc_explain_sources sources = {.max_events = MAX_EVENTS, .max_instants = MAX_INSTANTS};
     if (standing->decided_ms == INT64_MIN) {
         rc_answer_error(reply, 503, "the partition has no clock yet, nothing is decided; try again");
         return;
     }
-    json_t *json = head(ingest, lane, person, segment, standing), *told = json_object();
+    json_t *json = head(lane, person, segment, standing), *told = json_object();
     struct rc_buf explanation;
     rc_buf_init(&explanation, reply->body.limit / 2);
     add_standing(told, standing);
@@ -101,9 +104,9 @@ static void answer(void *ctx, const struct rc_http_request *request, struct rc_h
     struct rc_person_standing standing;
     rc_population_standing(lane->population, rc_span_str(person), (uint32_t)segment, &standing);
     if (why) {
-        explain(ingest, lane, person, segment, &standing, reply);
+        explain(lane, person, segment, &standing, reply);
     } else {
-        json_t *json = head(ingest, lane, person, segment, &standing);
+        json_t *json = head(lane, person, segment, &standing);
         add_standing(json, &standing);
         rc_answer_json(reply, json);
     }

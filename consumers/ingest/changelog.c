@@ -125,11 +125,12 @@ static bool heal_record(void *ctx, const struct rc_message *message) {
     struct rc_span epoch;
     bool ours = rc_message_header(message, RC_CHANGELOG_EPOCH_HEADER, &epoch) &&
                 rc_span_equal(epoch, rc_span_of(own, (size_t)len));
-    if (ours || !memchr(message->key.data ? message->key.data : "", ':', message->key.len))
+    bool segment = rc_changelog_is_segment(message->key);
+    if (ours || !(segment || memchr(message->key.data ? message->key.data : "", ':', message->key.len)))
         return true; /* the lane's own record is written again by the next checkpoint */
     bool found;
-    healing->status =
-        rc_store_get(ingest->store, RC_STORE_PERSON, lane->number, message->key, &healing->value, &found, healing->err);
+    healing->status = rc_store_get(ingest->store, segment ? RC_STORE_META : RC_STORE_PERSON, lane->number, message->key,
+                                   &healing->value, &found, healing->err);
     if (healing->status == RC_OK)
         healing->status =
             send(ingest, &head, message->key, found ? rc_buf_span(&healing->value) : rc_span_of(NULL, 0), healing->err);

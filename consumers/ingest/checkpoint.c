@@ -62,7 +62,11 @@ static json_t *describe(struct ingest *ingest, struct lane *lane) {
                                                .clock_ms = input->clock_ms,
                                                .greatest_ms = input->greatest_ms};
     }
+    saved.warming = rc_ingest_shadows_json(lane);
+    saved.pass = rc_ingest_pass_json(lane);
     json_t *json = rc_ingest_saved_json(&saved);
+    json_decref(saved.warming);
+    json_decref(saved.pass);
     free(saved.inputs);
     return json;
 }
@@ -81,12 +85,13 @@ static void add_offset(struct checkpoint *checkpoint, const struct lane *lane, c
 
 static void begin_lane(struct ingest *ingest, struct lane *lane) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
+    rc_ingest_switch_begin(lane);
     rc_population_save_begin(lane->population);
     rc_grow(&checkpoint->lanes, &checkpoint->lanes_capacity, checkpoint->n_lanes + 1, sizeof *checkpoint->lanes);
     checkpoint->lanes[checkpoint->n_lanes++] = (struct checkpoint_lane){
         .lane = lane,
         .json = describe(ingest, lane),
-        .plan = rc_population_settled(lane->population) ? rc_plan_hash(ingest->program->plan) : 0};
+        .plan = rc_population_settled(lane->population) ? rc_plan_hash(lane->composition->plan) : 0};
     for (size_t k = 0; k < lane->n_inputs; k++)
         add_offset(checkpoint, lane, lane->inputs[k]);
     lane->in_checkpoint = true;
@@ -131,6 +136,8 @@ static void put_lane(struct ingest *ingest, struct checkpoint_lane *one) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
     rc_ingest_residence_put(one->lane, one->plan, checkpoint->batch);
     one->whole = ingest->state_topic && !one->lane->rewriting;
+    /* Behind the persons, which hold all that the version needs; before the lane's record, which does not name it as warming any more. */
+    rc_ingest_served_put(one->lane, checkpoint, one->whole);
     if (one->whole) {
         char *text = json_dumps(one->json, JSON_COMPACT);
         rc_ingest_changelog_keep(checkpoint, one->lane, rc_span_str(RC_CHANGELOG_LANE_KEY), rc_span_str(text));
@@ -179,7 +186,6 @@ static rc_status put_some(struct ingest *ingest, bool all, struct rc_error *err)
         if (!all && checkpoint->put_lanes < checkpoint->n_lanes && rc_clock_monotonic_ns() >= until_ns)
             return RC_OK;
     }
-    rc_ingest_notes_put(ingest, checkpoint->batch);
     checkpoint->put = true;
     checkpoint->mark = rc_producer_mark(ingest->producer);
     return RC_OK;
@@ -235,6 +241,8 @@ static rc_status committed(struct ingest *ingest, bool wait, struct rc_error *er
         for (size_t i = 0; status == RC_OK && i < checkpoint->n_lanes; i++)
             if (ingest->state_topic)
                 status = rc_ingest_changelog_heal(checkpoint->lanes[i].lane, checkpoint->lanes[i].records, err);
+        for (size_t i = 0; status == RC_OK && i < checkpoint->n_lanes; i++)
+            status = rc_ingest_switch_committed(checkpoint->lanes[i].lane, err);
         rc_counter_inc(ingest->metrics.checkpoints);
         rc_histogram_observe_ns(ingest->metrics.checkpoint, rc_clock_monotonic_ns() - checkpoint->began_ns);
     }

@@ -64,7 +64,7 @@ static void observe(const struct lane *lane, const struct rc_change *change, int
 void rc_ingest_emit_change(void *ctx, const struct rc_change *change) {
     struct lane *lane = ctx;
     struct ingest *ingest = lane->ingest;
-    const struct rc_catalog *catalog = ingest->program->catalog;
+    const struct rc_catalog *catalog = lane->composition->catalog;
     lane->dirty = true;
 
     char existence[80];

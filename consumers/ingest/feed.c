@@ -142,3 +142,25 @@ void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct
             rc_population_apply(lane->population, &event);
     }
 }
+
+enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const struct rc_message *message) {
+    const struct program *program = ingest->program;
+    const struct route *route = rc_ingest_program_route(program, message->topic);
+    struct rc_header headers[RC_RECORD_HEADERS];
+    struct rc_record record = rc_message_record(message, headers);
+    rc_arena_reset(&ingest->arena);
+    for (size_t i = 0; route && i < route->n; i++) {
+        struct rc_event event;
+        struct rc_error why;
+        const struct rc_dataset *dataset = &program->catalog->datasets[route->datasets[i]];
+        if (!dataset->keyed && rc_rekey_origin(dataset, &record, &why) != RC_OK)
+            continue;
+        enum rc_decoded decoded =
+            rc_decode(program->decoders[route->datasets[i]], &record, &ingest->arena, &event, &why);
+        if (decoded == RC_AGAIN)
+            return FED_AGAIN;
+        if (decoded == RC_DECODED && right_partition(ingest, &event, message, &why))
+            rc_population_apply_history(lane->population, &event);
+    }
+    return FED;
+}

@@ -97,7 +97,7 @@ static rc_status open_all(struct ingest *ingest, struct rc_error *err) {
     const struct rc_config *config = ingest->config;
     const char *registry = rc_config_text(config, "registry.url");
     if (rc_admin_open(config, &ingest->admin, err) != RC_OK || identify(ingest, err) != RC_OK ||
-        open_store(ingest, err) != RC_OK || rc_ingest_notes_load(ingest, err) != RC_OK)
+        open_store(ingest, err) != RC_OK)
         return RC_FAIL;
     if (*registry && rc_registry_open(registry, 0, &ingest->registry, err) != RC_OK)
         return RC_FAIL;
@@ -337,7 +337,8 @@ static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, i
             until = now_ms + AGAIN_MS;
     if (ingest->has_stuck && now_ms + AGAIN_MS < until)
         until = now_ms + AGAIN_MS;
-    return until;
+    int64_t backfill = rc_ingest_backfill_due(ingest, now_ms);
+    return backfill < until ? backfill : until;
 }
 
 static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_error *err) {
@@ -353,6 +354,7 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
         rc_ingest_lanes_settle(ingest);
     rc_questions_turn(ingest->questions);
     *more |= rc_ingest_release_turn(ingest);
+    *more |= rc_ingest_backfill_turn(ingest);
     /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is
      * noticed. */
     int64_t mono = rc_clock_monotonic_ms();
@@ -408,6 +410,7 @@ static void close_all(struct ingest *ingest) {
     }
     rc_questions_close(ingest->questions);
     rc_ingest_release_close(ingest);
+    rc_ingest_backfill_close(ingest);
     rc_source_close(ingest->source);
     rc_ingest_checkpoint_drop(ingest);
     rc_definitions_close(ingest->definitions);
@@ -421,9 +424,7 @@ static void close_all(struct ingest *ingest) {
         rc_registry_close(ingest->registry);
     rc_admin_close(ingest->admin);
     rc_loop_close(ingest->loop);
-    for (size_t i = 0; i < ingest->n_notes; i++)
-        free(ingest->notes[i].id);
-    free(ingest->notes);
+    free(ingest->compositions);
     free(ingest->problem);
     free(ingest->cluster);
     free(ingest->group);

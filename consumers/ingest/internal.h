@@ -1,11 +1,13 @@
 /* Private to consumers/ingest. One event's way: ingest.c (the loop) → feed.c (a record to an event) →
  * segment/population.h → emit.c (a change to a record). lane.c owns a partition number's state from its assignment to
  * its loss; checkpoint.c makes it durable, in the local store (saved.c) and the changelog (changelog.c), from which
- * restore.c brings it back; program.c takes up definitions; report.c tells, answers.c answers. One thread owns all of it;
+ * restore.c brings it back; program.c takes up definitions, composition.c makes each lane's plan of them, backfill.c reads the
+ * history of new ones; report.c tells, answers.c answers. One thread owns all of it;
  * only `report` is shared with the HTTP thread. */
 #ifndef RC_INGEST_INTERNAL_H
 #define RC_INGEST_INTERNAL_H
 
+#include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -39,12 +41,15 @@
     X(counter, no_values, "rollcall_ingest_no_value_total", "Bad values of accepted events that count as none (on_bad: no_value)") \
     X(counter, changes, "rollcall_ingest_changes_total", "Changes of segment membership and existence sent") \
     X(counter, known, "rollcall_ingest_repeats_total", "Changes decided again after a restart that the log held already") \
+    X(counter, history, "rollcall_ingest_warming_records_total", "Records read again for segments that warm up") \
     X(counter, retries, "rollcall_ingest_retries_total", "Records tried again: the schema registry was away") \
     X(counter, checkpoints, "rollcall_ingest_checkpoints_total", "Checkpoints that became durable") \
     X(counter, restored, "rollcall_ingest_restored_records_total", "Changelog records read to restore state") \
     X(counter, distrusted, "rollcall_ingest_distrusted_total", "Changelogs of partitions that could not be used: damaged, truncated, or hurt by a former owner") \
     X(counter, healed, "rollcall_ingest_healed_records_total", "Records that others wrote into a changelog and that were written over") \
     X(counter, damaged, "rollcall_ingest_damaged_total", "Local states that were damaged and dropped") \
+    X(gauge, warming_left, "rollcall_ingest_warming_left_records", "Records still to be read for segments that warm up") \
+    X(gauge, warming, "rollcall_ingest_warming_segments", "Segments that warm up in some partition of this process") \
     X(gauge, restore_left, "rollcall_ingest_restore_left_records", "Changelog records still to be read to restore state") \
     X(gauge, lag_records, "rollcall_ingest_lag_records", "Records that wait in the assigned partitions") \
     X(gauge, lag_seconds, "rollcall_ingest_lag_seconds", "Greatest distance of a partition's clock from the wall clock") \
@@ -73,21 +78,64 @@ struct route {
     size_t n;
 };
 
-/* How far a segment's history goes back (definitions.md: a new one counts from now on until "Definitions that live"). */
-struct segment_note {
-    char *id;
-    int version;
-    int64_t incomplete_until_ms; /* 0: complete; INT64_MAX: for ever */
-};
-
+/* The newest definitions. What a lane decides by is its composition. */
 struct program {
     struct rc_catalog *catalog;
     struct rc_plan *plan;
+    uint64_t *meanings;           /* by segment (composition.c); owned */
     struct rc_decoder **decoders; /* by dataset */
     struct route *routes;
     size_t n_routes;
     int32_t n_partitions;
     bool rekeys; /* some dataset is not keyed */
+};
+
+/* What a lane's plan is made of (composition.c). */
+struct composition {
+    uint64_t name; /* equal names: equal */
+    size_t users;
+    struct rc_catalog *catalog;
+    struct rc_plan *plan;
+};
+
+/* A segment as a lane serves it. */
+struct served {
+    char *id;
+    int version;
+    uint64_t meaning; /* 0: it is gone, and its members leave it */
+    char *json;
+    bool backfilled;
+    int64_t gap_ms; /* what lies before was not on the topic any more; 0: nothing was missing */
+    bool unsaved;   /* the local store does not have it so yet */
+    bool unlogged;  /* nor the changelog */
+    bool leaving;   /* the checkpoint under way says that it is gone */
+};
+
+/* Up to where a segment's history is to be read from a topic: live traffic from there on has been for it as well. */
+struct history_cut {
+    char *topic;
+    int64_t offset;
+};
+
+/* A version that is not served yet. */
+struct shadow {
+    char *id;
+    int version;
+    uint64_t meaning;
+    struct history_cut *cuts;
+    size_t n_cuts;
+    int64_t gap_ms;
+    bool reading;   /* takes part in the pass */
+    bool done;      /* its history is read */
+    bool switching; /* the checkpoint under way says that it serves */
+};
+#define RC_SHADOW_NAME 72
+
+/* What a pass reads of a topic. */
+struct stretch {
+    char *topic;
+    int64_t from, at, end; /* offsets */
+    bool clipped;          /* it begins where the topic does, behind records that are gone */
 };
 
 /* ---- a partition number ---- */
@@ -120,6 +168,15 @@ struct lane {
     int32_t number;
     enum lane_state state;
     struct rc_population *population;
+    struct composition *composition; /* what the population decides by; NULL: none */
+    struct served *served;
+    size_t n_served, served_capacity;
+    json_t *served_index; /* id to place */
+    struct shadow *shadows;
+    size_t n_shadows, shadows_capacity;
+    struct stretch *stretches; /* of the pass; without one, none */
+    size_t n_stretches;
+    bool whole; /* the changelog holds everything of `served` but what is `unlogged` */
     struct rc_versions versions;
     struct rc_repeats *repeats; /* NULL once live */
     struct input **inputs;
@@ -173,6 +230,21 @@ struct checkpoint {
 
 struct release; /* release.c */
 
+/* The reader of history. */
+struct backfill {
+    struct rc_kafka_source *source; /* NULL: none */
+    struct lane *lane;              /* whose; borrowed */
+    struct rc_message stuck;        /* waits for the schema registry */
+    bool has_stuck;
+    int64_t next_try_ms; /* monotonic */
+    double tokens;       /* records that the rate allows */
+    int64_t filled_ms;   /* monotonic */
+    uint64_t records, rate_from;
+    double rate; /* records per second, as told */
+    int64_t rate_from_ms;
+    uint64_t control_changes; /* as followed last */
+};
+
 struct ingest {
     struct rc_process *process;
     const struct rc_config *config;
@@ -193,9 +265,9 @@ struct ingest {
     int64_t checkpoint_ms;
     bool exactly_once; /* a checkpoint is a transaction */
 
-    struct program *program; /* NULL: not yet */
-    struct segment_note *notes;
-    size_t n_notes, notes_capacity;
+    struct program *program;           /* NULL: not yet */
+    struct composition **compositions; /* in use by some lane */
+    size_t n_compositions, compositions_capacity;
     char *problem; /* why the newest definitions were not taken up; NULL: they were */
 
     struct lane **lanes; /* by no order */
@@ -224,6 +296,7 @@ struct ingest {
 
     struct rc_questions *questions; /* what HTTP asks of the loop */
     struct release *release;
+    struct backfill backfill;
 
     struct rc_arena arena;
     struct rc_buf key, scratch, value;
@@ -262,9 +335,54 @@ rc_status rc_ingest_program_adopt(struct ingest *ingest, struct program *program
 /* Looks at the definitions topic; a program that cannot be used is logged and the old one stays (unless there is
  * none: an error). */
 rc_status rc_ingest_program_follow(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
-rc_status rc_ingest_notes_load(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
-const struct segment_note *rc_ingest_note_of(const struct ingest *ingest, const char *id);
 void rc_ingest_rekey_stop(struct ingest *ingest);
+
+/* ---- composition.c ---- */
+
+/* Of every segment a hash of what its membership depends on, references followed; never 0. Owned by the caller. */
+uint64_t *rc_ingest_meanings(const struct rc_catalog *catalog);
+/* Does the segment of the newest catalog rest on what comes over the topic? */
+bool rc_ingest_segment_reads(const struct program *program, uint32_t segment, const char *topic);
+
+struct served *rc_ingest_served(const struct lane *lane, const char *id); /* NULL: it is not served */
+struct shadow *rc_ingest_shadow(const struct lane *lane, const char *id); /* NULL: nothing of it warms up */
+void rc_ingest_shadow_name(const struct lane *lane, const char *id, char out[RC_SHADOW_NAME]); /* in the composition */
+
+/* Brings the lane to what is defined: what can serve at once does, the rest warms up or ends; the population, if there is one, goes over to the plan
+ * that comes of it. Positions must be set. */
+rc_status rc_ingest_compose(struct lane *lane, struct rc_error *err) RC_MUST_USE;
+/* The same before there is a population. `adopts`: what is saved says nothing of versions (an older build): the newest serve. */
+rc_status rc_ingest_compose_first(struct lane *lane, bool adopts, struct rc_error *err) RC_MUST_USE;
+void rc_ingest_composition_forget(struct lane *lane);  /* what it serves and warms up */
+void rc_ingest_composition_release(struct lane *lane); /* behind the population */
+
+/* Going over, in three steps around a checkpoint: what is ready is marked; the checkpoint says that it serves (`logged`: in the changelog too);
+ * it is durable. Between the first and the last nothing else may change what the lane is composed of. */
+void rc_ingest_switch_begin(struct lane *lane);
+void rc_ingest_served_put(struct lane *lane, struct checkpoint *checkpoint, bool logged);
+bool rc_ingest_switch_pending(const struct lane *lane);
+rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) RC_MUST_USE;
+
+rc_status rc_ingest_served_load(struct lane *lane, struct rc_error *err) RC_MUST_USE;
+json_t *rc_ingest_shadows_json(const struct lane *lane); /* owned by the caller */
+void rc_ingest_shadows_take(struct lane *lane, const json_t *json);
+
+/* ---- backfill.c ---- */
+
+/* Once a turn; true when there is more to do at once. Failures go to rc_ingest_fail. */
+bool rc_ingest_backfill_turn(struct ingest *ingest);
+/* When it wants the next turn although nothing wakes the loop. */
+int64_t rc_ingest_backfill_due(const struct ingest *ingest, int64_t now_ms);
+void rc_ingest_backfill_close(struct ingest *ingest);
+bool rc_ingest_backfill_cancelled(const struct ingest *ingest, const char *id, int version);
+/* Whether an operator holds the segment: it is not read for it alone, and it does not go over. */
+bool rc_ingest_backfill_held(const struct ingest *ingest, const struct lane *lane, const struct shadow *shadow);
+void rc_ingest_backfill_forget(struct lane *lane);    /* the pass */
+void rc_ingest_backfill_followed(struct lane *lane);  /* shadows have gone */
+json_t *rc_ingest_pass_json(const struct lane *lane); /* owned by the caller */
+void rc_ingest_pass_take(struct lane *lane, const json_t *json);
+/* Records read, and to be read in all (at most, before its pass has begun). */
+void rc_ingest_backfill_progress(const struct lane *lane, const struct shadow *shadow, int64_t *done, int64_t *all);
 
 /* ---- lane.c ---- */
 
@@ -295,6 +413,8 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
 /* Applies those of the record's events that are the person's once more; anything else was dealt with when it came first. */
 void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,
                           struct rc_span person_key);
+/* Applies the record's events for what warms up alone (backfill.c). FED_AGAIN: not applied, try later. */
+enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const struct rc_message *message);
 
 /* ---- emit.c ---- */
 
@@ -361,6 +481,8 @@ struct saved_lane {
     int64_t changelog; /* offset up to which the persons are those of the changelog; −1: it lacks some */
     struct saved_input *inputs;
     size_t n_inputs;
+    json_t *warming; /* what warms up (composition.c); NULL: saved by a build that knew of none; owned */
+    json_t *pass;    /* owned */
 };
 /* Fills `out` (found false, and false, when the text is none). */
 bool rc_ingest_saved_parse(struct rc_span text, struct saved_lane *out);
@@ -372,7 +494,6 @@ void rc_ingest_saved_put(struct rc_store_batch *batch, int32_t number, json_t *j
 rc_status rc_ingest_saved_load(struct ingest *ingest, int32_t number, struct saved_lane *out, struct rc_error *err)
     RC_MUST_USE;
 void rc_ingest_saved_deinit(struct saved_lane *saved);
-void rc_ingest_notes_put(const struct ingest *ingest, struct rc_store_batch *batch);
 
 /* ---- residence.c ---- */
 

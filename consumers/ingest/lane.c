@@ -47,6 +47,8 @@ static void forget_state(struct lane *lane) {
     rc_repeats_free(lane->repeats);
     lane->repeats = NULL;
     rc_ingest_restore_drop(lane);
+    rc_ingest_composition_forget(lane);
+    rc_ingest_composition_release(lane);
     lane->pending = lane->more_due = lane->dirty = false;
     for (size_t i = 0; i < lane->n_inputs; i++) {
         lane->inputs[i]->position = -1;
@@ -63,6 +65,8 @@ void rc_ingest_lane_free(struct lane *lane) {
         rc_population_free(lane->population);
     rc_repeats_free(lane->repeats);
     rc_ingest_restore_drop(lane);
+    rc_ingest_composition_forget(lane);
+    rc_ingest_composition_release(lane);
     rc_buf_deinit(&lane->rewrite_from);
     for (size_t i = 0; i < lane->n_inputs; i++) {
         free(lane->inputs[i]->topic);
@@ -112,7 +116,9 @@ static rc_status discard(struct lane *lane, const char *why, struct rc_error *er
     if (rc_store_commit(batch, false, err) != RC_OK)
         return RC_FAIL;
     forget_state(lane);
-    lane->population = rc_population_new(lane->ingest->program->plan, rc_ingest_emit_change, lane);
+    if (rc_ingest_compose_first(lane, false, err) != RC_OK)
+        return RC_FAIL;
+    lane->population = rc_population_new(lane->composition->plan, rc_ingest_emit_change, lane);
     lane->output_end = 0;
     lane->fresh = true;
     lane->rewriting = false;
@@ -160,10 +166,28 @@ static void take_saved(struct lane *lane, const struct saved_lane *saved) {
             input->position = saved->inputs[k].position;
             input->greatest_ms = saved->inputs[k].greatest_ms;
             input->clock_ms = saved->inputs[k].clock_ms;
-            const struct route *route = rc_ingest_program_route(lane->ingest->program, input->topic);
-            for (size_t d = 0; route && d < route->n; d++)
-                rc_population_set_clock(lane->population, route->datasets[d], input->clock_ms);
         }
+}
+
+static void set_clocks(struct lane *lane) {
+    for (size_t i = 0; i < lane->n_inputs; i++) {
+        const struct route *route = rc_ingest_program_route(lane->ingest->program, lane->inputs[i]->topic);
+        for (size_t d = 0; route && d < route->n; d++)
+            rc_population_set_clock(lane->population, route->datasets[d], lane->inputs[i]->clock_ms);
+    }
+}
+
+/* The population as the lane's saved versions of segments make it; its persons are in the store. */
+static rc_status make_population(struct lane *lane, const struct saved_lane *saved, struct rc_error *err) {
+    if (saved->found && rc_ingest_served_load(lane, err) != RC_OK)
+        return RC_FAIL;
+    lane->whole = saved->found && !lane->rewriting && !lane->fresh;
+    rc_ingest_shadows_take(lane, saved->warming);
+    rc_ingest_pass_take(lane, saved->pass);
+    if (rc_ingest_compose_first(lane, saved->found && !saved->warming, err) != RC_OK)
+        return RC_FAIL;
+    lane->population = rc_population_new(lane->composition->plan, rc_ingest_emit_change, lane);
+    return rc_ingest_residence_open(lane, err);
 }
 
 /* Saved persons and offsets, as far as they can be used. `others`: somebody else has owned the partition since they
@@ -171,12 +195,11 @@ static void take_saved(struct lane *lane, const struct saved_lane *saved) {
 static rc_status load(struct lane *lane, const struct saved_lane *saved, bool others, int64_t committed,
                       struct rc_error *err) {
     struct ingest *ingest = lane->ingest;
-    lane->population = rc_population_new(ingest->program->plan, rc_ingest_emit_change, lane);
     if (!saved->found) {
         if (committed > 0)
             rc_log(RC_LOG_WARN, "no saved state, but the group has been here: reading from the beginning",
                    rc_f_int("partition", lane->number));
-        return rc_ingest_residence_open(lane, err);
+        return make_population(lane, saved, err);
     }
     if (strcmp(saved->cluster, ingest->cluster) != 0)
         return discard(lane, "it is of another cluster", err);
@@ -192,11 +215,12 @@ static rc_status load(struct lane *lane, const struct saved_lane *saved, bool ot
                             "go on with the records that are left, stop, remove %s/ingest, and start again",
                             lost->topic, lane->number, rc_config_text(ingest->config, "state.dir"));
     int64_t began = rc_clock_monotonic_ms();
-    if (rc_ingest_residence_open(lane, err) != RC_OK) {
+    take_saved(lane, saved);
+    if (make_population(lane, saved, err) != RC_OK) {
         struct rc_error why = *err;
         return why.class == RC_CLASS_POISON ? rc_ingest_lane_damaged(lane, &why, err) : RC_FAIL;
     }
-    take_saved(lane, saved);
+    set_clocks(lane);
     rc_log(RC_LOG_INFO, "state loaded", rc_f_int("partition", lane->number),
            rc_f_int("persons", (int64_t)rc_population_persons(lane->population)),
            rc_f_int("ms", rc_clock_monotonic_ms() - began));

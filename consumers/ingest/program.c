@@ -1,12 +1,10 @@
 /* Definitions in use: a catalog compiled to a plan, decoders and topics; how a running process goes over to another
  * one. */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "consumers/ingest/internal.h"
 #include "consumers/shared/deadletter.h"
@@ -72,6 +70,7 @@ rc_status rc_ingest_program_new(struct ingest *ingest, struct rc_catalog *catalo
     struct program *program = rc_calloc(1, sizeof *program);
     program->catalog = catalog;
     add_routes(ingest, program);
+    program->meanings = rc_ingest_meanings(catalog);
     rc_status status = rc_plan_compile(catalog, &program->plan, err);
     struct rc_decoder_options decoding = {
         .registry = ingest->registry, .max_ahead_ms = RC_MAX_AHEAD_MS, .max_record_bytes = RC_MAX_RECORD_BYTES};
@@ -94,6 +93,7 @@ void rc_ingest_program_free(struct program *program) {
     rc_plan_decoders_free(program->decoders, program->catalog);
     rc_plan_free(program->plan);
     rc_catalog_free(program->catalog);
+    free(program->meanings);
     for (size_t i = 0; i < program->n_routes; i++) {
         free(program->routes[i].topic);
         free(program->routes[i].datasets);
@@ -107,92 +107,6 @@ const struct route *rc_ingest_program_route(const struct program *program, const
         if (strcmp(program->routes[i].topic, topic) == 0)
             return &program->routes[i];
     return NULL;
-}
-
-/* ---- how far back a segment's answers go ---- */
-
-const struct segment_note *rc_ingest_note_of(const struct ingest *ingest, const char *id) {
-    for (size_t i = 0; i < ingest->n_notes; i++)
-        if (strcmp(ingest->notes[i].id, id) == 0)
-            return &ingest->notes[i];
-    return NULL;
-}
-
-static void note(struct ingest *ingest, const char *id, int version, int64_t until_ms) {
-    struct segment_note *found = (struct segment_note *)(uintptr_t)rc_ingest_note_of(ingest, id);
-    if (!found) {
-        rc_grow(&ingest->notes, &ingest->notes_capacity, ingest->n_notes + 1, sizeof *ingest->notes);
-        found = &ingest->notes[ingest->n_notes++];
-        found->id = rc_strdup(id);
-    }
-    found->version = version;
-    found->incomplete_until_ms = until_ms;
-}
-
-/* True when something of the segment's datasets has been read already, so that a new segment has missed it. */
-static bool has_read(const struct ingest *ingest, const struct program *program, const struct rc_segment *segment) {
-    for (size_t d = 0; d < segment->n_datasets; d++)
-        for (size_t r = 0; r < program->n_routes; r++)
-            for (size_t i = 0; i < program->routes[r].n; i++) {
-                if (program->routes[r].datasets[i] != segment->datasets[d])
-                    continue;
-                for (size_t l = 0; l < ingest->n_lanes; l++)
-                    for (size_t k = 0; k < ingest->lanes[l]->n_inputs; k++)
-                        if (strcmp(ingest->lanes[l]->inputs[k]->topic, program->routes[r].topic) == 0 &&
-                            ingest->lanes[l]->inputs[k]->position > 0)
-                            return true;
-            }
-    return false;
-}
-
-static void take_notes(struct ingest *ingest, const struct program *program, bool had_state) {
-    int64_t now = rc_clock_wall_ms();
-    for (uint32_t s = 0; s < program->catalog->n_segments; s++) {
-        const struct rc_segment *segment = &program->catalog->segments[s];
-        const struct segment_note *known = rc_ingest_note_of(ingest, segment->id);
-        if (known && known->version == segment->version)
-            continue;
-        int64_t until = 0;
-        if (had_state || has_read(ingest, program, segment)) {
-            int64_t lookback = rc_plan_lookback_ms(program->plan, s);
-            until = lookback < 0 ? INT64_MAX : now + lookback;
-        }
-        note(ingest, segment->id, segment->version, until);
-    }
-}
-
-void rc_ingest_notes_put(const struct ingest *ingest, struct rc_store_batch *batch) {
-    json_t *json = json_object();
-    for (size_t i = 0; i < ingest->n_notes; i++)
-        json_object_set_new(json, ingest->notes[i].id,
-                            json_pack("{s:i, s:I}", "version", ingest->notes[i].version, "incomplete_until_ms",
-                                      (json_int_t)ingest->notes[i].incomplete_until_ms));
-    json_object_set_new(json, "cluster", json_string(ingest->cluster));
-    char *text = json_dumps(json, JSON_COMPACT);
-    rc_store_put(batch, RC_STORE_META, -1, rc_span_str("segments"), rc_span_str(text));
-    free(text);
-    json_decref(json);
-}
-
-rc_status rc_ingest_notes_load(struct ingest *ingest, struct rc_error *err) {
-    struct rc_buf text;
-    rc_buf_init(&text, (size_t)16 << 20);
-    bool found;
-    rc_status status = rc_store_get(ingest->store, RC_STORE_META, -1, rc_span_str("segments"), &text, &found, err);
-    json_t *json = status == RC_OK && found ? json_loadb(text.data, text.len, 0, NULL) : NULL;
-    const char *cluster = json_string_value(json_object_get(json, "cluster"));
-    if (cluster && strcmp(cluster, ingest->cluster) == 0) {
-        const char *id;
-        json_t *one;
-        json_object_foreach(json, id, one) {
-            if (json_is_object(one))
-                note(ingest, id, (int)json_integer_value(json_object_get(one, "version")),
-                     json_integer_value(json_object_get(one, "incomplete_until_ms")));
-        }
-    }
-    json_decref(json);
-    rc_buf_deinit(&text);
-    return status;
 }
 
 /* ---- re-keying ---- */
@@ -267,29 +181,14 @@ static bool same_topics(const struct program *a, const struct program *b) {
     return true;
 }
 
-/* Whether the store had state before this start: then segments that it does not know have missed what came before. */
-static bool visit_any(void *ctx, struct rc_span key, struct rc_span value) {
-    (void)key, (void)value;
-    *(bool *)ctx = true;
-    return false;
-}
-
 rc_status rc_ingest_program_adopt(struct ingest *ingest, struct program *program, struct rc_error *err) {
     struct program *old = ingest->program;
-    bool had_state = false;
-    for (int32_t p = 0; !old && !had_state && p < program->n_partitions; p++)
-        if (rc_store_each(ingest->store, RC_STORE_PERSON, p, rc_span_of("", 0), visit_any, &had_state, err) != RC_OK)
-            return RC_FAIL;
-    take_notes(ingest, program, had_state && ingest->n_notes > 0);
     bool resubscribe = !same_topics(old, program);
     rc_ingest_rekey_stop(ingest);
     ingest->program = program;
     for (size_t i = 0; i < ingest->n_lanes; i++) {
-        struct lane *lane = ingest->lanes[i];
-        if (lane->population) {
-            rc_population_replan(lane->population, program->plan);
-            lane->dirty = true;
-        }
+        if (ingest->lanes[i]->population && rc_ingest_compose(ingest->lanes[i], err) != RC_OK)
+            return RC_FAIL;
     }
     rc_ingest_program_free(old);
     if (rekey_start(ingest, err) != RC_OK)
@@ -309,6 +208,9 @@ rc_status rc_ingest_program_adopt(struct ingest *ingest, struct program *program
 
 rc_status rc_ingest_program_follow(struct ingest *ingest, struct rc_error *err) {
     struct rc_catalog *catalog;
+    for (size_t i = 0; i < ingest->n_lanes; i++) /* what a checkpoint under way says must stay true until it is done */
+        if (rc_ingest_switch_pending(ingest->lanes[i]))
+            return RC_OK;
     if (rc_definitions_poll(ingest->definitions, &catalog, err) != RC_OK)
         return RC_FAIL;
     if (!catalog)

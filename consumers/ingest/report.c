@@ -31,8 +31,8 @@ static const char *state_text(const struct ingest *ingest, const struct lane *la
 }
 
 struct totals {
-    double lag_records, lag_ms, restore_left;
-    size_t persons, resident, quarantined, bytes;
+    double lag_records, lag_ms, restore_left, warming_left;
+    size_t warming, persons, resident, quarantined, bytes;
 };
 
 static void add_partitions(struct ingest *ingest, json_t *list, struct totals *totals, int64_t now_ms) {
@@ -79,20 +79,72 @@ static void add_partitions(struct ingest *ingest, json_t *list, struct totals *t
     }
 }
 
-static void add_segments(const struct ingest *ingest, json_t *list, int64_t now_ms) {
+/* A segment over the lanes of this process. */
+struct segment_sum {
+    size_t members;
+    int serving; /* the least version that is served; 0: none somewhere */
+    bool warms, paused, cancelled;
+    int64_t read, records; /* of its history */
+    int64_t until_ms;      /* its window reaches behind what the topics still hold until then */
+    int64_t history_ms;    /* what it would need of before is gone for ever; 0: nothing */
+};
+
+static void add_lane(const struct ingest *ingest, const struct lane *lane, uint32_t s, struct segment_sum *sum) {
+    const struct rc_segment *segment = &ingest->program->catalog->segments[s];
+    const struct served *served = rc_ingest_served(lane, segment->id);
+    const struct shadow *shadow = rc_ingest_shadow(lane, segment->id);
+    int serving = served ? served->version : 0;
+    sum->members += rc_population_members(lane->population, s); /* the newest ones stand first in every composition */
+    sum->serving = sum->serving < 0 || serving < sum->serving ? serving : sum->serving;
+    if (served && served->gap_ms > 0) {
+        int64_t lookback = rc_plan_lookback_ms(ingest->program->plan, s);
+        int64_t until = lookback < 0 ? 0 : served->gap_ms + lookback;
+        sum->until_ms = until > sum->until_ms ? until : sum->until_ms;
+        if (lookback < 0 && served->gap_ms > sum->history_ms)
+            sum->history_ms = served->gap_ms;
+    }
+    if (shadow) {
+        int64_t read, records;
+        rc_ingest_backfill_progress(lane, shadow, &read, &records);
+        sum->read += read;
+        sum->records += records;
+        sum->warms = true;
+        sum->paused |= rc_ingest_backfill_held(ingest, lane, shadow);
+    } else if (!served || served->meaning != ingest->program->meanings[s]) {
+        sum->cancelled = true;
+    }
+}
+
+static void add_warming(const struct ingest *ingest, const struct segment_sum *sum, json_t *one) {
+    int64_t left = sum->records - sum->read;
+    json_object_set_new(one, "serving_version", sum->serving > 0 ? json_integer(sum->serving) : json_null());
+    json_object_set_new(one, "read_records", json_integer(sum->read));
+    json_object_set_new(one, "history_records", json_integer(sum->records));
+    json_object_set_new(one, "progress", json_real(sum->records ? (double)sum->read / (double)sum->records : 1));
+    json_object_set_new(one, "rate", json_real(ingest->backfill.rate));
+    json_object_set_new(one, "eta_seconds",
+                        ingest->backfill.rate > 0 ? json_real((double)left / ingest->backfill.rate) : json_null());
+}
+
+static void add_segments(const struct ingest *ingest, json_t *list, struct totals *totals, int64_t now_ms) {
     const struct rc_catalog *catalog = ingest->program->catalog;
     for (uint32_t s = 0; s < catalog->n_segments; s++) {
-        size_t members = 0;
+        struct segment_sum sum = {.serving = -1};
         for (size_t i = 0; i < ingest->n_lanes; i++)
             if (ingest->lanes[i]->population)
-                members += rc_population_members(ingest->lanes[i]->population, s);
+                add_lane(ingest, ingest->lanes[i], s, &sum);
+        const char *state = sum.paused ? "paused" : sum.warms ? "warming" : sum.cancelled ? "cancelled" : "live";
         json_t *one = json_pack("{s:s, s:i, s:s, s:I}", "id", catalog->segments[s].id, "version",
-                                catalog->segments[s].version, "state", "live", "members", (json_int_t)members);
-        const struct segment_note *note = rc_ingest_note_of(ingest, catalog->segments[s].id);
-        if (note && note->incomplete_until_ms == INT64_MAX)
-            json_object_set_new(one, "incomplete", json_true());
-        else if (note && note->incomplete_until_ms > now_ms)
-            json_object_set_new(one, "incomplete_until_ms", json_integer(note->incomplete_until_ms));
+                                catalog->segments[s].version, "state", state, "members", (json_int_t)sum.members);
+        if (sum.warms || sum.cancelled)
+            add_warming(ingest, &sum, one);
+        if (sum.until_ms > now_ms)
+            json_object_set_new(one, "incomplete_until_ms", json_integer(sum.until_ms));
+        if (sum.history_ms > 0)
+            json_object_set_new(one, "history_from_ms", json_integer(sum.history_ms));
+        totals->warming += sum.warms;
+        double left = (double)(sum.records - sum.read); /* those who read together read the same records */
+        totals->warming_left = left > totals->warming_left ? left : totals->warming_left;
         json_array_append_new(list, one);
     }
 }
@@ -135,11 +187,13 @@ void rc_ingest_report_refresh(struct ingest *ingest, int64_t now_ms) {
     struct totals totals = {0};
     json_t *partitions = json_array(), *segments = json_array();
     add_partitions(ingest, partitions, &totals, now_ms);
-    add_segments(ingest, segments, now_ms);
+    add_segments(ingest, segments, &totals, now_ms);
     const struct ingest_metrics *metrics = &ingest->metrics;
     ingest->behind = totals.lag_records > BEHIND_RECORDS;
     rc_gauge_set(metrics->lag_records, totals.lag_records);
     rc_gauge_set(metrics->lag_seconds, totals.lag_ms / 1000);
+    rc_gauge_set(metrics->warming, (double)totals.warming);
+    rc_gauge_set(metrics->warming_left, totals.warming_left);
     rc_gauge_set(metrics->restore_left, totals.restore_left);
     rc_gauge_set(metrics->persons, (double)totals.persons);
     rc_gauge_set(metrics->resident, (double)totals.resident);

@@ -124,13 +124,13 @@ static rc_status read_numbers(const struct lane *lane, json_t **out, struct rc_e
 }
 
 void rc_ingest_residence_put(struct lane *lane, uint64_t plan_hash, struct rc_store_batch *batch) {
-    const struct program *program = lane->ingest->program;
+    const struct composition *composition = lane->composition;
     struct rc_saved_numbers numbers = rc_population_saved(lane->population);
     char plan[24];
     snprintf(plan, sizeof plan, "%016llx", (unsigned long long)plan_hash);
     json_t *members = json_object();
-    for (uint32_t s = 0; s < program->catalog->n_segments; s++)
-        json_object_set_new(members, program->catalog->segments[s].id,
+    for (uint32_t s = 0; s < composition->catalog->n_segments; s++)
+        json_object_set_new(members, composition->catalog->segments[s].id,
                             json_integer((json_int_t)rc_population_saved_members(lane->population, s)));
     json_t *json = json_pack("{s:s, s:I, s:I, s:o}", "plan", plan, "persons", (json_int_t)numbers.persons,
                              "quarantined", (json_int_t)numbers.quarantined, "members", members);
@@ -187,7 +187,7 @@ static size_t budget_of(const struct ingest *ingest) {
 }
 
 rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) {
-    const struct program *program = lane->ingest->program;
+    const struct composition *composition = lane->composition;
     const struct rc_backing backing = {
         .ctx = lane, .get = get, .due = due, .each = each, .deadline = deadline, .failed = failed};
     json_t *numbers;
@@ -199,12 +199,12 @@ rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) {
                                   (size_t)json_integer_value(json_object_get(numbers, "quarantined")));
     size_t persons = (size_t)json_integer_value(json_object_get(numbers, "persons"));
     const char *plan = json_string_value(json_object_get(numbers, "plan"));
-    bool other_plan = !plan || strtoull(plan, NULL, 16) != rc_plan_hash(program->plan);
+    bool other_plan = !plan || strtoull(plan, NULL, 16) != rc_plan_hash(composition->plan);
     const json_t *members = json_object_get(numbers, "members");
-    for (uint32_t s = 0; s < program->catalog->n_segments && numbers; s++)
+    for (uint32_t s = 0; s < composition->catalog->n_segments && numbers; s++)
         rc_population_set_members(
             lane->population, s,
-            (size_t)json_integer_value(json_object_get(members, program->catalog->segments[s].id)));
+            (size_t)json_integer_value(json_object_get(members, composition->catalog->segments[s].id)));
     rc_status status = numbers ? RC_OK : rebuild(lane, &persons, err);
     json_decref(numbers);
     if (status == RC_OK)

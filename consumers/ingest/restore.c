@@ -108,6 +108,7 @@ static rc_status flush_batch(struct lane *lane, struct rc_error *err) {
 /* What can be said against a value without knowing whose it is. */
 static const char *damage_of(const struct rc_message *message) {
     static const char not_a_lane[] = "it is no record of a lane",
+                      not_a_segment[] = "it is no record of a segment's version",
                       damaged[] = "it is damaged: its checksum does not match";
     struct rc_error err;
     if (message->null_value)
@@ -117,6 +118,11 @@ static const char *damage_of(const struct rc_message *message) {
         bool fine = rc_ingest_saved_parse(message->value, &saved);
         rc_ingest_saved_deinit(&saved);
         return fine ? NULL : not_a_lane;
+    }
+    if (rc_changelog_is_segment(message->key)) {
+        json_t *json = json_loadb(message->value.data, message->value.len, 0, NULL);
+        json_decref(json);
+        return json ? NULL : not_a_segment;
     }
     return rc_person_record_check(message->value, &err) == RC_OK ? NULL : damaged;
 }
@@ -147,6 +153,12 @@ static rc_status take(struct lane *lane, const struct rc_message *message, struc
     case RC_CHANGELOG_GONE:
         rc_store_delete(restore->batch, RC_STORE_PERSON, lane->number, message->key);
         void_numbers(lane);
+        break;
+    case RC_CHANGELOG_SEGMENT:
+        if (message->null_value)
+            rc_store_delete(restore->batch, RC_STORE_META, lane->number, message->key);
+        else
+            rc_store_put(restore->batch, RC_STORE_META, lane->number, message->key, message->value);
         break;
     case RC_CHANGELOG_LANE:
         rc_buf_reset(&restore->lane);

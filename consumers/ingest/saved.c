@@ -14,8 +14,9 @@ json_t *rc_ingest_saved_json(const struct saved_lane *saved) {
                             json_pack("{s:I, s:I, s:I}", "position", (json_int_t)saved->inputs[i].position, "clock_ms",
                                       (json_int_t)saved->inputs[i].clock_ms, "greatest_ms",
                                       (json_int_t)saved->inputs[i].greatest_ms));
-    return json_pack("{s:s, s:I, s:I, s:o}", "cluster", saved->cluster, "epoch", (json_int_t)saved->epoch, "output_end",
-                     (json_int_t)saved->output_end, "inputs", inputs);
+    return json_pack("{s:s, s:I, s:I, s:o, s:O*, s:O*}", "cluster", saved->cluster, "epoch", (json_int_t)saved->epoch,
+                     "output_end", (json_int_t)saved->output_end, "inputs", inputs, "warming", saved->warming, "pass",
+                     saved->pass);
 }
 
 void rc_ingest_saved_put(struct rc_store_batch *batch, int32_t number, json_t *json, int64_t changelog) {
@@ -47,6 +48,8 @@ bool rc_ingest_saved_parse(struct rc_span text, struct saved_lane *out) {
                 .greatest_ms = json_integer_value(json_object_get(one, "greatest_ms")),
             };
         }
+        out->warming = json_incref(json_object_get(json, "warming"));
+        out->pass = json_incref(json_object_get(json, "pass"));
     }
     json_decref(json);
     return cluster != NULL;
@@ -69,5 +72,7 @@ void rc_ingest_saved_deinit(struct saved_lane *saved) {
         free(saved->inputs[i].topic);
     free(saved->inputs);
     free(saved->cluster);
+    json_decref(saved->warming);
+    json_decref(saved->pass);
     *saved = (struct saved_lane){.changelog = -1};
 }

@@ -155,7 +155,9 @@ enum rc_repeat rc_repeats_judge(struct rc_repeats *repeats, const struct rc_memb
         *version = fresh_version;
         return RC_REPEAT_NEW;
     }
-    if (entry->realized == change->realized && entry->since_ms == change->since_ms) {
+    /* What somebody is told of because of definitions is decided at another instant when it is decided again: the same change. */
+    bool restated = change->cause == RC_CAUSE_BACKFILL || change->cause == RC_CAUSE_DEFINITION;
+    if (entry->realized == change->realized && (entry->since_ms == change->since_ms || restated)) {
         drop_held(entry);
         *version = entry->version;
         return RC_REPEAT_KNOWN;

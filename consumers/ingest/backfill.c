@@ -1,0 +1,474 @@
+/* Reading a segment's history while live traffic goes on. What a new version needs is fed by live traffic from the moment on that its lane knows of
+ * it (composition.c); what came before, up to there (its cuts), is read once more by a reader beside, a little in each turn, and taken in for
+ * what warms up alone. What both see counts once: state is a set (docs/modules/segment.md).
+ *
+ * All segments that wait when a lane begins a pass share it; one that comes later has the next one. One lane at a time is read in a process. How
+ * far a pass is stands in the lane's record, so whoever has the lane next goes on there. A pass that is over counts from the next checkpoint on, which
+ * holds both what it has read and that the new version serves (checkpoint.c); when that is durable the lane goes over.
+ *
+ * What an operator said (control records) is asked for where it matters, so nothing of it is kept here. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "consumers/ingest/internal.h"
+#include "kafka/embedded.h"
+
+#define TURN_RECORDS 2000
+#define TURN_MS 2      /* of a turn, while nothing waits */
+#define TURN_BUSY_MS 1 /* while records wait to be read */
+#define ASK_TIMEOUT_MS 5000
+#define AGAIN_MS 500
+#define THROTTLED_MS 20
+#define RATE_OVER_MS 2000 /* the rate that is told is one over so long */
+
+/* ---- what operators say ---- */
+
+static struct rc_control control_of(const struct ingest *ingest, const char *id) {
+    struct rc_control control = {0};
+    if (ingest->definitions)
+        rc_definitions_control(ingest->definitions, "segment", id, &control);
+    return control;
+}
+
+bool rc_ingest_backfill_cancelled(const struct ingest *ingest, const char *id, int version) {
+    return control_of(ingest, id).cancelled_version == version;
+}
+
+bool rc_ingest_backfill_held(const struct ingest *ingest, const struct lane *lane, const struct shadow *shadow) {
+    (void)lane;
+    return control_of(ingest, shadow->id).paused;
+}
+
+/* The least of what is allowed to those who share the pass; 0: no limit. */
+static int64_t rate_of(const struct ingest *ingest, const struct lane *lane) {
+    int64_t rate = 0;
+    for (size_t i = 0; i < lane->n_shadows; i++) {
+        int64_t one = lane->shadows[i].reading ? control_of(ingest, lane->shadows[i].id).rate : 0;
+        if (one > 0 && (rate == 0 || one < rate))
+            rate = one;
+    }
+    return rate;
+}
+
+/* ---- passes ---- */
+
+static void close_reader(struct ingest *ingest) {
+    struct backfill *b = &ingest->backfill;
+    if (b->has_stuck)
+        rc_message_release(&b->stuck);
+    b->has_stuck = false;
+    rc_source_close(b->source);
+    b->source = NULL;
+    b->lane = NULL;
+}
+
+void rc_ingest_backfill_close(struct ingest *ingest) {
+    close_reader(ingest);
+}
+
+static void drop_pass(struct lane *lane) {
+    if (lane->ingest->backfill.lane == lane)
+        close_reader(lane->ingest);
+    for (size_t i = 0; i < lane->n_stretches; i++)
+        free(lane->stretches[i].topic);
+    free(lane->stretches);
+    lane->stretches = NULL;
+    lane->n_stretches = 0;
+}
+
+void rc_ingest_backfill_forget(struct lane *lane) {
+    drop_pass(lane);
+}
+
+void rc_ingest_backfill_followed(struct lane *lane) {
+    bool reading = false;
+    for (size_t i = 0; i < lane->n_shadows; i++)
+        reading |= lane->shadows[i].reading;
+    if (!reading)
+        drop_pass(lane);
+}
+
+/* Whether the shadow waits for a pass. */
+static bool waits(const struct lane *lane, const struct shadow *shadow) {
+    return !shadow->done && !shadow->reading && !rc_ingest_backfill_held(lane->ingest, lane, shadow);
+}
+
+static bool has_pass(const struct lane *lane) {
+    for (size_t i = 0; i < lane->n_shadows; i++)
+        if (lane->shadows[i].reading)
+            return true;
+    return false;
+}
+
+/* The pass of the lane stands still while all that share it are paused. */
+static bool goes_on(const struct lane *lane) {
+    for (size_t i = 0; i < lane->n_shadows; i++)
+        if (lane->shadows[i].reading && !rc_ingest_backfill_held(lane->ingest, lane, &lane->shadows[i]))
+            return true;
+    return false;
+}
+
+static struct stretch *stretch_of(const struct lane *lane, const char *topic) {
+    for (size_t i = 0; i < lane->n_stretches; i++)
+        if (strcmp(lane->stretches[i].topic, topic) == 0)
+            return &lane->stretches[i];
+    return NULL;
+}
+
+static int64_t lookback_of(const struct lane *lane, const struct shadow *shadow) {
+    char name[RC_SHADOW_NAME];
+    rc_ingest_shadow_name(lane, shadow->id, name);
+    int s = rc_catalog_segment(lane->composition->catalog, name);
+    return s < 0 ? -1 : rc_plan_lookback_ms(lane->composition->plan, (uint32_t)s);
+}
+
+/* Widens the topic's stretch to what the shadow needs of it: from its window's beginning (an event is dated at most RC_MAX_AHEAD_MS ahead of its
+ * record) up to where live traffic has been for it from the first. */
+static rc_status add_stretch(struct lane *lane, struct shadow *shadow, const struct history_cut *cut, int64_t now_ms,
+                             struct rc_error *err) {
+    struct ingest *ingest = lane->ingest;
+    int64_t low, high, from, lookback = lookback_of(lane, shadow);
+    if (rc_admin_bounds(ingest->admin, cut->topic, lane->number, ASK_TIMEOUT_MS, &low, &high, err) != RC_OK)
+        return RC_FAIL;
+    from = low;
+    if (lookback >= 0 && !rc_embedded_used(ingest->config)) {
+        int64_t at;
+        if (rc_admin_offset_at(ingest->admin, cut->topic, lane->number, now_ms - lookback - RC_MAX_AHEAD_MS,
+                               ASK_TIMEOUT_MS, &at, err) != RC_OK)
+            return RC_FAIL;
+        from = at < 0 ? high : at;
+    }
+    from = from < low ? low : from;
+    struct stretch *stretch = stretch_of(lane, cut->topic);
+    if (!stretch) {
+        lane->stretches = rc_realloc(lane->stretches, (lane->n_stretches + 1) * sizeof *lane->stretches);
+        stretch = &lane->stretches[lane->n_stretches++];
+        *stretch = (struct stretch){.topic = rc_strdup(cut->topic), .from = from, .end = cut->offset};
+    }
+    stretch->from = from < stretch->from ? from : stretch->from;
+    stretch->end = cut->offset > stretch->end ? cut->offset : stretch->end;
+    stretch->at = stretch->from;
+    stretch->clipped |= low > 0 && from == low;
+    return RC_OK;
+}
+
+static rc_status begin_pass(struct lane *lane, struct rc_error *err) {
+    int64_t now_ms = rc_clock_wall_ms();
+    rc_status status = RC_OK;
+    drop_pass(lane);
+    for (size_t i = 0; status == RC_OK && i < lane->n_shadows; i++) {
+        struct shadow *shadow = &lane->shadows[i];
+        for (size_t k = 0; status == RC_OK && waits(lane, shadow) && k < shadow->n_cuts; k++)
+            status = add_stretch(lane, shadow, &shadow->cuts[k], now_ms, err);
+    }
+    rc_admin_rest(lane->ingest->admin);
+    if (status != RC_OK) {
+        drop_pass(lane);
+        return RC_FAIL;
+    }
+    for (size_t i = 0; i < lane->n_shadows; i++)
+        if (waits(lane, &lane->shadows[i]))
+            lane->shadows[i].reading = true;
+    int64_t records = 0;
+    for (size_t i = 0; i < lane->n_stretches; i++)
+        records +=
+            lane->stretches[i].end > lane->stretches[i].from ? lane->stretches[i].end - lane->stretches[i].from : 0;
+    lane->dirty = true;
+    rc_log(RC_LOG_INFO, "reading history for new segments", rc_f_int("partition", lane->number),
+           rc_f_int("records", records));
+    return RC_OK;
+}
+
+static void note_gap(struct lane *lane, const struct stretch *stretch, int64_t first_ms) {
+    int64_t now_ms = rc_clock_wall_ms();
+    for (size_t i = 0; i < lane->n_shadows; i++) {
+        struct shadow *shadow = &lane->shadows[i];
+        int64_t lookback = lookback_of(lane, shadow);
+        bool reads = false;
+        for (size_t k = 0; k < shadow->n_cuts; k++)
+            reads |= strcmp(shadow->cuts[k].topic, stretch->topic) == 0;
+        if (shadow->reading && reads && (lookback < 0 || first_ms > now_ms - lookback) && first_ms > shadow->gap_ms)
+            shadow->gap_ms = first_ms;
+    }
+}
+
+static void end_pass(struct lane *lane) {
+    for (size_t i = 0; i < lane->n_stretches; i++)
+        if (lane->stretches[i].clipped) /* nothing was there */
+            note_gap(lane, &lane->stretches[i], rc_clock_wall_ms());
+    for (size_t i = 0; i < lane->n_shadows; i++) {
+        lane->shadows[i].done |= lane->shadows[i].reading;
+        lane->shadows[i].reading = false;
+    }
+    drop_pass(lane);
+    lane->dirty = true;
+    rc_log(RC_LOG_INFO, "history is read", rc_f_int("partition", lane->number));
+}
+
+/* ---- reading ---- */
+
+static rc_status open_reader(struct lane *lane, struct rc_error *err) {
+    struct ingest *ingest = lane->ingest;
+    struct rc_source_options options = {.name = "backfill", .wake_fd = rc_loop_fd(ingest->loop)};
+    struct rc_source_partition *parts = rc_calloc(lane->n_stretches + 1, sizeof *parts);
+    size_t n = 0;
+    rc_status status = RC_OK;
+    for (size_t i = 0; status == RC_OK && i < lane->n_stretches; i++) {
+        struct stretch *stretch = &lane->stretches[i];
+        int64_t low, high;
+        if (stretch->at >= stretch->end)
+            continue;
+        status = rc_admin_bounds(ingest->admin, stretch->topic, lane->number, ASK_TIMEOUT_MS, &low, &high, err);
+        if (status == RC_OK && stretch->at < low) { /* retention was faster */
+            stretch->at = low;
+            stretch->clipped = true;
+        }
+        parts[n++] = (struct rc_source_partition){
+            .topic = stretch->topic, .partition = lane->number, .start = stretch->at, .ctx = stretch};
+    }
+    rc_admin_rest(ingest->admin);
+    struct backfill *b = &ingest->backfill;
+    if (status == RC_OK)
+        status = rc_source_open(ingest->config, &options, &b->source, err);
+    if (status == RC_OK)
+        status = rc_source_assign(b->source, parts, n, err);
+    free(parts);
+    if (status != RC_OK) {
+        close_reader(ingest);
+        return RC_FAIL;
+    }
+    b->lane = lane;
+    b->tokens = 0;
+    b->filled_ms = rc_clock_monotonic_ms();
+    return RC_OK;
+}
+
+/* Records with an offset that come to nobody (compacted, control) end a stretch as well. */
+static bool all_read(const struct ingest *ingest, struct lane *lane) {
+    bool all = true;
+    for (size_t i = 0; i < lane->n_stretches; i++) {
+        struct stretch *stretch = &lane->stretches[i];
+        int64_t position, high;
+        if (stretch->at < stretch->end && ingest->backfill.source &&
+            rc_source_position(ingest->backfill.source, stretch->topic, lane->number, &position, &high) == RC_OK &&
+            (position >= stretch->end ||
+             rc_source_at_end(ingest->backfill.source, stretch->topic, lane->number, INT64_MAX, NULL)))
+            stretch->at = stretch->end;
+        all &= stretch->at >= stretch->end;
+    }
+    return all;
+}
+
+/* False: the record waits for the schema registry. */
+static bool take(struct lane *lane, const struct rc_message *message) {
+    struct stretch *stretch = message->ctx;
+    if (message->offset < stretch->end) {
+        if (stretch->clipped)
+            note_gap(lane, stretch,
+                     message->timestamp_ms == RC_NO_TIMESTAMP ? rc_clock_wall_ms() : message->timestamp_ms);
+        stretch->clipped = false;
+        if (rc_ingest_feed_history(lane->ingest, lane, message) == FED_AGAIN)
+            return false;
+        lane->ingest->backfill.records++;
+        rc_counter_inc(lane->ingest->metrics.history);
+    }
+    stretch->at = message->offset + 1;
+    lane->dirty = true;
+    return true;
+}
+
+static bool may_take(struct ingest *ingest, int64_t rate) {
+    struct backfill *b = &ingest->backfill;
+    if (rate == 0)
+        return true;
+    int64_t now = rc_clock_monotonic_ms();
+    b->tokens = fmin(b->tokens + (double)(now - b->filled_ms) * (double)rate / 1000, (double)rate / 10 + 1);
+    b->filled_ms = now;
+    return b->tokens >= 1;
+}
+
+static void fail_softly(struct ingest *ingest, const struct rc_error *err) {
+    rc_log_limited(RC_LOG_WARN, "history cannot be read, trying again", rc_f_err(err));
+    close_reader(ingest);
+    ingest->backfill.next_try_ms = rc_clock_monotonic_ms() + AGAIN_MS;
+}
+
+/* True when there is more to read at once. */
+static bool read_some(struct ingest *ingest, struct lane *lane) {
+    struct backfill *b = &ingest->backfill;
+    int64_t until = rc_clock_monotonic_ms() + (ingest->drained ? TURN_MS : TURN_BUSY_MS);
+    int64_t rate = rate_of(ingest, lane);
+    for (int n = 0; n < TURN_RECORDS && may_take(ingest, rate); n++) {
+        struct rc_error err;
+        enum rc_polled polled = RC_POLLED_MESSAGE;
+        if (!b->has_stuck)
+            polled = rc_source_poll(b->source, 0, &b->stuck, &err);
+        if (polled == RC_POLLED_NOTHING)
+            return false; /* what comes wakes the loop */
+        if (polled == RC_POLLED_ERROR && err.class != RC_CLASS_RETRY) {
+            fail_softly(ingest, &err);
+            return false;
+        }
+        if (polled == RC_POLLED_MESSAGE) {
+            b->has_stuck = !take(lane, &b->stuck);
+            if (b->has_stuck) {
+                b->next_try_ms = rc_clock_monotonic_ms() + AGAIN_MS;
+                return false;
+            }
+            rc_message_release(&b->stuck);
+            b->tokens -= rate > 0;
+        }
+        if (n % 32 == 31 && rc_clock_monotonic_ms() >= until)
+            return true;
+    }
+    return rate == 0;
+}
+
+/* ---- a turn ---- */
+
+static struct lane *lane_to_begin(struct ingest *ingest) {
+    for (size_t i = 0; i < ingest->n_lanes; i++) {
+        struct lane *lane = ingest->lanes[i];
+        for (size_t s = 0; lane_works(lane) && !has_pass(lane) && s < lane->n_shadows; s++)
+            if (waits(lane, &lane->shadows[s]))
+                return lane;
+    }
+    return NULL;
+}
+
+static struct lane *lane_to_read(struct ingest *ingest) {
+    struct lane *first = NULL;
+    for (size_t i = 0; i < ingest->n_lanes; i++) {
+        struct lane *lane = ingest->lanes[i];
+        if (lane_works(lane) && has_pass(lane) && goes_on(lane) &&
+            (ingest->backfill.lane == lane || !first ||
+             (ingest->backfill.lane != first && lane->number < first->number)))
+            first = lane;
+    }
+    return first;
+}
+
+static void tell_rate(struct ingest *ingest) {
+    struct backfill *b = &ingest->backfill;
+    int64_t now = rc_clock_monotonic_ms();
+    if (now - b->rate_from_ms < RATE_OVER_MS)
+        return;
+    b->rate = b->rate_from_ms ? (double)(b->records - b->rate_from) * 1000 / (double)(now - b->rate_from_ms) : 0;
+    b->rate_from_ms = now;
+    b->rate_from = b->records;
+}
+
+/* Control records change what composes a lane (cancel), and nothing else tells of them. */
+static rc_status follow_control(struct ingest *ingest, struct rc_error *err) {
+    uint64_t changes = rc_definitions_control_changes(ingest->definitions);
+    if (changes == ingest->backfill.control_changes)
+        return RC_OK;
+    for (size_t i = 0; i < ingest->n_lanes; i++) {
+        if (rc_ingest_switch_pending(ingest->lanes[i]))
+            return RC_OK; /* at the next turn behind the checkpoint */
+        ingest->lanes[i]->dirty |= lane_works(ingest->lanes[i]) && ingest->lanes[i]->n_shadows > 0;
+    }
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        if (ingest->lanes[i]->population && rc_ingest_compose(ingest->lanes[i], err) != RC_OK)
+            return RC_FAIL;
+    ingest->backfill.control_changes = changes;
+    return RC_OK;
+}
+
+bool rc_ingest_backfill_turn(struct ingest *ingest) {
+    struct backfill *b = &ingest->backfill;
+    struct rc_error err;
+    tell_rate(ingest);
+    if (!ingest->program || ingest->failed)
+        return false;
+    if (follow_control(ingest, &err) != RC_OK) {
+        rc_ingest_fail(ingest, &err);
+        return false;
+    }
+    if (ingest->has_stuck || ingest->paused || rc_producer_full(ingest->producer) ||
+        (ingest->crowded && ingest->checkpoint.under_way) || rc_clock_monotonic_ms() < b->next_try_ms)
+        return false;
+    struct lane *begins = lane_to_begin(ingest);
+    if (begins) {
+        if (begin_pass(begins, &err) != RC_OK) {
+            fail_softly(ingest, &err);
+            return false;
+        }
+        return true;
+    }
+    struct lane *lane = lane_to_read(ingest);
+    if (b->lane && b->lane != lane)
+        close_reader(ingest);
+    if (!lane)
+        return false;
+    if (all_read(ingest, lane)) {
+        end_pass(lane);
+        return true;
+    }
+    if (!b->source && open_reader(lane, &err) != RC_OK) {
+        fail_softly(ingest, &err);
+        return false;
+    }
+    bool more = read_some(ingest, lane);
+    if (b->lane == lane && all_read(ingest, lane)) {
+        end_pass(lane);
+        return true;
+    }
+    return more;
+}
+
+int64_t rc_ingest_backfill_due(const struct ingest *ingest, int64_t now_ms) {
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        if (lane_works(ingest->lanes[i]) && has_pass(ingest->lanes[i]))
+            return now_ms + (ingest->backfill.next_try_ms > rc_clock_monotonic_ms() ? AGAIN_MS : THROTTLED_MS);
+    return INT64_MAX;
+}
+
+/* ---- saved, and told ---- */
+
+json_t *rc_ingest_pass_json(const struct lane *lane) {
+    json_t *json = json_object();
+    for (size_t i = 0; i < lane->n_stretches; i++) {
+        const struct stretch *stretch = &lane->stretches[i];
+        json_object_set_new(json, stretch->topic,
+                            json_pack("[I, I, I, b]", (json_int_t)stretch->from, (json_int_t)stretch->at,
+                                      (json_int_t)stretch->end, stretch->clipped));
+    }
+    return json;
+}
+
+void rc_ingest_pass_take(struct lane *lane, const json_t *json) {
+    const char *topic;
+    json_t *one;
+    drop_pass(lane);
+    json_object_foreach((json_t *)(uintptr_t)json, topic, one) {
+        lane->stretches = rc_realloc(lane->stretches, (lane->n_stretches + 1) * sizeof *lane->stretches);
+        lane->stretches[lane->n_stretches++] = (struct stretch){.topic = rc_strdup(topic),
+                                                                .from = json_integer_value(json_array_get(one, 0)),
+                                                                .at = json_integer_value(json_array_get(one, 1)),
+                                                                .end = json_integer_value(json_array_get(one, 2)),
+                                                                .clipped = json_is_true(json_array_get(one, 3))};
+    }
+}
+
+void rc_ingest_backfill_progress(const struct lane *lane, const struct shadow *shadow, int64_t *done, int64_t *all) {
+    int64_t behind = 0, whole = 0;
+    for (size_t k = 0; k < shadow->n_cuts; k++) {
+        const struct stretch *stretch = shadow->reading ? stretch_of(lane, shadow->cuts[k].topic) : NULL;
+        if (stretch && stretch->end > stretch->from) {
+            whole += stretch->end - stretch->from;
+            behind += stretch->at - stretch->from;
+        } else if (!stretch) {
+            whole +=
+                shadow->cuts[k].offset; /* at most; what the window needs of it is found out when the pass begins */
+            behind += shadow->done ? shadow->cuts[k].offset : 0;
+        }
+    }
+    *done = behind;
+    *all = whole;
+}

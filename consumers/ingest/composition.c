@@ -1,0 +1,703 @@
+/* What a lane's plan is made of: the datasets and segments as they are defined now; but in the place of a segment that was edited the version
+ * that the lane serves still, with the new one beside it, muted, while it warms up (backfill.c); a new segment, muted; and what was deleted, as
+ * long as somebody has to leave it. Lanes that stand alike share one.
+ *
+ * What a lane serves is kept with it, in the local store and in the changelog (keys `segment/<id>`), because the definitions topic knows the
+ * newest version alone. The mistake that it prevents: a partition goes to a process that reads the newest definitions, and what was served
+ * there, half warmed up or just switched over, is decided by another version than what was told.
+ *
+ * Segments stand in a composition where the newest catalog has them; what else there is stands behind. Datasets are the newest ones'. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "consumers/ingest/internal.h"
+#include "store/changelog.h"
+
+#define MAX_DEFINITION_BYTES ((size_t)16 << 20)
+#define ENDS 0 /* the meaning of a segment that is gone */
+
+/* ---- what a definition means ---- */
+
+typedef void (*reference_fn)(void *ctx, json_t *condition, const char *id);
+
+/* Every reference to a segment below `value`. */
+static void each_reference(json_t *value, reference_fn visit, void *ctx) {
+    size_t i;
+    const char *key;
+    json_t *below;
+    const char *id = json_string_value(json_object_get(value, "segment"));
+    if (id) {
+        visit(ctx, value, id);
+        return;
+    }
+    json_array_foreach(value, i, below) each_reference(below, visit, ctx);
+    json_object_foreach(value, key, below) each_reference(below, visit, ctx);
+}
+
+static json_t *parse(const char *text) {
+    return json_loads(text, 0, NULL);
+}
+
+struct meaning {
+    const struct rc_catalog *catalog;
+    uint64_t *known;
+};
+
+static uint64_t meaning_of(const struct meaning *m, uint32_t segment);
+
+static void put_meaning(void *ctx, json_t *condition, const char *id) {
+    const struct meaning *m = ctx;
+    int other = rc_catalog_segment(m->catalog, id);
+    char text[24];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)(other < 0 ? 0 : meaning_of(m, (uint32_t)other)));
+    json_object_set_new(condition, "segment", json_string(text));
+}
+
+/* A hash of all that its membership depends on but the datasets: its condition, window and datasets' names, and those of what it refers to. */
+static uint64_t meaning_of(const struct meaning *m, uint32_t segment) {
+    if (m->known[segment])
+        return m->known[segment];
+    json_t *json = parse(rc_catalog_definition(m->catalog, "segment", m->catalog->segments[segment].id)->json);
+    json_t *core = json_pack("{s:O, s:O, s:O*}", "dataset", json_object_get(json, "dataset"), "where",
+                             json_object_get(json, "where"), "window", json_object_get(json, "window"));
+    each_reference(json_object_get(core, "where"), put_meaning, (void *)(uintptr_t)m);
+    char *text = json_dumps(core, JSON_COMPACT | JSON_SORT_KEYS);
+    uint64_t hash = XXH3_64bits(text, strlen(text));
+    free(text);
+    json_decref(core);
+    json_decref(json);
+    return m->known[segment] = hash == ENDS ? 1 : hash;
+}
+
+uint64_t *rc_ingest_meanings(const struct rc_catalog *catalog) {
+    struct meaning m = {catalog, rc_calloc(catalog->n_segments + 1, sizeof(uint64_t))};
+    for (uint32_t s = 0; s < catalog->n_segments; s++)
+        meaning_of(&m, s);
+    return m.known;
+}
+
+typedef bool (*segment_fn)(void *ctx, uint32_t segment); /* false: no, and enough */
+
+static bool each_referred(const struct rc_cond *cond, segment_fn visit, void *ctx) {
+    if (cond->head == RC_HEAD_SEGMENT && !visit(ctx, cond->segment))
+        return false;
+    for (size_t i = 0; i < cond->n_children; i++)
+        if (!each_referred(cond->children[i], visit, ctx))
+            return false;
+    return true;
+}
+
+/* Whether the segment's truth rests on the dataset. */
+static bool rests_on(const struct rc_catalog *catalog, const struct rc_segment *segment, uint32_t dataset);
+
+struct resting {
+    const struct rc_catalog *catalog;
+    uint32_t dataset;
+};
+
+static bool does_not_rest(void *ctx, uint32_t segment) {
+    const struct resting *r = ctx;
+    return !rests_on(r->catalog, &r->catalog->segments[segment], r->dataset);
+}
+
+static bool rests_on(const struct rc_catalog *catalog, const struct rc_segment *segment, uint32_t dataset) {
+    struct resting r = {catalog, dataset};
+    for (size_t i = 0; i < segment->n_datasets; i++)
+        if (segment->datasets[i] == dataset)
+            return true;
+    return !each_referred(segment->where, does_not_rest, &r);
+}
+
+bool rc_ingest_segment_reads(const struct program *program, uint32_t segment, const char *topic) {
+    const struct route *route = rc_ingest_program_route(program, topic);
+    for (size_t i = 0; route && i < route->n; i++)
+        if (rests_on(program->catalog, &program->catalog->segments[segment], route->datasets[i]))
+            return true;
+    return false;
+}
+
+/* ---- what a lane serves, and what warms up ---- */
+
+struct served *rc_ingest_served(const struct lane *lane, const char *id) {
+    const json_t *place = json_object_get(lane->served_index, id);
+    return place ? &lane->served[json_integer_value(place)] : NULL;
+}
+
+struct shadow *rc_ingest_shadow(const struct lane *lane, const char *id) {
+    for (size_t i = 0; i < lane->n_shadows; i++)
+        if (strcmp(lane->shadows[i].id, id) == 0)
+            return &lane->shadows[i];
+    return NULL;
+}
+
+static void served_deinit(struct served *served) {
+    free(served->id);
+    free(served->json);
+}
+
+static void shadow_deinit(struct shadow *shadow) {
+    for (size_t i = 0; i < shadow->n_cuts; i++)
+        free(shadow->cuts[i].topic);
+    free(shadow->cuts);
+    free(shadow->id);
+}
+
+static void note_place(struct lane *lane, size_t place) {
+    if (!lane->served_index)
+        lane->served_index = json_object();
+    json_object_set_new(lane->served_index, lane->served[place].id, json_integer((json_int_t)place));
+}
+
+/* `as`: what the lane serves from now on, of which `id` and `json` are copied. */
+static struct served *serve(struct lane *lane, const struct served *as) {
+    struct served *served = rc_ingest_served(lane, as->id), next = *as;
+    next.json = rc_strdup(as->json);
+    next.unsaved = next.unlogged = true;
+    if (served) {
+        next.id = served->id;
+        free(served->json);
+        *served = next;
+        return served;
+    }
+    rc_grow(&lane->served, &lane->served_capacity, lane->n_served + 1, sizeof *lane->served);
+    next.id = rc_strdup(as->id);
+    lane->served[lane->n_served] = next;
+    note_place(lane, lane->n_served);
+    return &lane->served[lane->n_served++];
+}
+
+static void stop_serving(struct lane *lane, struct served *served) {
+    json_object_del(lane->served_index, served->id);
+    served_deinit(served);
+    struct served *last = &lane->served[--lane->n_served];
+    if (served == last)
+        return;
+    *served = *last;
+    note_place(lane, (size_t)(served - lane->served));
+}
+
+static struct served *serve_newest(struct lane *lane, uint32_t segment, bool backfilled, int64_t gap_ms) {
+    const struct program *program = lane->ingest->program;
+    const struct rc_segment *s = &program->catalog->segments[segment];
+    const struct served as = {.id = s->id,
+                              .version = s->version,
+                              .meaning = program->meanings[segment],
+                              .json = rc_catalog_definition(program->catalog, "segment", s->id)->json,
+                              .backfilled = backfilled,
+                              .gap_ms = gap_ms};
+    return serve(lane, &as);
+}
+
+static void drop_shadow(struct lane *lane, struct shadow *shadow) {
+    shadow_deinit(shadow);
+    *shadow = lane->shadows[--lane->n_shadows];
+}
+
+void rc_ingest_composition_forget(struct lane *lane) {
+    for (size_t i = 0; i < lane->n_served; i++)
+        served_deinit(&lane->served[i]);
+    free(lane->served);
+    for (size_t i = 0; i < lane->n_shadows; i++)
+        shadow_deinit(&lane->shadows[i]);
+    free(lane->shadows);
+    json_decref(lane->served_index);
+    lane->served_index = NULL;
+    lane->served = NULL;
+    lane->shadows = NULL;
+    lane->n_served = lane->served_capacity = lane->n_shadows = lane->shadows_capacity = 0;
+    lane->whole = false;
+    rc_ingest_backfill_forget(lane);
+}
+
+/* ---- following the definitions ---- */
+
+/* Nothing of what the segment rests on has been read here: it serves from the first record on. */
+static bool has_missed_nothing(const struct lane *lane, uint32_t segment) {
+    for (size_t i = 0; i < lane->n_inputs; i++)
+        if (lane->inputs[i]->position > 0 &&
+            rc_ingest_segment_reads(lane->ingest->program, segment, lane->inputs[i]->topic))
+            return false;
+    return true;
+}
+
+static void add_shadow(struct lane *lane, uint32_t segment) {
+    const struct program *program = lane->ingest->program;
+    const struct rc_segment *s = &program->catalog->segments[segment];
+    rc_grow(&lane->shadows, &lane->shadows_capacity, lane->n_shadows + 1, sizeof *lane->shadows);
+    struct shadow *shadow = &lane->shadows[lane->n_shadows++];
+    *shadow = (struct shadow){.id = rc_strdup(s->id), .version = s->version, .meaning = program->meanings[segment]};
+    shadow->cuts = rc_calloc(lane->n_inputs + 1, sizeof *shadow->cuts);
+    for (size_t i = 0; i < lane->n_inputs; i++)
+        if (lane->inputs[i]->position > 0 && rc_ingest_segment_reads(program, segment, lane->inputs[i]->topic))
+            shadow->cuts[shadow->n_cuts++] =
+                (struct history_cut){rc_strdup(lane->inputs[i]->topic), lane->inputs[i]->position};
+}
+
+struct search {
+    const char *id;
+    bool found;
+};
+
+static void is_it(void *ctx, json_t *condition, const char *id) {
+    (void)condition;
+    struct search *search = ctx;
+    search->found |= strcmp(search->id, id) == 0;
+}
+
+/* A version that is still served refers to it. */
+static bool is_needed(const struct lane *lane, const char *id) {
+    struct search search = {id, false};
+    for (size_t i = 0; i < lane->n_served && !search.found; i++) {
+        if (lane->served[i].meaning == ENDS || !strstr(lane->served[i].json, "\"segment\":"))
+            continue;
+        json_t *json = parse(lane->served[i].json);
+        each_reference(json_object_get(json, "where"), is_it, &search);
+        json_decref(json);
+    }
+    return search.found;
+}
+
+static void end_segment(struct lane *lane, struct served *served) {
+    const struct rc_catalog *catalog = lane->ingest->program->catalog;
+    if (catalog->n_datasets == 0)
+        return; /* nobody is read any more who could leave it */
+    json_t *json = json_pack("{s:s, s:s, s:s, s:{s:[]}}", "kind", "segment", "id", served->id, "dataset",
+                             catalog->datasets[0].id, "where", "or");
+    char *text = json_dumps(json, JSON_COMPACT);
+    const struct served as = {.id = served->id, .version = served->version, .meaning = ENDS, .json = text};
+    serve(lane, &as);
+    free(text);
+    json_decref(json);
+}
+
+/* Brings what the lane serves and warms up to what is defined. */
+static void follow(struct lane *lane) {
+    const struct program *program = lane->ingest->program;
+    const struct rc_catalog *catalog = program->catalog;
+    for (size_t i = lane->n_shadows; i-- > 0;) {
+        struct shadow *shadow = &lane->shadows[i];
+        int s = rc_catalog_segment(catalog, shadow->id);
+        if (s < 0 || program->meanings[s] != shadow->meaning ||
+            rc_ingest_backfill_cancelled(lane->ingest, shadow->id, catalog->segments[s].version))
+            drop_shadow(lane, shadow);
+        else
+            shadow->version = catalog->segments[s].version;
+    }
+    for (uint32_t s = 0; s < catalog->n_segments; s++) {
+        const struct rc_segment *segment = &catalog->segments[s];
+        const struct served *served = rc_ingest_served(lane, segment->id);
+        struct shadow *shadow = rc_ingest_shadow(lane, segment->id);
+        if ((!served && has_missed_nothing(lane, s)) || (served && served->meaning == program->meanings[s])) {
+            if (!served || served->version != segment->version)
+                serve_newest(lane, s, served && served->backfilled, served ? served->gap_ms : 0);
+            if (shadow)
+                drop_shadow(lane, shadow);
+        } else if (!shadow && !rc_ingest_backfill_cancelled(lane->ingest, segment->id, segment->version)) {
+            add_shadow(lane, s);
+        }
+    }
+    for (size_t i = 0; i < lane->n_served; i++)
+        if (lane->served[i].meaning != ENDS && rc_catalog_segment(catalog, lane->served[i].id) < 0 &&
+            !is_needed(lane, lane->served[i].id))
+            end_segment(lane, &lane->served[i]);
+    rc_ingest_backfill_followed(lane);
+}
+
+/* ---- making it ---- */
+
+static void put_name(void *ctx, json_t *condition, const char *id) {
+    const struct lane *lane = ctx;
+    char name[RC_SHADOW_NAME];
+    if (rc_ingest_shadow(lane, id)) {
+        rc_ingest_shadow_name(lane, id, name);
+        json_object_set_new(condition, "segment", json_string(name));
+    }
+}
+
+void rc_ingest_shadow_name(const struct lane *lane, const char *id, char out[RC_SHADOW_NAME]) {
+    snprintf(out, RC_SHADOW_NAME, "%s%s", id, rc_ingest_served(lane, id) ? "~" : "");
+}
+
+static rc_status add_newest(struct lane *lane, struct rc_catalog_builder *builder, uint32_t segment, const char *name,
+                            struct rc_error *err) {
+    const struct rc_catalog *catalog = lane->ingest->program->catalog;
+    const struct rc_segment *s = &catalog->segments[segment];
+    json_t *json = parse(rc_catalog_definition(catalog, "segment", s->id)->json);
+    each_reference(json_object_get(json, "where"), put_name, lane);
+    char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    rc_status status =
+        rc_catalog_builder_add_segment(builder, rc_span_str(text), name, s->version, RC_SEGMENT_WARMS, err);
+    free(text);
+    json_decref(json);
+    return status;
+}
+
+static rc_status add_served(struct rc_catalog_builder *builder, const struct served *served, struct rc_error *err) {
+    enum rc_segment_role role = served->meaning == ENDS ? RC_SEGMENT_ENDS
+                                : served->backfilled    ? RC_SEGMENT_BACKFILLED
+                                                        : RC_SEGMENT_SERVES;
+    return rc_catalog_builder_add_segment(builder, rc_span_str(served->json), served->id, served->version, role, err);
+}
+
+static rc_status collect(struct lane *lane, struct rc_catalog_builder *builder, struct rc_error *err) {
+    const struct rc_catalog *catalog = lane->ingest->program->catalog;
+    for (size_t i = 0; i < catalog->n_definitions; i++) {
+        const struct rc_definition *d = &catalog->definitions[i];
+        if (strcmp(d->kind, "dataset") == 0 && rc_catalog_builder_add_applied(builder, rc_span_str(d->json), d->version,
+                                                                              d->applied_ms, NULL, err) != RC_OK)
+            return RC_FAIL;
+    }
+    for (uint32_t s = 0; s < catalog->n_segments; s++) {
+        const struct served *served = rc_ingest_served(lane, catalog->segments[s].id);
+        rc_status status =
+            served ? add_served(builder, served, err) : add_newest(lane, builder, s, catalog->segments[s].id, err);
+        if (status != RC_OK)
+            return RC_FAIL;
+    }
+    for (size_t i = 0; i < lane->n_served; i++)
+        if (rc_catalog_segment(catalog, lane->served[i].id) < 0 && add_served(builder, &lane->served[i], err) != RC_OK)
+            return RC_FAIL;
+    for (size_t i = 0; i < lane->n_shadows; i++) {
+        char name[RC_SHADOW_NAME];
+        const char *id = lane->shadows[i].id;
+        rc_ingest_shadow_name(lane, id, name);
+        if (rc_ingest_served(lane, id) &&
+            add_newest(lane, builder, (uint32_t)rc_catalog_segment(catalog, id), name, err) != RC_OK)
+            return RC_FAIL;
+    }
+    return RC_OK;
+}
+
+/* Two compositions with the same name are the same. */
+static uint64_t name_of(const struct rc_catalog_builder *builder) {
+    XXH3_state_t *state = XXH3_createState();
+    XXH3_64bits_reset(state);
+    for (size_t i = 0; i < builder->n; i++) {
+        const struct rc_definition *d = &builder->items[i];
+        XXH3_64bits_update(state, d->id, strlen(d->id) + 1);
+        XXH3_64bits_update(state, d->json, strlen(d->json) + 1);
+        XXH3_64bits_update(state, &d->version, sizeof d->version);
+        XXH3_64bits_update(state, &d->role, sizeof d->role);
+    }
+    uint64_t name = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return name;
+}
+
+static void composition_let_go(struct ingest *ingest, struct composition *composition) {
+    if (!composition || --composition->users > 0)
+        return;
+    for (size_t i = 0; i < ingest->n_compositions; i++)
+        if (ingest->compositions[i] == composition)
+            ingest->compositions[i] = ingest->compositions[--ingest->n_compositions];
+    rc_plan_free(composition->plan);
+    rc_catalog_free(composition->catalog);
+    free(composition);
+}
+
+void rc_ingest_composition_release(struct lane *lane) {
+    composition_let_go(lane->ingest, lane->composition);
+    lane->composition = NULL;
+}
+
+static rc_status make(struct lane *lane, struct composition **out, struct rc_error *err) {
+    struct ingest *ingest = lane->ingest;
+    struct rc_catalog_builder builder;
+    rc_catalog_builder_init(&builder);
+    rc_status status = collect(lane, &builder, err);
+    uint64_t name = status == RC_OK ? name_of(&builder) : 0;
+    for (size_t i = 0; status == RC_OK && i < ingest->n_compositions; i++)
+        if (ingest->compositions[i]->name == name) {
+            *out = ingest->compositions[i];
+            (*out)->users++;
+            rc_catalog_builder_deinit(&builder);
+            return RC_OK;
+        }
+    struct composition *made = rc_calloc(1, sizeof *made);
+    *made = (struct composition){.name = name, .users = 1};
+    if (status == RC_OK)
+        status = rc_catalog_build(&builder, &made->catalog, err);
+    if (status == RC_OK)
+        status = rc_plan_compile(made->catalog, &made->plan, err);
+    rc_catalog_builder_deinit(&builder);
+    if (status != RC_OK) {
+        rc_catalog_free(made->catalog);
+        free(made);
+        return RC_FAIL;
+    }
+    rc_grow(&ingest->compositions, &ingest->compositions_capacity, ingest->n_compositions + 1,
+            sizeof(struct composition *));
+    ingest->compositions[ingest->n_compositions++] = made;
+    *out = made;
+    return RC_OK;
+}
+
+rc_status rc_ingest_compose(struct lane *lane, struct rc_error *err) {
+    struct composition *next;
+    struct rc_error why;
+    follow(lane);
+    if (make(lane, &next, &why) != RC_OK) {
+        /* A dataset was edited so that a former version cannot be decided by it any more. */
+        rc_log(RC_LOG_WARN,
+               "versions of segments that served until now do not fit the datasets any more: the new ones "
+               "serve at once, with what is known",
+               rc_f_int("partition", lane->number), rc_f_err(&why));
+        for (uint32_t s = 0; s < lane->ingest->program->catalog->n_segments; s++)
+            serve_newest(lane, s, false, 0);
+        follow(lane);
+        if (make(lane, &next, err) != RC_OK)
+            return RC_FAIL;
+    }
+    lane->dirty = true;
+    if (next == lane->composition) {
+        composition_let_go(lane->ingest, next);
+        return RC_OK;
+    }
+    if (lane->population)
+        rc_population_replan(lane->population, next->plan);
+    rc_ingest_composition_release(lane);
+    lane->composition = next;
+    lane->settled = false;
+    return RC_OK;
+}
+
+rc_status rc_ingest_compose_first(struct lane *lane, bool adopts, struct rc_error *err) {
+    for (uint32_t s = 0; adopts && s < lane->ingest->program->catalog->n_segments; s++)
+        serve_newest(lane, s, false, 0);
+    return rc_ingest_compose(lane, err);
+}
+
+/* ---- switching over ---- */
+
+struct judging {
+    const struct lane *lane;
+    const char *subject; /* whose referrers are looked for */
+    bool refers;
+};
+
+/* The newest version of the segment serves, or will with the next checkpoint. */
+static bool is_or_will_be(void *ctx, uint32_t segment) {
+    const struct lane *lane = ((const struct judging *)ctx)->lane;
+    const char *id = lane->ingest->program->catalog->segments[segment].id;
+    const struct served *served = rc_ingest_served(lane, id);
+    const struct shadow *shadow = rc_ingest_shadow(lane, id);
+    return (served && served->meaning == lane->ingest->program->meanings[segment]) || (shadow && shadow->switching);
+}
+
+static bool is_not_subject(void *ctx, uint32_t segment) {
+    const struct judging *j = ctx;
+    return strcmp(j->lane->ingest->program->catalog->segments[segment].id, j->subject) != 0;
+}
+
+/* What refers to one another goes over together: a segment means what those mean that it names. */
+static bool may_switch(const struct lane *lane, const struct shadow *shadow) {
+    const struct rc_catalog *catalog = lane->ingest->program->catalog;
+    struct judging j = {.lane = lane, .subject = shadow->id};
+    int own = rc_catalog_segment(catalog, shadow->id);
+    if (own < 0 || !each_referred(catalog->segments[own].where, is_or_will_be, &j))
+        return false;
+    for (uint32_t s = 0; s < catalog->n_segments; s++)
+        if (rc_ingest_served(lane, catalog->segments[s].id) &&
+            !each_referred(catalog->segments[s].where, is_not_subject, &j) && !is_or_will_be(&j, s))
+            return false;
+    return true;
+}
+
+void rc_ingest_switch_begin(struct lane *lane) {
+    bool taken_back = lane->n_shadows > 0;
+    for (size_t i = 0; i < lane->n_shadows; i++)
+        lane->shadows[i].switching =
+            lane->shadows[i].done && !rc_ingest_backfill_held(lane->ingest, lane, &lane->shadows[i]);
+    while (taken_back) {
+        taken_back = false;
+        for (size_t i = 0; i < lane->n_shadows; i++)
+            if (lane->shadows[i].switching && !may_switch(lane, &lane->shadows[i]))
+                taken_back = !(lane->shadows[i].switching = false);
+    }
+    bool settled = rc_population_settled(lane->population);
+    for (size_t i = 0; i < lane->n_served; i++)
+        lane->served[i].leaving = settled && lane->served[i].meaning == ENDS &&
+                                  rc_catalog_segment(lane->ingest->program->catalog, lane->served[i].id) < 0;
+}
+
+bool rc_ingest_switch_pending(const struct lane *lane) {
+    bool pending = false;
+    for (size_t i = 0; i < lane->n_shadows; i++)
+        pending |= lane->shadows[i].switching;
+    for (size_t i = 0; i < lane->n_served; i++)
+        pending |= lane->served[i].leaving;
+    return pending;
+}
+
+rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) {
+    const struct rc_catalog *catalog = lane->ingest->program->catalog;
+    if (!rc_ingest_switch_pending(lane))
+        return RC_OK;
+    for (size_t i = lane->n_shadows; i-- > 0;) {
+        struct shadow *shadow = &lane->shadows[i];
+        if (!shadow->switching)
+            continue;
+        const struct served *served = rc_ingest_served(lane, shadow->id);
+        rc_log(RC_LOG_INFO, "segment warmed up, it serves", rc_f_int("partition", lane->number),
+               rc_f_str("segment", shadow->id), rc_f_int("version", shadow->version));
+        struct served *now = serve_newest(lane, (uint32_t)rc_catalog_segment(catalog, shadow->id),
+                                          !served || served->meaning == ENDS, shadow->gap_ms);
+        now->unsaved = now->unlogged = false; /* the checkpoint said so */
+        drop_shadow(lane, shadow);
+    }
+    for (size_t i = lane->n_served; i-- > 0;) {
+        if (!lane->served[i].leaving)
+            continue;
+        rc_log(RC_LOG_INFO, "everybody has left a segment that is gone", rc_f_int("partition", lane->number),
+               rc_f_str("segment", lane->served[i].id));
+        stop_serving(lane, &lane->served[i]);
+    }
+    return rc_ingest_compose(lane, err);
+}
+
+/* ---- saved ---- */
+
+static void add_key(struct rc_buf *out, const char *id) {
+    rc_buf_reset(out);
+    rc_buf_printf(out, "%s%s", RC_CHANGELOG_SEGMENT_PREFIX, id);
+}
+
+static char *served_text(const struct served *served) {
+    char hash[24];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)served->meaning);
+    json_t *record = json_pack("{s:i, s:s, s:b, s:I, s:s}", "version", served->version, "meaning", hash, "backfilled",
+                               served->backfilled, "gap_ms", (json_int_t)served->gap_ms, "json", served->json);
+    char *text = json_dumps(record, JSON_COMPACT);
+    json_decref(record);
+    return text;
+}
+
+/* One record, for the local store and, when it is `whole`, for the changelog; `text` is taken, NULL: it goes. */
+static void put_record(struct lane *lane, struct checkpoint *checkpoint, const char *id, char *text, bool local,
+                       bool log) {
+    struct rc_buf key;
+    rc_buf_init(&key, 256);
+    add_key(&key, id);
+    if (local && text)
+        rc_store_put(checkpoint->batch, RC_STORE_META, lane->number, rc_buf_span(&key), rc_span_str(text));
+    else if (local)
+        rc_store_delete(checkpoint->batch, RC_STORE_META, lane->number, rc_buf_span(&key));
+    if (log)
+        rc_ingest_changelog_keep(checkpoint, lane, rc_buf_span(&key), text ? rc_span_str(text) : rc_span_of(NULL, 0));
+    rc_buf_deinit(&key);
+    free(text);
+}
+
+void rc_ingest_served_put(struct lane *lane, struct checkpoint *checkpoint, bool logged) {
+    const struct rc_catalog *catalog = lane->ingest->program->catalog;
+    for (size_t i = 0; i < lane->n_served; i++) {
+        struct served *served = &lane->served[i];
+        const struct shadow *shadow = rc_ingest_shadow(lane, served->id);
+        bool log = logged && (served->unlogged || !lane->whole);
+        if (shadow && shadow->switching)
+            continue;
+        if (served->leaving)
+            put_record(lane, checkpoint, served->id, NULL, true, logged);
+        else if (served->unsaved || log)
+            put_record(lane, checkpoint, served->id, served_text(served), served->unsaved, log);
+        served->unsaved = false;
+        served->unlogged &= !log;
+    }
+    for (size_t i = 0; i < lane->n_shadows; i++) {
+        const struct shadow *shadow = &lane->shadows[i];
+        if (!shadow->switching)
+            continue;
+        const struct served *served = rc_ingest_served(lane, shadow->id);
+        const struct served next = {.version = shadow->version,
+                                    .meaning = shadow->meaning,
+                                    .json = rc_catalog_definition(catalog, "segment", shadow->id)->json,
+                                    .backfilled = !served || served->meaning == ENDS,
+                                    .gap_ms = shadow->gap_ms};
+        put_record(lane, checkpoint, shadow->id, served_text(&next), true, logged);
+    }
+    lane->whole = logged;
+}
+
+struct loading {
+    struct lane *lane;
+    bool damaged;
+};
+
+static bool load_served(void *ctx, struct rc_span key, struct rc_span value) {
+    struct loading *loading = ctx;
+    const size_t prefix = sizeof RC_CHANGELOG_SEGMENT_PREFIX - 1;
+    json_t *record = json_loadb(value.data, value.len, 0, NULL);
+    const char *json = json_string_value(json_object_get(record, "json")),
+               *meaning = json_string_value(json_object_get(record, "meaning"));
+    if (!json || !meaning) {
+        loading->damaged = true;
+    } else {
+        char *id = rc_span_dup(rc_span_of(key.data + prefix, key.len - prefix));
+        const struct served as = {.id = id,
+                                  .version = (int)json_integer_value(json_object_get(record, "version")),
+                                  .meaning = strtoull(meaning, NULL, 16),
+                                  .json = (char *)(uintptr_t)json,
+                                  .backfilled = json_is_true(json_object_get(record, "backfilled")),
+                                  .gap_ms = json_integer_value(json_object_get(record, "gap_ms"))};
+        struct served *served = serve(loading->lane, &as);
+        served->unsaved = served->unlogged = false;
+        free(id);
+    }
+    json_decref(record);
+    return !loading->damaged;
+}
+
+rc_status rc_ingest_served_load(struct lane *lane, struct rc_error *err) {
+    struct loading loading = {.lane = lane};
+    if (rc_store_each(lane->ingest->store, RC_STORE_META, lane->number, rc_span_str(RC_CHANGELOG_SEGMENT_PREFIX),
+                      load_served, &loading, err) != RC_OK)
+        return RC_FAIL;
+    if (loading.damaged)
+        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "what is saved of a segment's version does not read");
+    return RC_OK;
+}
+
+json_t *rc_ingest_shadows_json(const struct lane *lane) {
+    json_t *all = json_object();
+    for (size_t i = 0; i < lane->n_shadows; i++) {
+        const struct shadow *shadow = &lane->shadows[i];
+        char hash[24];
+        if (shadow->switching)
+            continue;
+        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)shadow->meaning);
+        json_t *cuts = json_object();
+        for (size_t k = 0; k < shadow->n_cuts; k++)
+            json_object_set_new(cuts, shadow->cuts[k].topic, json_integer((json_int_t)shadow->cuts[k].offset));
+        json_object_set_new(all, shadow->id,
+                            json_pack("{s:i, s:s, s:b, s:b, s:I, s:o}", "version", shadow->version, "meaning", hash,
+                                      "done", shadow->done, "reading", shadow->reading, "gap_ms",
+                                      (json_int_t)shadow->gap_ms, "cuts", cuts));
+    }
+    return all;
+}
+
+void rc_ingest_shadows_take(struct lane *lane, const json_t *json) {
+    const char *id, *topic;
+    json_t *one, *offset;
+    json_object_foreach((json_t *)(uintptr_t)json, id, one) {
+        const char *meaning = json_string_value(json_object_get(one, "meaning"));
+        json_t *cuts = json_object_get(one, "cuts");
+        rc_grow(&lane->shadows, &lane->shadows_capacity, lane->n_shadows + 1, sizeof *lane->shadows);
+        struct shadow *shadow = &lane->shadows[lane->n_shadows++];
+        *shadow = (struct shadow){.id = rc_strdup(id),
+                                  .version = (int)json_integer_value(json_object_get(one, "version")),
+                                  .meaning = meaning ? strtoull(meaning, NULL, 16) : ENDS,
+                                  .gap_ms = json_integer_value(json_object_get(one, "gap_ms")),
+                                  .done = json_is_true(json_object_get(one, "done")),
+                                  .reading = json_is_true(json_object_get(one, "reading"))};
+        shadow->cuts = rc_calloc(json_object_size(cuts) + 1, sizeof *shadow->cuts);
+        json_object_foreach(cuts, topic, offset) shadow->cuts[shadow->n_cuts++] =
+            (struct history_cut){rc_strdup(topic), json_integer_value(offset)};
+    }
+}

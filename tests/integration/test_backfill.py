@@ -1,0 +1,200 @@
+"""Definitions that come, change and go under a running pipeline: the history of what is new is read beside live traffic, by two ingest
+processes that are killed on the way; afterwards the segments are what a recomputation of the whole topic says, nobody was told anything twice or
+wrongly. The engine's side of it, under any interleaving, is in tests/unit/segment/test_warming.c."""
+
+import unittest
+
+from support import Kafka, eventually, produce, wait_until
+from support.program import Installation
+from support.recompute import Changes, Recomputation, assert_versions, now_ms
+from support.site import SLOW, dataset, event, of_type, seed_of_run, segment
+
+DAY = 86_400_000
+PERSONS = 300
+HISTORY = 20_000
+PARTITIONS = 4
+
+
+class BackfillTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = Kafka().start()
+        cls.addClassCleanup(cls.kafka.close)
+
+    def setUp(self):
+        self.prefix = "b-" + self.id().rpartition(".test_")[2].replace("_", "-")
+        self.site = Installation(self.kafka, settings={"topics.prefix": self.prefix, "group.prefix": self.prefix})
+        self.addCleanup(self.site.close)
+        self.topic = f"{self.prefix}.web"
+        self.definitions = {}
+        self.random = seed_of_run(self.id())
+        self.sent = 0  # events so far
+
+    # --- doing
+
+    def define(self, *definitions):
+        self.site.run("apply", "-f", self.site.write("defined.json", list(definitions)), "--json")
+        for d in definitions:
+            self.definitions[d["kind"], d["id"]] = d
+
+    def delete(self, id):
+        self.site.run("delete", "segment", id)
+        del self.definitions["segment", id]
+
+    def send(self, n, days=None, steady=False):
+        """n events of random persons over the last days, or since the last time, in the order of their time, dated as their records are.
+        `steady`: none becomes a day old soon, so that time alone changes nothing."""
+        now, events = now_ms(), []
+        first = now - int(days * DAY) if days else self.newest + 1
+        times = sorted(self.random.randint(first, now) for _ in range(n))
+        self.newest = now
+        if steady:
+            times = sorted(ts - DAY // 4 if abs(now - ts - DAY) < DAY // 8 else ts for ts in times)
+        for ts in times:
+            self.sent += 1
+            key, value = event(f"p{self.random.randrange(PERSONS)}", ts, self.random.choice(("view", "view", "view", "cart", "buy")),
+                               page=f"/{self.random.randrange(20)}", amount=self.random.randrange(50), n=self.sent)  # fmt: skip
+            events.append((key, value, ts))
+        produce(self.kafka, self.topic, events)
+
+    def start_two(self):
+        self.ingests = [self.site.start("ingest", name=name, ready=False) for name in ("one", "two")]
+        for ingest in self.ingests:
+            ingest.wait_ready()
+            ingest.ready = False
+
+    # --- looking
+
+    def rows(self, kind="segment"):
+        return {r["id"]: r for r in self.site.run("status", "--json").rows if r["type"] == kind}
+
+    def live(self, *ids):
+        def look():
+            rows = self.rows()
+            return all(rows.get(id, {}).get("state") == "live" for id in ids) and rows
+
+        return wait_until(look, 60 * SLOW, lambda: f"{ids} to be live:\n{self.site.run('status').out}", interval=0.3)
+
+    def changes(self):
+        return [c for c in Changes(self.kafka, f"{self.prefix}.segments") if not c.target.startswith("_exists")]
+
+    def members(self):
+        """Whom the log says is in, by segment."""
+        latest = {}
+        for c in self.changes():
+            if c.version > latest.get((c.target, c.person), c).version or (c.target, c.person) not in latest:
+                latest[c.target, c.person] = c
+        return {key for key, c in latest.items() if c.status == "realized"}
+
+    def expect_truth(self):
+        """The log says of everybody what the recomputation of the whole topic does; what time alone changes meanwhile is waited for."""
+
+        def same():
+            at = now_ms()
+            truth = Recomputation(list(self.definitions.values()), self.kafka).evaluator.members_at(at)
+            wanted = {(r["segment"], (r["namespace"], r["id"])) for r in truth}
+            seen = self.members()
+            self.assertEqual((sorted(wanted - seen)[:5], sorted(seen - wanted)[:5]), ([], []))
+            return wanted
+
+        return eventually(same, 60 * SLOW, interval=0.5)
+
+    # --- the tests
+
+    def test_history_of_new_and_edited_segments_through_kills(self):
+        self.define(dataset(topic=self.topic), segment("viewers", of_type("view", count={"ge": 3}, window="7d")))
+        self.start_two()
+        self.send(HISTORY, 40)
+        self.live("viewers")
+        self.expect_truth()
+        before = self.changes()
+
+        # Beside live traffic, and with kills at random: a new one by count, one that takes in all who did nothing, one over sessions that refers to another,
+        # and an edit; slowed down, so that the kills come in the midst of it.
+        self.control("viewers", "rate", "1500")
+        self.define(segment("buyers", of_type("buy", count={"ge": 2}, window="30d")),
+                    segment("quiet", {"not": of_type("buy", window="3d")}),
+                    segment("loyal", {"and": [{"segment": "buyers"}, {"sum": "amount", "is": {"gt": 400}, "window": "20d"}]}),
+                    segment("viewers", of_type("view", count={"ge": 4}, window="1d")))  # fmt: skip
+        wait_until(lambda: any(r["state"] == "warming" and (r["progress"] or 0) > 0 for r in self.rows().values()), 30 * SLOW, "progress")
+        for _ in range(5):
+            self.send(150)
+            victim = self.random.choice(self.ingests)
+            victim.kill()
+            self.send(150)
+            victim.start()
+        # What serves went on meanwhile, by the former version; nobody was told of what is not complete.
+        warming = [r["id"] for r in self.rows().values() if r["state"] == "warming"]
+        told = self.changes()
+        if "buyers" in warming:
+            self.assertEqual([c for c in told if c.target in ("buyers", "loyal", "quiet")], [])
+        self.control("viewers", "rate", "0")
+        self.live("buyers", "quiet", "loyal", "viewers")
+        truth = self.expect_truth()
+        self.assertEqual({s for s, _ in truth}, {"buyers", "quiet", "loyal", "viewers"})
+
+        seen = self.changes()
+        assert_versions(seen, in_time=False)
+        new = [c for c in seen if c.target in ("buyers", "quiet", "loyal")]
+        self.assertLessEqual({c.cause for c in new}, {"backfill", "event", "time"})
+        self.assertTrue(any(c.cause == "backfill" for c in new))
+        self.assertFalse([c for c in new if c.cause == "backfill" and c.status == "exited"], "flips of the past")
+        # Nobody twice: entries and exits take turns, over all that was ever said.
+        self.assert_turns(seen)
+        # Of the edited one: the difference, as such.
+        by_edit = [c for c in seen if c.target == "viewers" and c.cause == "definition"]
+        self.assertTrue(by_edit)
+        self.assertFalse([c for c in before if c.cause == "definition"])
+
+    def assert_turns(self, seen):
+        own = {}
+        for c in seen:
+            own.setdefault((c.target, c.person), {})[c.version] = c
+        for key, by_version in own.items():
+            said = [by_version[v].status for v in sorted(by_version)]
+            self.assertEqual(said, (["realized", "exited"] * len(said))[: len(said)], f"{key}: {sorted(by_version.items())}")
+
+    def test_edit_and_back_tells_the_difference_and_its_reverse(self):
+        often, recent = (segment("s", of_type("view", count={"ge": n}, window=w)) for n, w in ((3, "7d"), (5, "1d")))
+        self.define(dataset(topic=self.topic), often)
+        self.start_two()
+        self.send(6_000, 6, steady=True)
+        self.live("s")
+        first = {p for _, p in self.expect_truth()}
+        told = self.changes()
+        self.define(recent)
+        self.live("s")
+        second = {p for _, p in self.expect_truth()}
+        self.assertTrue(first - second and first & second)
+        new = sorted((c.person, c.status, c.cause) for c in self.changes() if c not in told)
+        self.assertEqual(new, sorted([(p, "exited", "definition") for p in first - second] + [(p, "realized", "definition") for p in second - first]))
+        told = self.changes()
+        self.define(often)
+        self.live("s")
+        self.expect_truth()
+        new = sorted((c.person, c.status, c.cause) for c in self.changes() if c not in told)
+        self.assertEqual(new, sorted([(p, "realized", "definition") for p in first - second] + [(p, "exited", "definition") for p in second - first]))
+
+        # Gone: everybody leaves. A dropped edit tells nobody anything.
+        self.define(segment("other", of_type("buy", window="30d")))
+        self.live("other")
+        told = self.changes()
+        self.control("other", "pause")
+        self.define(segment("other", of_type("cart", window="30d")))
+        wait_until(lambda: self.rows()["other"]["state"] == "paused", 20 * SLOW, "paused")
+        self.define(segment("other", of_type("buy", window="30d")))
+        self.live("other")
+        self.delete("s")
+        members = {p for s, p in self.members() if s == "s"}
+        eventually(lambda: self.assertEqual({p for s, p in self.members() if s == "s"}, set()), 30 * SLOW)
+        self.expect_truth()
+        new = [c for c in self.changes() if c not in told]
+        self.assertEqual({(c.target, c.status, c.cause) for c in new}, {("s", "exited", "definition")})
+        self.assertGreaterEqual({c.person for c in new}, members)
+
+    def control(self, id, what, *values):
+        self.site.run("backfill", what, id, *values)
+
+
+if __name__ == "__main__":
+    unittest.main()
