@@ -100,8 +100,7 @@ static rc_status check_ends(const struct rc_cli_change *change, struct rc_error 
     return RC_OK;
 }
 
-/* Everything that can be wrong with the definitions is found here; nothing is changed. May be done again. */
-static rc_status prepare(const struct rc_cli *cli, struct rc_cli_change *change, struct rc_error *err) {
+rc_status rc_cli_change_prepare(const struct rc_cli *cli, struct rc_cli_change *change, struct rc_error *err) {
     forget(change);
     rc_catalog_builder_init(&change->applied);
     rc_catalog_builder_init(&change->next);
@@ -274,7 +273,7 @@ struct attempt {
 
 static rc_status attempt_change(void *ctx, struct rc_cli_writer *writer, struct rc_error *err) {
     struct attempt *attempt = ctx;
-    if (prepare(attempt->cli, attempt->change, err) != RC_OK ||
+    if (rc_cli_change_prepare(attempt->cli, attempt->change, err) != RC_OK ||
         ensure_topics(attempt->cli, attempt->change, err) != RC_OK)
         return RC_FAIL;
     return put_all(attempt->cli, attempt->change, writer, err);
@@ -284,7 +283,7 @@ rc_status rc_cli_change_run(const struct rc_cli *cli, struct rc_cli_change *chan
     struct attempt attempt = {.cli = cli, .change = change};
     if (!change->dry)
         return rc_cli_write(cli, attempt_change, &attempt, err);
-    return prepare(cli, change, err) != RC_OK ? RC_FAIL : ensure_topics(cli, change, err);
+    return rc_cli_change_prepare(cli, change, err) != RC_OK ? RC_FAIL : ensure_topics(cli, change, err);
 }
 
 /* ---- one definition again --------------------------------------------------------------------------------------------------- */

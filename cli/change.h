@@ -37,6 +37,10 @@ rc_status rc_cli_change_init(const struct rc_cli *cli, const struct rc_cli_texts
                              struct rc_error *err) RC_MUST_USE;
 void rc_cli_change_deinit(struct rc_cli_change *change);
 
+/* Everything that can be wrong with the definitions is found here; nothing is changed. May be done again; running it does so as well. */
+rc_status rc_cli_change_prepare(const struct rc_cli *cli, struct rc_cli_change *change, struct rc_error *err)
+    RC_MUST_USE;
+
 /* Does it, or with `dry` only checks. Either everything is written, or nothing. */
 rc_status rc_cli_change_run(const struct rc_cli *cli, struct rc_cli_change *change, struct rc_error *err) RC_MUST_USE;
 

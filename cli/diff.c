@@ -53,7 +53,7 @@ struct spread {
 };
 
 static void affect(struct spread *spread, const struct rc_definition *definition) {
-    size_t at = (size_t)(definition - spread->d->proposal.catalog->definitions);
+    size_t at = (size_t)(definition - spread->d->proposal.change.catalog->definitions);
     if (spread->d->affected[at])
         return;
     spread->d->affected[at] = true;
@@ -84,12 +84,12 @@ static bool only_words_differ(const char *json, const char *other) {
 
 /* What changes, and everything that rests on it: a segment on its datasets and segments, an audience on its segments. */
 static void find_affected(struct diff *d) {
-    const struct rc_catalog *catalog = d->proposal.catalog;
+    const struct rc_catalog *catalog = d->proposal.change.catalog;
     struct spread spread = {.d = d, .todo = rc_calloc(catalog->n_definitions, sizeof(size_t))};
     d->affected = rc_calloc(catalog->n_definitions, sizeof *d->affected);
-    for (size_t i = 0; i < d->proposal.files.n; i++) {
-        const struct rc_definition *new = &d->proposal.files.items[i];
-        const struct rc_definition *old = rc_catalog_builder_find(&d->proposal.applied, new->kind, new->id);
+    for (size_t i = 0; i < d->proposal.change.files.n; i++) {
+        const struct rc_definition *new = &d->proposal.change.files.items[i];
+        const struct rc_definition *old = rc_catalog_builder_find(&d->proposal.change.applied, new->kind, new->id);
         if ((evaluated(new) || strcmp(new->kind, "dataset") == 0) && !(old && only_words_differ(old->json, new->json)))
             affect(&spread, rc_catalog_definition(catalog, new->kind, new->id));
     }
@@ -102,12 +102,12 @@ static void find_affected(struct diff *d) {
 
 static const struct rc_audience *audience_of(const struct diff *d, const struct rc_cli_target *target) {
     return strcmp(target->kind, "audience") == 0
-               ? &d->proposal.catalog->audiences[rc_catalog_audience(d->proposal.catalog, target->id)]
+               ? &d->proposal.change.catalog->audiences[rc_catalog_audience(d->proposal.change.catalog, target->id)]
                : NULL;
 }
 
 static void find_targets(struct diff *d) {
-    const struct rc_catalog *catalog = d->proposal.catalog;
+    const struct rc_catalog *catalog = d->proposal.change.catalog;
     d->targets = rc_calloc(catalog->n_definitions, sizeof *d->targets);
     d->effects = rc_calloc(catalog->n_definitions, sizeof *d->effects);
     for (size_t i = 0; i < catalog->n_definitions; i++) {
@@ -117,7 +117,7 @@ static void find_targets(struct diff *d) {
         struct rc_cli_target *target = &d->targets[d->n];
         struct effect *effect = &d->effects[d->n++];
         *target = (struct rc_cli_target){.kind = definition->kind, .id = definition->id};
-        effect->existed = rc_catalog_builder_find(&d->proposal.applied, target->kind, target->id) != NULL;
+        effect->existed = rc_catalog_builder_find(&d->proposal.change.applied, target->kind, target->id) != NULL;
         effect->entering.limit = effect->leaving.limit = (size_t)d->sample;
         const struct rc_audience *audience = audience_of(d, target);
         if (audience && (audience->paused || (audience->expires_ms && audience->expires_ms <= d->at_ms)))
@@ -159,7 +159,7 @@ static rc_status find_old(struct diff *d, struct rc_error *err) {
 static rc_status open_pasts(struct diff *d, struct rc_error *err) {
     struct rc_past_options options = {.at_ms = d->at_ms, .since_ms = INT64_MIN, .grace = true};
     uint64_t most;
-    if (rc_cli_targets_build(d->proposal.catalog, d->targets, d->n, &d->catalog, err) != RC_OK)
+    if (rc_cli_targets_build(d->proposal.change.catalog, d->targets, d->n, &d->catalog, err) != RC_OK)
         return RC_FAIL;
     d->target_of = positions(d->catalog);
     for (size_t i = 0; i < d->n; i++)
@@ -325,7 +325,8 @@ static int64_t target_at(const struct diff *d, const char *kind, const char *id)
 }
 
 static json_t *changes_of(const struct diff *d, const struct rc_definition *definition) {
-    const struct rc_definition *old = rc_catalog_builder_find(&d->proposal.applied, definition->kind, definition->id);
+    const struct rc_definition *old =
+        rc_catalog_builder_find(&d->proposal.change.applied, definition->kind, definition->id);
     json_t *from = old ? json_loads(old->json, 0, NULL) : NULL, *to = json_loads(definition->json, 0, NULL);
     json_t *changes = from && to ? rc_cli_json_diff(from, to) : json_array();
     json_decref(from);
@@ -351,21 +352,21 @@ static void print_one(const struct diff *d, const struct rc_definition *definiti
 
 static void tell(struct diff *d) {
     static const char *const results[] = {"created", "changed", "unchanged"};
-    const struct rc_catalog *catalog = d->proposal.catalog;
+    const struct rc_catalog *catalog = d->proposal.change.catalog;
     for (size_t i = 0; i < d->n; i++) {
         rc_cli_picks_settle(&d->effects[i].entering);
         rc_cli_picks_settle(&d->effects[i].leaving);
     }
-    for (size_t i = 0; i < d->proposal.files.n; i++) {
-        const struct rc_definition *definition = &d->proposal.files.items[i];
+    for (size_t i = 0; i < d->proposal.change.files.n; i++) {
+        const struct rc_definition *definition = &d->proposal.change.files.items[i];
         int version;
-        enum rc_cli_outcome outcome = rc_cli_proposal_outcome(&d->proposal, definition, &version);
+        enum rc_cli_outcome outcome = rc_cli_change_outcome(&d->proposal.change, definition, &version);
         print_one(d, definition, results[outcome], version, changes_of(d, definition));
     }
     for (size_t i = 0; i < catalog->n_definitions; i++) {
         const struct rc_definition *definition = &catalog->definitions[i];
         if (d->affected[i] && evaluated(definition) &&
-            !rc_catalog_builder_find(&d->proposal.files, definition->kind, definition->id))
+            !rc_catalog_builder_find(&d->proposal.change.files, definition->kind, definition->id))
             print_one(d, definition, "affected", definition->version, json_array());
     }
 }
@@ -395,12 +396,11 @@ static void finish(struct diff *d) {
 
 static rc_status diff(struct rc_cli *cli, struct rc_error *err) {
     struct diff d = {.cli = cli, .at_ms = rc_clock_wall_ms(), .sample = DEFAULT_SAMPLE};
-    rc_cli_proposal_init(&d.proposal);
     rc_status status = rc_cli_integer(cli, "sample", &d.sample, err);
     if (status == RC_OK && (d.sample < 0 || d.sample > MAX_SAMPLE))
         status = rc_cli_usage(cli, err, "--sample %lld: expected 0 to %d", (long long)d.sample, MAX_SAMPLE);
     if (status == RC_OK)
-        status = rc_cli_proposal_of(cli, &d.proposal, err);
+        status = rc_cli_proposal_read(cli, &d.proposal, err);
     if (status == RC_OK) {
         find_affected(&d);
         find_targets(&d);

@@ -19,6 +19,10 @@
 
 #define DAY_MS INT64_C(86400000)
 #define DEFAULT_DAYS 30
+#define FIRST_MS \
+    INT64_C(     \
+        -62100000000000) /* of an instant that may be asked for: in the years 1 to 9999, with room for a look back */
+#define LAST_MS INT64_C(253402214400000)
 #define MAX_DAYS 400
 #define QUICK_RECORDS 1000000 /* about so many are read unless somebody asks for more */
 #define DEFAULT_LIMIT 10
@@ -72,6 +76,10 @@ static rc_status read_options(struct preview *p, struct rc_error *err) {
     if (rc_cli_has(cli, "exact") && rc_cli_has(cli, "sample"))
         return rc_cli_usage(cli, err, "give one of --exact and --sample");
     p->at_ms = rc_clock_wall_ms();
+    if (rc_cli_instant(cli, "at", &p->at_ms, err) != RC_OK)
+        return RC_FAIL;
+    if (p->at_ms < FIRST_MS)
+        return rc_cli_usage(cli, err, "--at %s: too long ago", rc_cli_value(cli, "at"));
     p->since_ms = since > 0 ? p->at_ms - since : INT64_MIN;
     int64_t days = since > 0 ? since / DAY_MS : DEFAULT_DAYS;
     p->n_days = (size_t)(days < MAX_DAYS ? days : MAX_DAYS);
@@ -80,8 +88,8 @@ static rc_status read_options(struct preview *p, struct rc_error *err) {
 
 /* Every segment and audience of the files. */
 static rc_status find_targets(struct preview *p, struct rc_error *err) {
-    for (size_t i = 0; i < p->proposal.files.n; i++) {
-        const struct rc_definition *d = &p->proposal.files.items[i];
+    for (size_t i = 0; i < p->proposal.change.files.n; i++) {
+        const struct rc_definition *d = &p->proposal.change.files.items[i];
         if (strcmp(d->kind, "segment") != 0 && strcmp(d->kind, "audience") != 0)
             continue;
         rc_grow(&p->targets, &p->cap_targets, p->n + 1, sizeof *p->targets);
@@ -93,7 +101,7 @@ static rc_status find_targets(struct preview *p, struct rc_error *err) {
     p->subjects = rc_calloc(p->n, sizeof *p->subjects);
     for (size_t i = 0; i < p->n; i++)
         p->subjects[i].picks.limit = (size_t)p->limit;
-    if (rc_cli_targets_build(p->proposal.catalog, p->targets, p->n, &p->catalog, err) != RC_OK)
+    if (rc_cli_targets_build(p->proposal.change.catalog, p->targets, p->n, &p->catalog, err) != RC_OK)
         return RC_FAIL;
     p->subject_of = rc_calloc(p->catalog->n_segments, sizeof *p->subject_of);
     memset(p->subject_of, 0xff, p->catalog->n_segments * sizeof *p->subject_of);
@@ -202,7 +210,9 @@ static struct finding find(const struct preview *p, size_t i) {
     if (f.history_ms != INT64_MIN)
         f.complete_from = f.lookback_ms < 0 ? INT64_MAX : f.history_ms + f.lookback_ms;
     if (strcmp(target->kind, "audience") == 0)
-        f.size_limit = p->proposal.catalog->audiences[rc_catalog_audience(p->proposal.catalog, target->id)].size_limit;
+        f.size_limit =
+            p->proposal.change.catalog->audiences[rc_catalog_audience(p->proposal.change.catalog, target->id)]
+                .size_limit;
     return f;
 }
 
@@ -323,7 +333,7 @@ static void print_history(const struct preview *p, size_t i, const struct findin
             printf("    history: %s of %s from %s on\n", p->since_ms == from ? "read" : "the topic holds that",
                    p->catalog->datasets[d].id, rc_cli_time(from, time));
     }
-    const char *effect = p->at_ms >= f->complete_from ? "enough for today; the marked days rest on less than they need"
+    const char *effect = p->at_ms >= f->complete_from ? "enough for that; marked days rest on less than they need"
                                                       : "INCOMPLETE: that is more than was read";
     if (f->lookback_ms < 0)
         printf("    it looks back over all time: INCOMPLETE\n");
@@ -344,11 +354,12 @@ static void print_trend(const struct preview *p, size_t i, const struct finding 
            f->complete_from > p->days[0] ? ", * incomplete" : "");
     for (size_t k = 0; k <= p->n_days; k++) {
         char date[25];
-        bool now = k == p->n_days;
-        uint64_t n = now ? f->members.value : scaled(p, rc_past_count(p->past, k, p->targets[i].segment));
+        bool last = k == p->n_days;
+        uint64_t n = last ? f->members.value : scaled(p, rc_past_count(p->past, k, p->targets[i].segment));
         int bar = most ? (int)((double)n / (double)most * BAR + 0.5) : 0;
-        printf("      %-10s %c %12llu  %.*s\n", now ? "now" : date_of(p, p->days[k], date),
-               (now ? p->at_ms : p->days[k]) < f->complete_from ? '*' : ' ', (unsigned long long)n, bar,
+        const char *now = rc_cli_has(p->cli, "at") ? "then" : "now";
+        printf("      %-10s %c %12llu  %.*s\n", last ? now : date_of(p, p->days[k], date),
+               (last ? p->at_ms : p->days[k]) < f->complete_from ? '*' : ' ', (unsigned long long)n, bar,
                "##############################");
     }
 }
@@ -383,8 +394,11 @@ static void print_sampling(const struct preview *p, const struct finding *f) {
 static void print_text(const struct preview *p, size_t i) {
     struct finding f = find(p, i);
     struct subject *subject = &p->subjects[i];
-    printf("%s%s/%s\n    %llu of %llu persons would be members now (%.3g %%)\n", i ? "\n" : "", p->targets[i].kind,
+    char time[25];
+    bool now = !rc_cli_has(p->cli, "at");
+    printf("%s%s/%s\n    %llu of %llu persons would be members %s%s (%.3g %%)\n", i ? "\n" : "", p->targets[i].kind,
            p->targets[i].id, (unsigned long long)f.members.value, (unsigned long long)f.persons.value,
+           now ? "now" : "at ", now ? "" : rc_cli_time(p->at_ms, time),
            share_of(f.members.value, f.persons.value) * 100);
     print_sampling(p, &f);
     if (f.size_limit)
@@ -448,11 +462,10 @@ static void finish(struct preview *p) {
 
 static rc_status preview(struct rc_cli *cli, struct rc_error *err) {
     struct preview p = {.cli = cli};
-    rc_cli_proposal_init(&p.proposal);
     rc_buf_init(&p.scratch, RC_MAX_RECORD_BYTES);
     rc_status status = read_options(&p, err);
     if (status == RC_OK)
-        status = rc_cli_proposal_of(cli, &p.proposal, err);
+        status = rc_cli_proposal_read(cli, &p.proposal, err);
     if (status == RC_OK)
         status = find_targets(&p, err);
     if (status == RC_OK)
@@ -470,6 +483,8 @@ static const struct rc_cli_option options[] = {
     {"since", 0, CLI_ONE, "DURATION",
      "Reads only so much of the topics' history, e.g. 30d, and tells the trend over it (default: all of it, the trend "
      "over 30 days)."},
+    {"at", 0, CLI_ONE, "TIME",
+     "Tells it as of this instant: RFC 3339, or how long ago, e.g. 2026-01-31T09:15:00Z or 7d (default: now)."},
     {"exact", 0, CLI_FLAG, NULL, "Counts every person, however long that takes."},
     {"sample", 0, CLI_ONE, "PARTITIONS",
      "Looks at the persons of so many partitions (default: of as many as about a million records make)."},

@@ -132,7 +132,7 @@ def _watermarks(reader, topic, partition):
         try:
             return reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
         except KafkaException as error:
-            if error.args[0].code() not in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE):
+            if error.args[0].code() not in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION):
                 raise
             time.sleep(0.05)
     raise AssertionError(f"{topic} [{partition}] has no leader")
