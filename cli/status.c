@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/processes.h"
+#include "cli/status_latency.h"
 #include "cli/table.h"
 
 #define ANSWER_TIMEOUT_MS 2000
@@ -137,7 +138,7 @@ static json_t *ms_or_null(int64_t at_ms) {
     return at_ms > 0 ? json_integer(at_ms) : json_null();
 }
 
-static void json_wholes(const char *type, const struct wholes *wholes) {
+static void json_wholes(const char *type, const struct wholes *wholes, const struct rc_cli_processes *processes) {
     bool members = strcmp(type, "destination") != 0;
     for (size_t i = 0; i < wholes->n; i++) {
         const struct whole *whole = &wholes->items[i];
@@ -163,6 +164,8 @@ static void json_wholes(const char *type, const struct wholes *wholes) {
                                 whole->left > 0 && whole->rate > 0 ? json_real((double)whole->left / whole->rate)
                                                                    : json_null());
         }
+        if (strcmp(type, "audience") == 0)
+            json_object_set_new(line, "latency", rc_cli_audience_latency(processes, whole->id));
         if (!members) {
             json_object_set_new(line, "lagRecords",
                                 whole->lag_records < 0 ? json_null() : json_integer(whole->lag_records));
@@ -183,9 +186,14 @@ static void json_process(const struct rc_cli_process *process) {
         json_object_set_new(line, "problem", json_string(process->problem));
     static const char *const kept[] = {"ready", "latency", "counters", "errors"};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
-        json_t *value = json_object_get(process->section, kept[i]);
+        json_t *value = json_deep_copy(json_object_get(process->section, kept[i]));
+        const char *name;
+        json_t *latency;
+        json_object_foreach(i == 1 ? value : NULL, name, latency) {
+            json_object_del(latency, "buckets");
+        }
         if (value)
-            json_object_set(line, kept[i], value);
+            json_object_set_new(line, kept[i], value);
     }
     rc_cli_json_print(line);
     size_t i;
@@ -202,24 +210,10 @@ static void json_process(const struct rc_cli_process *process) {
 
 /* ---- tables ------------------------------------------------------------------------------------------------------------------ */
 
-static void add_latency(struct rc_cli_table *table, const json_t *section) {
-    static const char *const names[] = {"event_to_change", "event_to_store", "due_to_change"};
-    char p50[32], p99[32];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const json_t *latency = json_object_get(json_object_get(section, "latency"), names[i]);
-        if (json_is_number(json_object_get(latency, "p50"))) {
-            rc_cli_table_add(table, "%s / %s", rc_cli_seconds(rc_cli_json_real(latency, "p50", -1), p50),
-                             rc_cli_seconds(rc_cli_json_real(latency, "p99", -1), p99));
-            return;
-        }
-    }
-    rc_cli_table_add(table, "-");
-}
-
 static void print_processes(const struct rc_cli_processes *processes) {
     struct rc_cli_table table;
-    rc_cli_table_init(&table, (const char *const[]){"CONSUMER", "INSTANCE", "ADDRESS", "STATE", ">PARTITIONS", "SINCE",
-                                                    "LATENCY p50 / p99", NULL});
+    rc_cli_table_init(&table,
+                      (const char *const[]){"CONSUMER", "INSTANCE", "ADDRESS", "STATE", ">PARTITIONS", "SINCE", NULL});
     for (size_t i = 0; i < processes->n; i++) {
         const struct rc_cli_process *process = &processes->items[i];
         const json_t *ready = json_object_get(process->section, "ready");
@@ -233,7 +227,6 @@ static void print_processes(const struct rc_cli_processes *processes) {
                                                : "not ready");
         rc_cli_table_add(&table, "%zu", json_array_size(json_object_get(process->record, "partitions")));
         rc_cli_table_add(&table, "%s", rc_cli_json_text(process->record, "since", "-"));
-        add_latency(&table, process->section);
     }
     rc_cli_table_print(&table, NULL);
 }
@@ -305,10 +298,11 @@ static void print_segments(const struct wholes *wholes) {
     rc_cli_table_print(&table, "no segments");
 }
 
-static void print_audiences(const struct wholes *wholes) {
+static void print_audiences(const struct wholes *wholes, const struct rc_cli_processes *processes) {
     struct rc_cli_table table;
     rc_cli_table_init(&table, (const char *const[]){"AUDIENCE", ">VERSION", "STATE", ">MEMBERS", "LAST CHANGE",
-                                                    "LAST REFRESH", "NEXT REFRESH", "EXPIRES", "NOTE", NULL});
+                                                    "EVENT TO PROFILE p50 / p99", "LAST REFRESH", "NEXT REFRESH",
+                                                    "EXPIRES", "NOTE", NULL});
     for (size_t i = 0; i < wholes->n; i++) {
         const struct whole *whole = &wholes->items[i];
         char time[25];
@@ -317,6 +311,7 @@ static void print_audiences(const struct wholes *wholes) {
         rc_cli_table_add(&table, "%s", whole->state);
         rc_cli_table_add(&table, "%lld", (long long)whole->members);
         rc_cli_table_add(&table, "%s", rc_cli_time(whole->last_change_ms, time));
+        rc_cli_audience_latency_cell(processes, whole->id, &table);
         rc_cli_table_add(&table, "%s", rc_cli_time(whole->last_refresh_ms, time));
         rc_cli_table_add(&table, "%s", rc_cli_time(whole->next_refresh_ms, time));
         rc_cli_table_add(&table, "%s", rc_cli_time(whole->expires_ms, time));
@@ -395,14 +390,16 @@ static void print_all(const struct rc_cli *cli, const struct rc_cli_processes *p
     if (rc_cli_has(cli, "json")) {
         for (size_t i = 0; i < processes->n; i++)
             json_process(&processes->items[i]);
-        json_wholes("segment", &segments);
-        json_wholes("audience", &audiences);
-        json_wholes("destination", &destinations);
+        rc_cli_hops_json(processes);
+        json_wholes("segment", &segments, processes);
+        json_wholes("audience", &audiences, processes);
+        json_wholes("destination", &destinations, processes);
     } else {
         print_processes(processes);
         print_partitions(processes);
+        rc_cli_hops_print(processes);
         print_segments(&segments);
-        print_audiences(&audiences);
+        print_audiences(&audiences, processes);
         print_destinations(&destinations);
         print_errors(processes);
     }
@@ -438,11 +435,13 @@ const struct rc_cli_command rc_cli_command_status = {
     .name = "status",
     .summary = "Every consumer, partition, segment and audience",
     .arguments = "",
-    .text = "Finds the running processes, asks each, and shows state, lag in records and in time, members, the last "
-            "change and errors. A segment that has not "
-            "seen all of its window yet is `incomplete until` the time when it has. With --json each line has a "
-            "`type`: process, partition, "
-            "segment, audience or destination; times are in ms since the epoch. Exit 69 when no process answers.",
+    .text =
+        "Finds the running processes, asks each, and shows state, lag in records and in time, members, the last "
+        "change and errors, and how long it takes from the event to the profile, hop by hop and per audience. A "
+        "segment that has not "
+        "seen all of its window yet is `incomplete until` the time when it has. With --json each line has a "
+        "`type`: process, partition, "
+        "latency, segment, audience or destination; times are in ms since the epoch. Exit 69 when no process answers.",
     .examples = "rollcall status\nrollcall status --json",
     .prints_data = true,
     .run = status,

@@ -189,5 +189,10 @@ json_t *rc_process_latency(const struct rc_histogram *histogram) {
     json_object_set_new(latency, "count", json_integer((json_int_t)rc_histogram_count(histogram)));
     json_object_set_new(latency, "p50", isnan(p50) ? json_null() : json_real(p50));
     json_object_set_new(latency, "p99", isnan(p99) ? json_null() : json_real(p99));
+    json_t *buckets = json_array();
+    for (size_t i = 0; i <= RC_HISTOGRAM_BUCKETS; i++)
+        json_array_append_new(
+            buckets, json_integer((json_int_t)atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed)));
+    json_object_set_new(latency, "buckets", buckets);
     return latency;
 }

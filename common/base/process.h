@@ -40,7 +40,8 @@ void rc_process_deinit(struct rc_process *process);
  *   "segments":   [{"id", "version", "state": "warming|live", "members", "incomplete_until_ms", "progress"}],
  *   "audiences":  [{"id", "version", "state", "members", "last_change_ms"}],
  *   "destinations": [{"id", "type", "state", "lag_records", "lag_seconds", "last_change_ms"}],
- *   "latency":    {"event_to_change": {"p50", "p99"}, "due_to_change": …, "event_to_store": …} in seconds,
+ *   "latency":    {"event_to_change": {"p50", "p99"}, "due_to_change": …, "event_to_store": …, "hop": …} in seconds,
+ *   "audience_latency": [{"audience", "destination", "p50", "p99", …}]: event to profile,
  *   "counters":   {"records", "events", "changes", "retries", "dead_letters": {reason: n}},
  *   "errors":     ["…"].
  * The numbers are this process's part; status adds them up over processes. */
@@ -59,7 +60,8 @@ void rc_process_set_ready(struct rc_process *process, const char *role, bool rea
 /* Whether every role that is known is ready; false while none is. */
 bool rc_process_ready(const struct rc_process *process);
 
-/* {"count": n, "p50": s, "p99": s} of a histogram, null where empty; for the "latency" of a status section. Owned by the caller. */
+/* {"count": n, "p50": s, "p99": s, "buckets": [n…]} of a histogram, p null where empty; for the "latency" of a status section. The buckets are
+ * there so that the histograms of several processes can be added up (rc_histogram_bounds_s has their bounds). Owned by the caller. */
 json_t *rc_process_latency(const struct rc_histogram *histogram);
 
 #endif

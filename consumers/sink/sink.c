@@ -243,9 +243,10 @@ static void adopt(struct sink *sink, struct rc_catalog *catalog) {
 static json_t *status_section(void *ctx) {
     struct sink *sink = ctx;
     json_t *view = json_object(), *partitions = json_array(), *destinations = json_array(), *errors = json_array();
+    json_t *latencies = json_array();
     pthread_mutex_lock(&sink->lock);
     for (size_t i = 0; i < sink->n_served; i++) {
-        json_t *row = rc_sink_worker_status(sink->served[i].worker, partitions);
+        json_t *row = rc_sink_worker_status(sink->served[i].worker, partitions, latencies);
         const char *state = json_string_value(json_object_get(row, "state"));
         if (strncmp(state, "error", 5) == 0)
             json_array_append_new(errors, json_sprintf("destination %s: %s", sink->served[i].id, state));
@@ -259,6 +260,7 @@ static json_t *status_section(void *ctx) {
     pthread_mutex_unlock(&sink->lock);
     json_object_set_new(view, "partitions", partitions);
     json_object_set_new(view, "destinations", destinations);
+    json_object_set_new(view, "audience_latency", latencies);
     json_object_set_new(view, "errors", errors);
     return view;
 }

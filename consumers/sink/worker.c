@@ -63,8 +63,10 @@ static void observe(struct rc_sink_worker *worker, const struct rc_sink_batch *b
         if (batch->changes[i].read_again)
             continue;
         rc_histogram_observe_ms(m->hop_latency, now - change->emitted_at_ms);
-        if (change->cause == RC_CAUSE_EVENT && change->event_time_ms != RC_NO_EVENT_TIME)
+        if (change->cause == RC_CAUSE_EVENT && change->event_time_ms != RC_NO_EVENT_TIME) {
             rc_histogram_observe_ms(m->event_latency, now - change->event_time_ms);
+            rc_sink_latency_observe(worker->latency, change->target, now - change->event_time_ms);
+        }
     }
     if (batch->n) {
         pthread_mutex_lock(&worker->lock);
@@ -556,6 +558,7 @@ static void worker_free(struct rc_sink_worker *worker) {
     rc_producer_close(worker->burier);
     rc_loop_close(worker->loop);
     json_decref(worker->partitions);
+    rc_sink_latency_free(worker->latency);
     pthread_mutex_destroy(&worker->lock);
     free(worker->parts);
     free(worker->spare);
@@ -572,6 +575,7 @@ static void register_metrics(struct rc_sink_worker *worker) {
 #define REGISTER(type, member, name, help) m->member = rc_##type##_register(metrics, name, help, &label, 1);
     RC_SINK_METRICS(REGISTER)
 #undef REGISTER
+    worker->latency = rc_sink_latency_new(metrics, worker->destination);
 }
 
 rc_status rc_sink_worker_start(const struct rc_sink_worker_options *options, struct rc_sink_driver *driver,
@@ -619,7 +623,8 @@ void rc_sink_worker_update(struct rc_sink_worker *worker, struct rc_route_set *s
     rc_loop_wake(worker->loop);
 }
 
-json_t *rc_sink_worker_status(struct rc_sink_worker *worker, json_t *partitions) {
+json_t *rc_sink_worker_status(struct rc_sink_worker *worker, json_t *partitions, json_t *latencies) {
+    rc_sink_latency_tell(worker->latency, latencies);
     pthread_mutex_lock(&worker->lock);
     json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:I, s:I}", "id", worker->destination, "type",
                             worker->driver->ops->type, "url", worker->url, "state", worker->state, "lag_records",

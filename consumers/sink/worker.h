@@ -29,8 +29,9 @@ void rc_sink_worker_stop(struct rc_sink_worker *worker);
 /* Other audiences from now on; `set` is taken. Any thread. */
 void rc_sink_worker_update(struct rc_sink_worker *worker, struct rc_route_set *set);
 
-/* Its row of "destinations" in status, and its rows of "partitions" appended to `partitions`. Any thread. */
-json_t *rc_sink_worker_status(struct rc_sink_worker *worker, json_t *partitions);
+/* Its row of "destinations" in status; its rows of "partitions" and of "audience_latency" are appended to `partitions` and `latencies`. Any
+ * thread. */
+json_t *rc_sink_worker_status(struct rc_sink_worker *worker, json_t *partitions, json_t *latencies);
 
 /* Whether the group has given its partitions and the store has said where they stand. Any thread. */
 bool rc_sink_worker_ready(struct rc_sink_worker *worker);

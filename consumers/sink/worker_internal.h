@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "consumers/sink/attached.h"
+#include "consumers/sink/latency.h"
 #include "consumers/sink/worker.h"
 #include "kafka/loop.h"
 #include "kafka/producer.h"
@@ -70,6 +71,7 @@ struct rc_sink_worker {
     struct rc_admin *admin;
     struct rc_kafka_source *source;
     struct sink_metrics metrics;
+    struct rc_sink_latency *latency; /* by audience */
 
     /* The worker's thread only. */
     struct sink_part **parts;

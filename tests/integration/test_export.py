@@ -1,5 +1,5 @@
-"""Snapshots of members under load, held against the topic at their cut and against the naive evaluator; and the filters of `members` and
-`tail`, held against the topic."""
+"""Snapshots of members under load, held against the topic at their cut and against the naive evaluator; the filters of `members` and
+`tail`, held against the topic; and the latency that `status` tells of all this, hop by hop and per audience."""
 
 import csv
 import io
@@ -46,6 +46,7 @@ class ExportTest(unittest.TestCase):
         cls.site.run("apply", "-f", cls.site.write("defined.json", cls.definitions))
         cls.site.start("ingest")
         cls.site.start("materialize")
+        cls.sinks = [cls.site.start("sink", name=name, settings={"sink.default": f"embedded:{cls.site.folder}/{name}-store"}) for name in ("s1", "s2")]
 
     def rows(self, text):
         return {(r["audience" if "audience" in r else "segment"], (r["namespace"], r["personId"]), int(r["since"]), int(r["version"])) for r in text}
@@ -202,6 +203,31 @@ class ExportTest(unittest.TestCase):
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(cut / 1000))
         self.assertEqual(site.run("members", "lit", "--json", "--since", stamp).rows, [row for row in members if row["since"] >= cut])
         self.assertEqual(int(site.run("members", "lit", "--since", stamp, "--count").out), sum(row["since"] >= cut for row in members))
+
+    def test_5_latency(self):
+        """Two sinks have half of the persons each: what status says is of both, and counts what the topic holds."""
+        by_event = {}
+        for change in Changes(self.kafka):
+            by_event[change.target] = by_event.get(change.target, 0) + (change.cause == "event")
+
+        def told():
+            rows = self.site.run("status", "--json").rows
+            found = {row["id"]: row["latency"] for row in rows if row["type"] == "audience"}
+            self.assertEqual({id: latency["count"] for id, latency in found.items()}, by_event)
+            return found, {row["hop"]: row for row in rows if row["type"] == "latency"}
+
+        audiences, hops = eventually(told, 30 * SLOW)
+        halves = [sink.metric("rollcall_sink_audience_event_to_profile_seconds_count", audience="lit") for sink in self.sinks]
+        self.assertTrue(all(halves) and sum(halves) == by_event["lit"], (halves, by_event))
+        for latency in audiences.values():
+            self.assertTrue(0 < latency["p50"] <= latency["p99"], audiences)
+        self.assertEqual(list(hops), ["event_to_segment", "due_to_segment", "segment_to_membership", "membership_to_store", "event_to_store"])
+        self.assertEqual(hops["event_to_store"]["count"], sum(by_event.values()))
+        self.assertTrue(all(0 < hop["p50"] <= hop["p99"] for name, hop in hops.items() if name != "due_to_segment"), hops)
+        self.assertEqual((hops["due_to_segment"]["count"], hops["due_to_segment"]["p50"]), (0, None))  # nothing here leaves by time alone
+        page = self.site.run("status").out
+        for text in ("EVENT TO PROFILE p50 / p99", "segment change to membership", "membership to store"):
+            self.assertIn(text, page)
 
 
 if __name__ == "__main__":
