@@ -92,23 +92,37 @@ static struct rc_audience_memory *memory_of(struct stage *stage, const char *id)
     return NULL;
 }
 
-static void remember(struct stage *stage, struct rc_store_batch *batch, const struct rc_audience *audience) {
-    bool keep = audience->on_end == RC_ON_END_KEEP;
-    struct rc_audience_memory *memory = memory_of(stage, audience->id);
-    if (memory && memory->version == audience->version && memory->keep == keep)
+static void remember(struct stage *stage, struct rc_store_batch *batch, const char *id, int version, bool keep) {
+    struct rc_audience_memory *memory = memory_of(stage, id);
+    if (memory && memory->version == version && memory->keep == keep)
         return;
     if (!memory) {
         rc_grow(&stage->memories, &stage->memories_capacity, stage->n_memories + 1, sizeof *stage->memories);
         memory = &stage->memories[stage->n_memories++];
-        *memory = (struct rc_audience_memory){.id = rc_strdup(audience->id)};
+        *memory = (struct rc_audience_memory){.id = rc_strdup(id)};
     }
-    memory->version = audience->version;
+    memory->version = version;
     memory->keep = keep;
     rc_buf_reset(&stage->key);
     rc_buf_reset(&stage->value);
-    (void)rc_buf_printf(&stage->key, META_MEMORY "%s", audience->id);
+    (void)rc_buf_printf(&stage->key, META_MEMORY "%s", id);
     (void)rc_buf_printf(&stage->value, "%d %d", memory->version, memory->keep);
     rc_store_put(batch, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_buf_span(&stage->key), rc_buf_span(&stage->value));
+}
+
+/* What is in force, and what was deleted while this process was down, or before it ever had the members: `delete` leaves behind how that ends. */
+static void remember_all(struct stage *stage, struct rc_store_batch *batch, const struct rc_catalog *catalog) {
+    const struct rc_controls *controls = rc_definitions_controls(stage->definitions);
+    for (size_t i = 0; i < catalog->n_audiences; i++) {
+        const struct rc_audience *audience = &catalog->audiences[i];
+        remember(stage, batch, audience->id, audience->version, audience->on_end == RC_ON_END_KEEP);
+    }
+    for (size_t i = 0; i < controls->n; i++) {
+        const struct rc_control *control = &controls->items[i].control;
+        const char *id = rc_control_id(&controls->items[i], "audience");
+        if (id && control->deleted_version && rc_catalog_audience(catalog, id) < 0)
+            remember(stage, batch, id, control->deleted_version, control->on_end == RC_ON_END_KEEP);
+    }
 }
 
 rc_status rc_rules_load(struct stage *stage, struct rc_error *err) {
@@ -214,8 +228,7 @@ static void set_own_topics(struct stage *stage) {
 rc_status rc_rules_adopt(struct stage *stage, struct rc_catalog *catalog, struct rc_error *err) {
     struct rc_catalog *present = catalog ? catalog : stage->catalog;
     struct rc_store_batch *batch = rc_store_begin(stage->store);
-    for (size_t i = 0; i < present->n_audiences; i++)
-        remember(stage, batch, &present->audiences[i]);
+    remember_all(stage, batch, present);
     struct rc_rulebook book;
     rc_rulebook_init(&book, present, stage->memories, stage->n_memories, rc_clock_wall_ms());
     struct rc_audience_rules *rules = NULL;

@@ -184,3 +184,9 @@ void rc_controls_find(const struct rc_controls *controls, const char *kind, cons
     *out = item ? item->control : (struct rc_control){0};
     rc_buf_deinit(&key);
 }
+
+const char *rc_control_id(const struct rc_control_item *item, const char *kind) {
+    const char *rest = item->key + sizeof PREFIX - 1;
+    size_t len = strlen(kind);
+    return strncmp(rest, kind, len) == 0 && rest[len] == '/' ? rest + len + 1 : NULL;
+}

@@ -278,6 +278,10 @@ void rc_definitions_control(const struct rc_definitions *definitions, const char
     rc_controls_find(&definitions->controls, kind, id, out);
 }
 
+const struct rc_controls *rc_definitions_controls(const struct rc_definitions *definitions) {
+    return &definitions->controls;
+}
+
 uint64_t rc_definitions_control_changes(const struct rc_definitions *definitions) {
     return definitions->control_changes;
 }

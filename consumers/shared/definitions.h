@@ -30,6 +30,9 @@ void rc_definitions_close(struct rc_definitions *definitions);
 void rc_definitions_control(const struct rc_definitions *definitions, const char *kind, const char *id,
                             struct rc_control *out);
 
+/* All of them: for who looks for what was deleted. Borrowed until the next poll. */
+const struct rc_controls *rc_definitions_controls(const struct rc_definitions *definitions);
+
 /* Grows with each control record that said something new: who looks again only when it has, misses none. */
 uint64_t rc_definitions_control_changes(const struct rc_definitions *definitions);
 

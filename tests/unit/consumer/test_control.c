@@ -123,6 +123,9 @@ static void the_latest_counts(void **state) {
     assert_int_equal(out.approved_version, 0);
     rc_controls_find(&controls, "segment", "b", &out);
     assert_int_equal(out.rate, 9);
+    assert_string_equal(rc_control_id(&controls.items[1], "segment"), "b");
+    assert_null(rc_control_id(&controls.items[1], "audience"));
+    assert_null(rc_control_id(&controls.items[1], "seg"));
     rc_controls_deinit(&controls);
 }
 
