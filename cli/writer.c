@@ -24,6 +24,8 @@
 #define MAX_CONTROL ((size_t)4 << 10)
 #define MAX_KEY 256
 #define KEPT_MS 5000
+/* A broker that has answered by then is not given up lightly: what became of the change would not be known. */
+#define COMMIT_MS 30000
 #define NAP_NS 10000000 /* 10 ms */
 #define ATTEMPTS 8
 
@@ -266,10 +268,10 @@ static rc_status wait_visible(const struct rc_cli_writer *writer, const char *to
 }
 
 static rc_status commit(struct rc_cli_writer *writer, struct rc_error *err) {
-    int64_t until = rc_clock_monotonic_ms() + CLI_KAFKA_TIMEOUT_MS;
+    int64_t until = rc_clock_monotonic_ms() + COMMIT_MS;
     rc_status status;
     do
-        status = rc_producer_commit(writer->producer, NULL, NULL, 0, CLI_KAFKA_TIMEOUT_MS, err);
+        status = rc_producer_commit(writer->producer, NULL, NULL, 0, COMMIT_MS, err);
     while (status != RC_OK && err->class == RC_CLASS_RETRY && rc_clock_monotonic_ms() < until);
     if (status != RC_OK && err->class == RC_CLASS_RETRY)
         rc_error_prefix(err, "whether the change was made is not known, `rollcall history` tells");
