@@ -15,6 +15,7 @@
 #include "cli/proposal.h"
 #include "cli/targets.h"
 #include "cli/told.h"
+#include "consumers/materialize/rulebook.h"
 
 #define DEFAULT_SAMPLE 5
 #define MAX_SAMPLE 1000000
@@ -120,7 +121,7 @@ static void find_targets(struct diff *d) {
         effect->existed = rc_catalog_builder_find(&d->proposal.change.applied, target->kind, target->id) != NULL;
         effect->entering.limit = effect->leaving.limit = (size_t)d->sample;
         const struct rc_audience *audience = audience_of(d, target);
-        if (audience && (audience->paused || (audience->expires_ms && audience->expires_ms <= d->at_ms)))
+        if (audience && (audience->paused || rc_audience_expiry_ms(audience) <= d->at_ms))
             effect->mode = audience->on_end == RC_ON_END_EXIT ? ENDED : FROZEN;
     }
 }

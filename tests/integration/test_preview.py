@@ -9,7 +9,7 @@ import unittest
 from collections import Counter
 from zoneinfo import ZoneInfo
 
-from support import Kafka, create_topic, end_offsets, eventually, partition_of, produce, topic_partitions
+from support import Kafka, create_topic, end_offsets, eventually, partition_of, produce, topic_partitions, wait_until
 from support.basics import Child
 from support.program import BINARY, Installation, _settings, environment
 from support.recompute import EPOCH, Changes, Recomputation, naive, now_ms
@@ -396,8 +396,27 @@ class DiffTest(unittest.TestCase):
         self.assertEqual((often["leave"], often["after"], often["ended"]), (len(old["audience", "often"]), 0, True))
         self.assertEqual((quiet["leave"], quiet["enter"], quiet["after"]), (0, 0, len(old["audience", "quiet"])))
         self.assertEqual((mixed["sizeLimit"], mixed["overLimit"], mixed["leave"]), (1, len(old["audience", "mixed"]) > 1, 0))
+        self.applied_as_predicted([
+            audience("mixed", {"or": [{"segment": "often-and-quiet"}, {"not": {"segment": "quiet"}}]}),
+            audience("new", {"and": [{"segment": "often"}, {"not": {"segment": "quiet"}}]}),
+        ])  # fmt: skip
+        # An edited segment, what rests on it, and a new one: each switches once its history is read.
+        self.applied_as_predicted([d for d in AFTER if d["id"] != "mixed"])
         # What apply would refuse.
         self.assertIn("timestamp", site.run("diff", "-f", site.write("moved.json", {**SHOP, "timestamp": {"path": "n"}}), code=65).err)
+
+    def applied_as_predicted(self, definitions):
+        """Applies, and waits for exactly the changes of audiences that `diff` told before."""
+        predicted, start = set(), end_offsets(self.kafka, "rollcall.memberships")
+        for (kind, id), row in self.diff(definitions).items():
+            for side, status in (("entering", "realized"), ("leaving", "exited")):
+                predicted |= {(id, (p["namespace"], p["id"]), status) for p in row.get("effect", {}).get(side, ()) if kind == "audience"}
+        self.assertGreater(len(predicted), 20)
+        self.site.run("apply", "-f", self.site.write("applied.json", definitions), "--force")
+        emitted = lambda: sorted((c.target, c.person, c.status) for c in Changes(self.kafka, "rollcall.memberships", start))  # noqa: E731
+        wait_until(lambda: len(emitted()) >= len(predicted), 60, lambda: f"{len(predicted)} changes; there are {len(emitted())}")
+        time.sleep(1)  # and no more of them
+        self.assertEqual(emitted(), sorted(predicted))
 
     def told(self):
         """{(kind, id): persons realized} as the topics say it."""
