@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "cli/applied.h"
 #include "cli/commands.h"
+#include "cli/event_names.h"
 #include "cli/explanation.h"
 #include "cli/json.h"
 #include "cli/last_change.h"
@@ -15,6 +16,7 @@
 #include "codec/person_key.h"
 
 #define LOOK_BACK_MS 2000 /* for one last change */
+#define NAMES_MS 2000     /* for the ids of all events */
 #define MAX_TREE ((size_t)64 << 20)
 
 struct explaining {
@@ -153,6 +155,8 @@ static rc_status explain(struct rc_cli *cli, struct rc_error *err) {
     if (status == RC_OK)
         status = target == SEGMENT ? explain_segment(&explaining, id, &json, err)
                                    : explain_audience(&explaining, id, &json, err);
+    if (status == RC_OK)
+        rc_cli_event_names(cli, explaining.catalog, explaining.person, json, NAMES_MS);
     if (status == RC_OK && rc_cli_has(cli, "json")) {
         rc_cli_json_print(json);
     } else if (status == RC_OK) {
@@ -178,7 +182,9 @@ const struct rc_cli_command rc_cli_command_explain = {
         "Asks the ingest process that holds the person: each condition with its value against its threshold, the "
         "events it rests on, when and why the membership changed last, and when it changes next by time alone. For an "
         "audience also what materialize has published, and why that differs from the condition if it does. [x] stands "
-        "before what is true. The last change is looked for among the latest records of the topic, for 2 s at most. "
+        "before what is true. The last change is looked for among the latest records of the topic, and the ids of "
+        "events around their "
+        "time on the dataset's, for 2 s each at most; an event that is not found there is named by its hash. "
         "Where a segment and an audience have the same id, the audience is meant; segment/ID says otherwise. "
         "Exit 65: no such segment or audience; 69: no process that holds the person answers; 75: it is busy.",
     .examples = "rollcall explain win-back shop:1234\nrollcall explain segment/cart-abandoners shop:1234 --json",

@@ -231,6 +231,13 @@ static void add_next(const struct tree *tree, const json_t *explanation, int dep
     rc_buf_add_byte(tree->out, '\n');
 }
 
+/* Whether the version that is explained is the one in the catalog: an edit may be warming up beside what serves. */
+static bool serves_newest(const struct rc_catalog *catalog, const json_t *explanation) {
+    const json_t *version = json_object_get(explanation, "segmentVersion");
+    int at = catalog ? rc_catalog_segment(catalog, rc_cli_json_text(explanation, "segment", "")) : -1;
+    return !json_is_integer(version) || (at >= 0 && catalog->segments[at].version == json_integer_value(version));
+}
+
 static void add_segment(const struct tree *tree, const json_t *explanation, int depth) {
     add_verdict(tree, explanation, rc_cli_json_text(explanation, "segment", "?"), depth);
     if (json_is_true(json_object_get(explanation, "quarantined"))) {
@@ -250,8 +257,11 @@ static void add_segment(const struct tree *tree, const json_t *explanation, int 
     rc_buf_printf(tree->out, "%s%s\n", state ? ", " : "", state ? state : "");
     add_last_change(tree, json_object_get(explanation, "lastChange"), depth);
     add_next(tree, explanation, depth);
+    struct tree quoting = *tree;
+    if (!serves_newest(tree->catalog, explanation))
+        quoting.catalog = NULL; /* what serves was written otherwise */
     if (json_is_object(json_object_get(explanation, "condition")))
-        add_node(tree, json_object_get(explanation, "condition"), NULL, depth);
+        add_node(&quoting, json_object_get(explanation, "condition"), NULL, depth);
 }
 
 void rc_cli_explanation_segment(const json_t *explanation, const struct rc_catalog *catalog, struct rc_buf *out) {

@@ -34,15 +34,20 @@ static const struct rc_cli_process *begin(const struct rc_cli_processes *process
 }
 
 static rc_status outcome(const char *person, long status, const struct rc_buf *answer, struct rc_error *err) {
-    int len = (int)strcspn(answer->data, "\n");
+    json_t *said = json_loadb(answer->data, answer->len, 0, NULL); /* of a process that cannot answer now */
+    const char *text = rc_cli_json_text(said, "error", answer->data);
+    int len = (int)strcspn(text, "\n");
     if (status == RELEASED) {
         printf("%s released\n", person);
+        json_decref(said);
         return RC_OK;
     }
     int exit_code = status == NOT_QUARANTINED ? RC_EXIT_DATA
                     : status == STILL         ? RC_EXIT_TEMPORARY
                                               : RC_EXIT_UNAVAILABLE;
-    return rc_error_set(err, RC_CLASS_FATAL, exit_code, "%s: %.*s", person, len, answer->data);
+    rc_error_set(err, RC_CLASS_FATAL, exit_code, "%s: %.*s", person, len, text);
+    json_decref(said);
+    return RC_FAIL;
 }
 
 static rc_status release(struct rc_cli *cli, struct rc_error *err) {

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/timezone.h"
 #include "codec/person_key.h"
 #include "consumers/materialize/audience_person.h"
 #include "consumers/materialize/stage.h"
@@ -103,14 +104,20 @@ static json_t *difference(const struct asked *asked) {
     const char *state = asked->stage->book.entries[asked->entry].state;
     if (asked->rule && asked->standing && asked->standing->withheld)
         return json_sprintf("the size limit of %lld members is reached", (long long)asked->rule->size_limit);
-    if (asked->rule && asked->rule->mode != RC_AUDIENCE_LIVE)
+    if (asked->rule && asked->rule->mode != RC_AUDIENCE_LIVE && asked->rule->mode != RC_AUDIENCE_SCHEDULED)
         return json_sprintf("the audience publishes nothing: %s", state);
     if (asked->part->phase != PART_LIVE)
         return json_sprintf("the partition is %s", phase_of(asked->part));
     if (rc_sweep_pending(asked->part))
         return json_string("the audience was changed, and not everybody has been looked at yet");
-    if (asked->definition && asked->definition->refresh != RC_REFRESH_CONTINUOUS)
-        return json_string("the next refresh will publish it");
+    if (asked->rule && asked->rule->mode == RC_AUDIENCE_SCHEDULED) {
+        int64_t next_ms = asked->stage->book.entries[asked->entry].next_ms;
+        char time[25];
+        if (next_ms == INT64_MAX)
+            return json_string("the audience was refreshed for the last time");
+        rc_rfc3339_format(next_ms, time);
+        return json_sprintf("the next refresh, at %s, will publish it", time);
+    }
     return json_string("the change is on its way");
 }
 

@@ -51,6 +51,7 @@ def definitions():
         audience("win-back", {"and": [{"segment": "quiet"}, {"not": {"segment": "buyers"}}]}),
         audience("buyers"),
         audience("stopped", {"segment": "curious"}, paused=True),
+        audience("rarely", {"segment": "curious"}, refresh="every 4h"),
     ]
 
 
@@ -207,6 +208,9 @@ class ExplainTest(unittest.TestCase):
                 self.assertEqual(why["holds"], why["condition"]["true"], why)
                 self.assertEqual("why" in why, why["holds"] != member, why)
                 self.assertIn("paused" if "why" in why else "", why.get("why", ""))
+            _, why = self.ask([self.materialize], "/audiences/rarely/explain", person)
+            if why["holds"] != why["member"]:  # came after the first refresh
+                self.assertIn("the next refresh, at 20", why["why"])
         return published
 
     def test_audiences(self):
@@ -236,6 +240,10 @@ class ExplainTest(unittest.TestCase):
         self.assertEqual({key: one["lastChange"][key] for key in ("status", "since", "version", "cause", "emittedAt")},
                          {"status": last.status, "since": last.since, "version": last.version, "cause": last.cause,
                           "emittedAt": last.emitted})  # fmt: skip
+        right = self.explained("curious", person, one["at"])  # the ids of events come from the topic
+        ids = {event["id"] for event in right["condition"]["conditions"][0]["events"]}
+        named = [event for event in one["condition"]["conditions"][0]["events"]]
+        self.assertTrue(named and {event["id"] for event in named} <= ids and all(e["dataset"] == "web" for e in named), (named, ids))
         self.assertEqual(site.run("is", "curious", f"id:{person}", code=(0, 1)).out, "yes\n" if last.status == "realized" else "no\n")
         self.assertEqual(site.run("is", "curious", "id:nobody", code=1).out, "no\n")
         self.assertIn("no event yet", site.run("explain", "curious", "id:nobody").out)
