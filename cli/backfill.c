@@ -164,6 +164,8 @@ static rc_status backfill(struct rc_cli *cli, struct rc_error *err) {
     return rc_cli_usage(cli, err, "\"%s\" is none of list, pause, resume, cancel and rate", word);
 }
 
+static const struct rc_cli_option options[] = {CLI_OPTION_WHO, {0}};
+
 const struct rc_cli_command rc_cli_command_backfill = {
     .name = "backfill",
     .summary = "How far new segments' history is read; pause, cancel, slow down",
@@ -176,7 +178,8 @@ const struct rc_cli_command rc_cli_command_backfill = {
             "limit); of those that read together "
             "the least counts. A cancelled version is given up: the version before stays, until another one is "
             "applied, or `resume` begins "
-            "anew. All of it is kept, whatever is restarted.",
+            "anew. All of it is kept, whatever is restarted, and noted in the audit trail (`rollcall history`).",
+    .options = options,
     .examples =
         "rollcall backfill list\nrollcall backfill rate cart-abandoners 20000\nrollcall backfill pause cart-abandoners",
     .prints_data = true,

@@ -16,7 +16,8 @@
 #define ANSWER_TIMEOUT_MS 2000
 
 const struct rc_cli_option rc_cli_listing_options[] = {
-    {"state", 0, CLI_ONE, "STATE", "Segments, audiences: in this state: ready, in-progress, error, paused, expired."},
+    {"state", 0, CLI_ONE, "STATE",
+     "Segments, audiences: in this state: ready, in-progress, error, paused, held, cancelled, expired."},
     {"owner", 0, CLI_ONE, "NAME", "With this owner."},
     {"tag", 0, CLI_ONE, "TAG", "With this tag; may be repeated: with all of them."},
     {"name-contains", 0, CLI_ONE, "TEXT", "With this in the id or the name, in any case of letters."},
@@ -37,7 +38,7 @@ const struct rc_cli_option rc_cli_listing_options[] = {
 
 /* The state of a whole is the worst of its parts. */
 static int badness(const char *state) {
-    static const char *const order[] = {"", "ready", "live", "expired", "paused", "deleted"};
+    static const char *const order[] = {"", "ready", "live", "expired", "paused", "cancelled", "deleted"};
     if (strncmp(state, "error", 5) == 0)
         return 100;
     for (int i = 0; i < (int)(sizeof order / sizeof *order); i++)
@@ -266,7 +267,7 @@ enum sort_key { BY_ID, BY_NAME, BY_STATE, BY_MEMBERS, BY_REFRESHED, BY_MODIFIED,
 
 static rc_status read_filter(const struct rc_cli *cli, const struct rc_catalog *catalog, const char *kind,
                              struct filter *out, struct rc_error *err) {
-    static const char *const states[] = {"ready", "in-progress", "error", "paused", "expired"};
+    static const char *const states[] = {"ready", "in-progress", "error", "paused", "held", "cancelled", "expired"};
     *out = (struct filter){.cli = cli, .catalog = catalog};
     if (check_kind(cli, kind, err) != RC_OK ||
         check_word(cli, "state", states, sizeof states / sizeof *states, err) != RC_OK ||

@@ -335,6 +335,7 @@ static rc_status note_control(struct rc_cli_writer *writer, const struct rc_defi
                                  .kind = definition->kind,
                                  .id = definition->id,
                                  .json = definition->json};
+    bool revived = before->cancelled_version == definition->version && !after->cancelled_version;
     const struct {
         bool differs;
         const char *action;
@@ -342,8 +343,9 @@ static rc_status note_control(struct rc_cli_writer *writer, const struct rc_defi
     } notes[] = {
         {after->approved_version != before->approved_version, "approved", after->approved_version},
         {after->paused && !before->paused, "paused", definition->version},
-        {!after->paused && before->paused, "resumed", definition->version},
-        {after->cancelled_version != before->cancelled_version, "cancelled", after->cancelled_version},
+        {revived || (!after->paused && before->paused), "resumed", definition->version},
+        {after->cancelled_version && after->cancelled_version != before->cancelled_version, "cancelled",
+         after->cancelled_version},
         {after->rate != before->rate, "rate set", definition->version},
     };
     for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
@@ -357,6 +359,12 @@ static rc_status note_control(struct rc_cli_writer *writer, const struct rc_defi
             return RC_FAIL;
     }
     return RC_OK;
+}
+
+static bool same_control(const struct rc_control *a, const struct rc_control *b) {
+    return a->approved_version == b->approved_version && a->paused == b->paused &&
+           a->cancelled_version == b->cancelled_version && a->rate == b->rate &&
+           a->deleted_version == b->deleted_version && a->on_end == b->on_end;
 }
 
 struct control_change {
@@ -379,7 +387,7 @@ static rc_status change_control(const struct control_change *c, struct rc_cli_wr
     if (c->change(c->ctx, definition, &after, err) != RC_OK ||
         note_control(writer, definition, who, &before, &after, err) != RC_OK)
         return RC_FAIL;
-    return writer->n ? rc_cli_writer_put_control(writer, c->kind, c->id, &after, who, err) : RC_OK;
+    return !same_control(&before, &after) ? rc_cli_writer_put_control(writer, c->kind, c->id, &after, who, err) : RC_OK;
 }
 
 static rc_status try_control(void *ctx, struct rc_cli_writer *writer, struct rc_error *err) {

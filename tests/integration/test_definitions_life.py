@@ -3,6 +3,7 @@ or not at all, by several at once; and what a consumer that was down makes of a 
 
 import json
 import shutil
+import subprocess
 import threading
 import unittest
 from datetime import datetime, timedelta, timezone
@@ -11,8 +12,10 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource
 
 from support import Kafka, decode, eventually, latest_by_key, produce, read_all, topic_partitions
+from support.basics import Child
+from support.program import BINARY, _settings, environment
 from support.recompute import now_ms
-from support.site import Pipeline, audience, dataset, event, of_type, segment
+from support.site import SLOW, Pipeline, audience, dataset, event, of_type, seed_of_run, segment
 
 
 def viewed(window, **more):
@@ -169,6 +172,26 @@ class LifeTest(unittest.TestCase):
         for rows in done:
             self.assertEqual(len({row["version"] for row in rows}), 1)
 
+    def test_killed_at_any_moment(self):
+        """What one apply changes is there whole, with its entries in the trail, or not at all; and the next one need not wait for it."""
+        self.site.define(self.web)
+        chance = seed_of_run("test_killed_at_any_moment")
+        for i in range(1, 9):
+            path = self.site.write(f"{i}.json", [viewed(f"{i}d"), segment("beside", of_type(f"t{i}"))])
+            child = Child([BINARY, "apply", "-f", path, *_settings(self.site.settings)], self.site.folder / "killed.log", env=environment())
+            try:
+                child.wait(chance.uniform(0.02, 0.6) * SLOW)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        self.site.define(viewed("30d"), segment("beside", of_type("last")))
+        trails = [self.history("segment", id)[1] for id in ("viewed", "beside")]
+        self.assertEqual([r["version"] for r in trails[0]], list(range(1, len(trails[0]) + 1)))
+        self.assertEqual([r["version"] for r in trails[0]], [r["version"] for r in trails[1]])
+        for id, trail in zip(("viewed", "beside"), trails, strict=True):
+            self.assertEqual(self.version("segment", id), trail[-1]["version"])
+        for one, other in zip(*trails, strict=True):  # those of one apply
+            self.assertEqual(one["time"], other["time"])
+
     # --- with consumers
 
     def memberships(self):
@@ -178,6 +201,16 @@ class LifeTest(unittest.TestCase):
 
     def settled(self, wanted):
         eventually(lambda: self.assertEqual(self.memberships(), wanted), 90, 0.5, (AssertionError, KafkaException))
+
+    def found(self, segment, state, members=None):
+        """Waits until a segment is in a state, and has so many members."""
+
+        def look():
+            row = next(row for row in self.site.run("get", "segments", "--json").rows if row["id"] == segment)
+            self.assertEqual(row["state"], state)
+            self.assertTrue(members is None or row["members"] == members, row)
+
+        eventually(look, 60, 0.2)
 
     def listed(self, *args):
         return [row["id"] for row in self.site.run("get", *args, "--json").rows]
@@ -238,6 +271,20 @@ class LifeTest(unittest.TestCase):
         text = run("describe", "audience", "leave").out
         for line in ("Owner:      anna", "Tags:       crm, a", "Now:        ready, 2 members", "Expires:    2", "version 1 created by"):
             self.assertIn(line, text)
+        # An edit that still warms up is taken back: nobody ever hears of it.
+        told = len(read_all(self.kafka, f"{self.prefix}.memberships"))
+        run("backfill", "pause", "viewed", "--who", "cy")
+        self.site.define(segment("viewed", of_type("buy", window="1h"), owner="anna"))
+        self.found("viewed", "paused")
+        self.assertEqual(self.listed("segments", "--state", "paused"), ["viewed"])
+        self.assertEqual(run("rollback", "segment", "viewed", "--json").json["version"], 3)
+        self.found("viewed", "live", 2)
+        run("backfill", "resume", "viewed")
+        self.assertEqual(len(read_all(self.kafka, f"{self.prefix}.memberships")), told)
+        rows = self.history("segment", "viewed")[1]
+        self.assertEqual([(r["action"], r["version"]) for r in rows],
+                         [("created", 1), ("paused", 1), ("configured", 2), ("rolled back", 3), ("resumed", 3)])  # fmt: skip
+        self.assertEqual((rows[1]["who"], rows[2]["effect"], rows[3]["effect"]["toVersion"]), ("cy", {"membersBefore": 2}, 1))
         # What was known of the effect stands in the trail.
         self.site.define({**definitions[3], "name": "Leavers"})
         self.assertEqual(self.history("audience", "leave")[1][-1]["effect"], {"membersBefore": 2})
