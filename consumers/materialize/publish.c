@@ -102,7 +102,7 @@ static bool segments_live(struct stage *stage, const struct rc_audience_rule *ru
 static rc_status load_markers(struct part *part, struct rc_error *err) {
     struct stage *stage = part->stage;
     rc_buf_reset(&stage->key);
-    if (rc_live_person_add(&stage->key, part->number))
+    if (rc_live_person_add(&stage->key, part->number, stage->n_partitions))
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the key of partition %d's markers does not fit",
                             (int)part->number);
     return rc_persons_load(part->persons, rc_buf_span(&stage->key), rc_names_count(stage->signals),

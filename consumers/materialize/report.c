@@ -100,7 +100,7 @@ static void add_time(json_t *row, const char *key, int64_t at_ms) {
 }
 
 /* When it was published, will be, and ends. */
-static void add_schedule(struct stage *stage, json_t *row, size_t entry, int64_t now_ms) {
+static void add_schedule(struct stage *stage, json_t *row, size_t entry) {
     const struct rc_audience_entry *e = &stage->book.entries[entry];
     enum rc_audience_mode mode = stage->book.specs[entry].mode;
     if (mode == RC_AUDIENCE_SCHEDULED)
@@ -108,13 +108,13 @@ static void add_schedule(struct stage *stage, json_t *row, size_t entry, int64_t
     if (e->schedule.refresh != RC_REFRESH_CONTINUOUS)
         add_time(row, "last_refresh_ms", rc_publish_last_ms(stage, entry));
     add_time(row, "expires_ms", e->expires_ms);
-    if (now_ms >= rc_audience_warning_ms(e->expires_ms) && now_ms < e->expires_ms &&
-        stage->book.specs[entry].definition)
+    if (e->ends_soon)
         json_object_set_new(row, "warning", json_string("expires soon; `rollcall renew` sets a later time"));
 }
 
 static json_t *audiences_view(struct stage *stage, json_t *errors) {
     json_t *list = json_array();
+    size_t soon = 0;
     for (size_t i = 0; i < stage->book.n; i++) {
         const struct rc_audience_entry *entry = &stage->book.entries[i];
         uint32_t name = rc_names_find(stage->audiences, rc_span_str(entry->id));
@@ -133,11 +133,13 @@ static json_t *audiences_view(struct stage *stage, json_t *errors) {
         if (tally.withheld)
             json_object_set_new(row, "withheld", json_integer(tally.withheld));
         add_time(row, "last_change_ms", stage->last_change_ms[name]);
-        add_schedule(stage, row, i, rc_clock_wall_ms());
+        add_schedule(stage, row, i);
+        soon += entry->ends_soon;
         if (strncmp(state, "error", 5) == 0)
             json_array_append_new(errors, json_sprintf("audience %s: %s", entry->id, state));
         json_array_append_new(list, row);
     }
+    rc_gauge_set(stage->metrics.ends_soon, (double)soon);
     return list;
 }
 

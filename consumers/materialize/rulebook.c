@@ -31,10 +31,6 @@ static void note_next(struct rc_rulebook *book, int64_t at_ms) {
     book->next_ms = at_ms < book->next_ms ? at_ms : book->next_ms;
 }
 
-int64_t rc_audience_warning_ms(int64_t expires_ms) {
-    return expires_ms == INT64_MAX ? INT64_MAX : expires_ms - RC_AUDIENCE_WARNING_MS;
-}
-
 static void enter_defined(struct rc_rulebook *book, const struct rc_audience *audience, int64_t now_ms) {
     size_t at = book->n++;
     book->specs[at] = (struct rc_audience_spec){
@@ -53,8 +49,9 @@ static void enter_defined(struct rc_rulebook *book, const struct rc_audience *au
             book->specs[at].mode = RC_AUDIENCE_SCHEDULED;
         book->entries[at].state = rc_strdup("ready");
         note_next(book, expiry);
-        if (rc_audience_warning_ms(expiry) > now_ms)
-            note_next(book, rc_audience_warning_ms(expiry));
+        book->entries[at].ends_soon = expiry != INT64_MAX && expiry - RC_AUDIENCE_WARNING_MS <= now_ms;
+        if (!book->entries[at].ends_soon && expiry != INT64_MAX)
+            note_next(book, expiry - RC_AUDIENCE_WARNING_MS);
     }
 }
 

@@ -27,6 +27,7 @@ struct rc_audience_entry {
     int64_t latest_ms;           /* the schedule's last instant that has come; 0: none */
     int64_t next_ms;             /* the one after it; INT64_MAX: none */
     int64_t expires_ms;          /* INT64_MAX: never */
+    bool ends_soon;              /* within RC_AUDIENCE_WARNING_MS */
 };
 
 /* One page: entry i belongs to spec i. */
@@ -45,9 +46,6 @@ void rc_rulebook_deinit(struct rc_rulebook *book);
 
 /* Schedules go on to `now_ms`: true when an instant of any has come since the last time. */
 bool rc_rulebook_tick(struct rc_rulebook *book, int64_t now_ms);
-
-/* The first instant at which it is warned that the audience expires: a month before. */
-int64_t rc_audience_warning_ms(int64_t expires_ms);
 
 /* Freezes one audience with the state "error: <why>" (`why` is copied). */
 void rc_rulebook_refuse(struct rc_rulebook *book, size_t index, const char *why);

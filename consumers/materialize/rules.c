@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/timezone.h"
 #include "consumers/materialize/stage.h"
 
 #define META_RULES "rules"
@@ -176,17 +177,23 @@ static rc_status prepare_topics(struct stage *stage, struct rc_rulebook *book, s
 
 /* ---- rules --------------------------------------------------------------------------------------------------------------------- */
 
-static const char *state_before(const struct rc_rulebook *book, const char *id) {
+static const struct rc_audience_entry *entry_of(const struct rc_rulebook *book, const char *id) {
     for (size_t i = 0; i < book->n; i++)
         if (strcmp(book->entries[i].id, id) == 0)
-            return book->entries[i].state;
-    return "";
+            return &book->entries[i];
+    return NULL;
 }
 
 static void log_states(const struct rc_rulebook *before, const struct rc_rulebook *now) {
     for (size_t i = 0; i < now->n; i++) {
-        const struct rc_audience_entry *entry = &now->entries[i];
-        if (strcmp(state_before(before, entry->id), entry->state) == 0)
+        const struct rc_audience_entry *entry = &now->entries[i], *old = entry_of(before, entry->id);
+        if (entry->ends_soon && !(old && old->ends_soon && old->expires_ms == entry->expires_ms)) {
+            char time[25];
+            rc_rfc3339_format(entry->expires_ms, time);
+            rc_log(RC_LOG_WARN, "audience expires soon; `rollcall renew` sets a later time",
+                   rc_f_str("audience", entry->id), rc_f_str("expires", time));
+        }
+        if (old && strcmp(old->state, entry->state) == 0)
             continue;
         bool bad = strncmp(entry->state, "error", 5) == 0;
         rc_log(bad ? RC_LOG_ERROR : RC_LOG_INFO, "audience", rc_f_str("audience", entry->id),

@@ -50,6 +50,7 @@
       "Decisions whose last record did not come in time")                                                           \
     X(counter, bad, "rollcall_materialize_dead_letters_total", "Records of the segments topic that cannot be read") \
     X(counter, checkpoints, "rollcall_materialize_checkpoints_total", "Checkpoints committed")                      \
+    X(gauge, ends_soon, "rollcall_materialize_expiring_audiences", "Audiences that expire within 30 days")          \
     X(gauge, lag_records, "rollcall_materialize_lag_records",                                                       \
       "Records of the segments topic that are not decided yet")                                                     \
     X(gauge, lag_seconds, "rollcall_materialize_lag_seconds", "Age of the last record taken, while there are more") \

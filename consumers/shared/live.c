@@ -1,11 +1,21 @@
 #include "consumers/shared/live.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "codec/person_key.h"
 
 static const char person_prefix[] = RC_LIVE_NAMESPACE ":";
 
-rc_status rc_live_person_add(struct rc_buf *out, int32_t partition) {
-    return rc_buf_printf(out, "%s%d", person_prefix, (int)partition);
+rc_status rc_live_person_add(struct rc_buf *out, int32_t partition, int32_t n_partitions) {
+    char key[64];
+    int len = 0;
+    for (uint32_t k = 0; k < UINT32_MAX; k++) {
+        len = snprintf(key, sizeof key, "%s%d.%u", person_prefix, (int)partition, (unsigned)k);
+        if (rc_person_key_partition(rc_span_of(key, (size_t)len), n_partitions) == partition)
+            break;
+    }
+    return rc_buf_add(out, key, (size_t)len);
 }
 
 bool rc_live_is_person(struct rc_span person_key) {

@@ -2,7 +2,7 @@
  *
  * The race: a segment whose history is still being read has told nothing yet, and looks like one without members. An audience that is published
  * once, or at 02:00, must not take that for an answer. So when the history is read and the members are told, ingest tells behind them (in the
- * same partition, by the same producer) a change of a person that nobody is, `_rollcall:<partition>`: realized in `_live.<segment>`. It is a
+ * same partition, by the same producer) a change of a person that nobody is, `_rollcall:<partition>.<k>`: realized in `_live.<segment>`. It is a
  * record like any other: compaction keeps the last one, versions only grow, a reader of persons sees one that is in no dataset.
  *
  *   told once for a segment and partition, as soon as it is live there: a new one when its history is read, one that was there before at once
@@ -19,8 +19,9 @@
 #define RC_LIVE_NAMESPACE "_rollcall"
 #define RC_LIVE_PREFIX "_live."
 
-/* Appends the person key of partition `partition`'s markers, `_rollcall:<partition>`. */
-rc_status rc_live_person_add(struct rc_buf *out, int32_t partition) RC_MUST_USE;
+/* Appends the person key of the markers of `partition` (of `n_partitions`), `_rollcall:<partition>.<k>`: with the least k whose key belongs into
+ * that partition, as every record's key does. Cost: about n_partitions hashes. */
+rc_status rc_live_person_add(struct rc_buf *out, int32_t partition, int32_t n_partitions) RC_MUST_USE;
 
 /* True for the person key of a marker. */
 bool rc_live_is_person(struct rc_span person_key);

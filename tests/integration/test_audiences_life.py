@@ -19,7 +19,8 @@ DAY_S = 86400
 class LifeTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.kafka = Kafka().start()
+        # Records of a clock that is days ahead are taken.
+        cls.kafka = Kafka({"log.message.timestamp.after.max.ms": 200 * DAY_S * 1000}).start()
         cls.addClassCleanup(cls.kafka.close)
 
     def setUp(self):
@@ -30,14 +31,14 @@ class LifeTest(unittest.TestCase):
         self.web = dataset(topic=self.topic)
         self.definitions = {}
 
-    def start(self, materialize=None, ahead_s=None):
-        """Ingest, and materialize; with `ahead_s` (below 0: Kafka takes no records from the future) that and apply have a clock of their own."""
+    def start(self, materialize=None, clock=False):
+        """Ingest, and materialize, if wanted with a clock of its own."""
         self.ingest = self.site.start("ingest")
-        if ahead_s is not None:
+        if clock:
             self.clock = Clock(self.site.folder / "clock")
-            self.clock.step(ahead_s)
             self.site.env = self.clock.env
         self.materialize = self.site.start("materialize", settings=materialize)
+        self.site.env = None
 
     def define(self, *definitions):
         for d in definitions:
@@ -59,8 +60,10 @@ class LifeTest(unittest.TestCase):
         return {person for person, (status, _) in latest.items() if status == "realized"}
 
     def status(self, audience):
-        rows = self.site.run("status", "--json", code=None).rows
-        return next((r for r in rows if (r["type"], r.get("id")) == ("audience", audience)), None)
+        told = self.site.run("status", "--json", code=None)
+        row = next((r for r in told.rows if (r["type"], r.get("id")) == ("audience", audience)), None)
+        self.assertIsNotNone(row, told)
+        return row
 
     def expect(self, audience, members, timeout=30):
         eventually(lambda: self.assertEqual(self.members(audience), set(members)), timeout * SLOW)
@@ -93,12 +96,11 @@ class LifeTest(unittest.TestCase):
 
     def test_schedules(self):
         viewed, bought = segment("viewed", of_type("view")), segment("bought", of_type("buy"))
-        start_s = -5 * DAY_S
-        at = time.strftime("%H:%M", time.gmtime(time.time() + start_s + 7200))
+        at = time.strftime("%H:%M", time.gmtime(time.time() + 7200))
         where = {"and": [{"segment": "viewed"}, {"not": {"segment": "bought"}}]}
         self.define(self.web, viewed, bought)
         self.send(("a", "view"), ("b", "view"), ("c", "buy"))
-        self.start(ahead_s=start_s)
+        self.start(clock=True)
         self.segments_told(2)
         self.define(audience("once", where, refresh="once"), audience("often", where, refresh="every 2s"),
                     audience("daily", where, refresh="daily", at=at), audience("live", where))  # fmt: skip
@@ -109,11 +111,11 @@ class LifeTest(unittest.TestCase):
         self.expect("live", "ad")
         self.expect("often", "ad")
         row = self.expect_status("daily", state="ready", members=0, lastRefresh=None)
-        self.assertTrue(0 < row["nextRefresh"] - (now_ms() + start_s * 1000) <= 7_200_000, row)
+        self.assertTrue(0 < row["nextRefresh"] - now_ms() <= 7_200_000, row)
         self.assertEqual(self.members("once"), set("ab"))
 
         # Its time of day: just the difference to nothing, then to what was published.
-        self.clock.step(start_s + 7200 + 60)
+        self.clock.step(7200 + 60)
         self.expect("daily", "ad", 60)
         self.send(("a", "buy"), ("e", "view"))
         self.expect("live", "de")
@@ -123,7 +125,7 @@ class LifeTest(unittest.TestCase):
         pid = self.materialize.pid
         self.materialize.kill()
         Clock.forget(pid)
-        self.clock.step(start_s + 3 * DAY_S + 7200 + 60)
+        self.clock.step(3 * DAY_S + 7200 + 60)
         self.materialize.start()
         self.expect("daily", "de", 60)
         self.assertEqual(sorted((c.person[1], c.status) for c in self.changes("daily")),
@@ -137,6 +139,94 @@ class LifeTest(unittest.TestCase):
         self.expect_status("daily", version=2, state="ready", members=2)
         self.assertEqual(others(), before)
         self.assert_true_changes("often", "daily", "live")
+
+    def test_ends(self):
+        """Expiry with its warning, renewal, pauses, deletion and its undoing."""
+        end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 31 * DAY_S))
+        where = {"and": [{"segment": "viewed"}, {"not": {"segment": "bought"}}]}
+        self.define(self.web, segment("viewed", of_type("view")), segment("bought", of_type("buy")))
+        self.start(clock=True)
+        self.define(audience("kept", where, expires=end), audience("ended", where, expires=end, on_end="exit"), audience("gone", where),
+                    audience("left", where, on_end="keep"), audience("daily", where, refresh="every 2s"))  # fmt: skip
+        self.send(("a", "view"), ("b", "view"))
+        every = ("kept", "ended", "gone", "left", "daily")
+        for name in every:
+            self.expect(name, "ab")
+        self.assertFalse(self.expect_status("kept", state="ready")["expiresSoon"])
+
+        # Paused: nothing goes out, nobody is exited unless that is wanted; afterwards just the difference.
+        self.define(audience("gone", where, paused=True), audience("left", where, paused=True, on_end="exit"), audience("daily", where, refresh="every 2s", paused=True))
+        self.expect_status("gone", state="paused", members=2)
+        self.expect("left", "")
+        self.expect_status("daily", state="paused", members=2)
+        self.send(("a", "buy"), ("c", "view"))
+        self.expect("kept", "bc")
+        self.assertEqual((self.members("gone"), self.members("daily"), self.members("left")), (set("ab"), set("ab"), set()))
+        self.define(audience("gone", where), audience("left", where, on_end="keep"), audience("daily", where, refresh="every 2s"))
+        for name in every:
+            self.expect(name, "bc")
+        self.assertEqual({c.cause for c in self.changes("gone") if c.person[1] in "ac"} - {"event"}, {"definition"})
+
+        # Deleted: exited, or kept if that was wanted. Back again: entries with versions that have grown.
+        before = set(self.changes("gone"))
+        self.site.run("delete", "audience", "gone")
+        self.site.run("delete", "audience", "left")
+        self.expect("gone", "")
+        self.assertEqual({(c.status, c.cause) for c in set(self.changes("gone")) - before}, {("exited", "definition")})
+        self.send(("d", "view"))
+        self.expect("kept", "bcd")
+        self.assertEqual(self.members("left"), set("bc"))
+        self.site.run("undelete", "audience", "gone")
+        self.site.run("undelete", "audience", "left")
+        self.expect("gone", "bcd")
+        self.expect("left", "bcd")
+        again = [c for c in self.changes("left") if c.person[1] in "bc"]
+        self.assertEqual(len({c.version for c in again if c.person[1] == "c"}), 1)  # who was kept is not told again
+
+        self.expect("daily", "bcd")
+        self.assert_true_changes("kept", "daily")  # now: the broker compacts what is days old by the clock to come
+
+        # A month before its end it is warned of; then nothing goes out any more.
+        self.clock.step(2 * DAY_S)
+        eventually(lambda: self.assertTrue(self.status("kept")["expiresSoon"]), 30 * SLOW)
+        self.assertEqual(self.materialize.metric("rollcall_materialize_expiring_audiences"), 2)
+        self.assertIn("audience expires soon", self.materialize.log_text())
+        self.clock.step(32 * DAY_S)
+        self.expect("ended", "")
+        self.expect_status("kept", state="expired", members=3)
+        self.send(("b", "buy"), ("e", "view"))
+        self.expect("gone", "cde")
+        self.assertEqual(self.members("kept"), set("bcd"))
+        self.site.run("renew", "kept", "--for", "90d")
+        self.site.run("renew", "ended", "--for", "90d")
+        self.expect("kept", "cde")
+        self.expect("ended", "cde")
+        self.assertFalse(self.expect_status("kept", state="ready", members=3)["expiresSoon"])
+
+    def test_size_limit_over_two_processes(self):
+        where = {"and": [{"segment": "viewed"}, {"not": {"segment": "bought"}}]}
+        self.define(self.web, segment("viewed", of_type("view")), segment("bought", of_type("buy")), audience("few", where, size_limit=10))
+        self.start()
+        self.site.start("materialize", name="second")
+        everybody = {f"p{i}" for i in range(40)}
+        self.send(*((p, "view") for p in sorted(everybody)))
+        self.expect_status("few", state="error: size limit", members=10, withheld=30, timeout=60)
+        members = self.members("few")
+        self.assertEqual(len(members), 10)
+        self.assertIn("30 more would be members", self.site.run("status").out)
+        # Who leaves makes room, in whichever process; the others come in, with the instant at which they became one.
+        self.send(*((p, "buy") for p in sorted(members)))
+        self.expect_status("few", state="error: size limit", members=10, withheld=20, timeout=60)
+        eventually(lambda: self.assertEqual(len(self.members("few") & (everybody - members)), 10), 30 * SLOW)
+        late = [c for c in self.changes("few") if c.person[1] not in members]
+        self.assertEqual({c.cause for c in late}, {"definition"})
+        truth = Recomputation(list(self.definitions.values()), self.kafka)
+        self.assertEqual({c.what for c in self.changes("few")} - truth.timeline(now_ms()), set())
+        # A definition with room lets in everybody.
+        self.define(audience("few", where, size_limit=1000))
+        self.expect("few", everybody - members)
+        self.expect_status("few", state="ready", members=30, withheld=0)
+        self.assert_true_changes("few")
 
     def test_killed_in_the_midst_of_a_publication(self):
         n = 4000
