@@ -157,8 +157,10 @@ static void note_place(struct lane *lane, size_t place) {
 /* `as`: what the lane serves from now on, of which `id` and `json` are copied. */
 static struct served *serve(struct lane *lane, const struct served *as) {
     struct served *served = rc_ingest_served(lane, as->id), next = *as;
+    next.told |= served && served->told; /* a new version comes beside the old one: the segment stays live */
     next.json = rc_strdup(as->json);
     next.unsaved = next.unlogged = true;
+    lane->all_told = false;
     if (served) {
         next.id = served->id;
         free(served->json);
@@ -271,6 +273,10 @@ static void end_segment(struct lane *lane, struct served *served) {
                              catalog->datasets[0].id, "where", "or");
     char *text = json_dumps(json, JSON_COMPACT);
     const struct served as = {.id = served->id, .version = served->version, .meaning = ENDS, .json = text};
+    if (served->told && lane->state == LANE_LIVE) {
+        served->told = false;
+        rc_ingest_emit_live(lane, served->id, served->version, false);
+    }
     serve(lane, &as);
     free(text);
     json_decref(json);
@@ -561,6 +567,23 @@ rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) {
     return rc_ingest_compose(lane, err);
 }
 
+/* Behind the members: everybody has been decided under what is served, so what the segment has to tell of them stands before this word. */
+void rc_ingest_tell_live(struct ingest *ingest) {
+    for (size_t l = 0; l < ingest->n_lanes; l++) {
+        struct lane *lane = ingest->lanes[l];
+        if (lane->state != LANE_LIVE || lane->all_told || !rc_population_settled(lane->population))
+            continue;
+        lane->all_told = true;
+        for (size_t i = 0; i < lane->n_served; i++) {
+            struct served *served = &lane->served[i];
+            if (!served->told && served->meaning != ENDS) {
+                rc_ingest_emit_live(lane, served->id, served->version, true);
+                served->told = served->unsaved = served->unlogged = true;
+            }
+        }
+    }
+}
+
 /* ---- saved ---- */
 
 static void add_key(struct rc_buf *out, const char *id) {
@@ -573,6 +596,7 @@ static char *served_text(const struct served *served) {
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)served->meaning);
     json_t *record = json_pack("{s:i, s:s, s:b, s:I, s:s}", "version", served->version, "meaning", hash, "backfilled",
                                served->backfilled, "gap_ms", (json_int_t)served->gap_ms, "json", served->json);
+    json_object_set_new(record, "told", json_boolean(served->told));
     char *text = json_dumps(record, JSON_COMPACT);
     json_decref(record);
     return text;
@@ -618,7 +642,8 @@ void rc_ingest_served_put(struct lane *lane, struct checkpoint *checkpoint, bool
                                     .meaning = shadow->meaning,
                                     .json = rc_catalog_definition(catalog, "segment", shadow->id)->json,
                                     .backfilled = !served || served->meaning == ENDS,
-                                    .gap_ms = shadow->gap_ms};
+                                    .gap_ms = shadow->gap_ms,
+                                    .told = served && served->told};
         put_record(lane, checkpoint, shadow->id, served_text(&next), true, logged);
     }
     lane->whole = logged;
@@ -644,7 +669,8 @@ static bool load_served(void *ctx, struct rc_span key, struct rc_span value) {
                                   .meaning = strtoull(meaning, NULL, 16),
                                   .json = (char *)(uintptr_t)json,
                                   .backfilled = json_is_true(json_object_get(record, "backfilled")),
-                                  .gap_ms = json_integer_value(json_object_get(record, "gap_ms"))};
+                                  .gap_ms = json_integer_value(json_object_get(record, "gap_ms")),
+                                  .told = json_is_true(json_object_get(record, "told"))};
         struct served *served = serve(loading->lane, &as);
         served->unsaved = served->unlogged = false;
         free(id);

@@ -11,6 +11,7 @@
 #include "codec/person_key.h"
 #include "consumers/ingest/ingest.h"
 #include "consumers/ingest/internal.h"
+#include "consumers/shared/live.h"
 
 static void send_pending(struct lane *lane, bool more) {
     if (!lane->pending)
@@ -115,6 +116,38 @@ void rc_ingest_emit_change(void *ctx, const struct rc_change *change) {
     }
     if (!change->more)
         send_pending(lane, false);
+}
+
+void rc_ingest_emit_live(struct lane *lane, const char *segment, int version, bool live) {
+    struct ingest *ingest = lane->ingest;
+    struct rc_buf person, target, key;
+    struct rc_error err;
+    int64_t now_ms = rc_clock_wall_ms();
+    rc_buf_init(&person, 64);
+    rc_buf_init(&target, 256);
+    rc_buf_init(&key, 512);
+    struct rc_membership change = {.realized = live,
+                                   .since_ms = now_ms,
+                                   .version = rc_versions_next(&lane->versions),
+                                   .cause = RC_CAUSE_BACKFILL,
+                                   .event_time_ms = RC_NO_EVENT_TIME,
+                                   .emitted_at_ms = now_ms,
+                                   .target_version = version};
+    if (rc_live_person_add(&person, lane->number, ingest->program->n_partitions) != RC_OK ||
+        rc_live_target_add(&target, rc_span_str(segment)) != RC_OK ||
+        rc_membership_key_add(&key, rc_buf_span(&person), rc_buf_span(&target)) != RC_OK ||
+        rc_person_key_split(rc_buf_span(&person), &ingest->scratch, &change.namespace, &change.person_id) != RC_OK) {
+        rc_error_set(&err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the word that segment %s is live does not fit", segment);
+        rc_ingest_fail(ingest, &err);
+    } else {
+        change.target = rc_buf_span(&target);
+        keep(lane, rc_buf_span(&key), &change);
+        send_pending(lane, false);
+    }
+    lane->dirty = true;
+    rc_buf_deinit(&person);
+    rc_buf_deinit(&target);
+    rc_buf_deinit(&key);
 }
 
 static void settled(void *ctx, struct rc_span key, const struct rc_membership *change) {

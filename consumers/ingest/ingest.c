@@ -367,6 +367,7 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
         return RC_FAIL;
     if (atomic_load(&ingest->rekey.failed))
         rc_ingest_fail(ingest, &ingest->rekey.failure);
+    rc_ingest_tell_live(ingest);
     tell(ingest, now_ms);
     if (ingest->failed) {
         *err = ingest->failure;

@@ -106,6 +106,7 @@ struct served {
     char *json;
     bool backfilled;
     int64_t gap_ms; /* what lies before was not on the topic any more; 0: nothing was missing */
+    bool told;      /* that it is live (consumers/shared/live.h) */
     bool unsaved;   /* the local store does not have it so yet */
     bool unlogged;  /* nor the changelog */
     bool leaving;   /* the checkpoint under way says that it is gone */
@@ -196,6 +197,7 @@ struct lane {
     int64_t changelog_end;        /* behind the last own record of it, as of the last checkpoint */
     bool more_due;                /* the last advance stopped at its limit */
     size_t quarantined;           /* as logged last */
+    bool all_told;                /* that what is served is live */
     bool settled;                 /* everybody is decided under this plan, and that is noted */
     struct rc_store_batch *batch; /* where deadlines go while persons are put; borrowed */
     /* The change that is held until it is known whether another of the same decision is sent (see emit.c). */
@@ -344,6 +346,8 @@ uint64_t *rc_ingest_meanings(const struct rc_catalog *catalog);
 /* Does the segment of the newest catalog rest on what comes over the topic? */
 bool rc_ingest_segment_reads(const struct program *program, uint32_t segment, const char *topic);
 
+/* Tells of what is live and has not been told of. */
+void rc_ingest_tell_live(struct ingest *ingest);
 struct served *rc_ingest_served(const struct lane *lane, const char *id); /* NULL: it is not served */
 struct shadow *rc_ingest_shadow(const struct lane *lane, const char *id); /* NULL: nothing of it warms up */
 void rc_ingest_shadow_name(const struct lane *lane, const char *id, char out[RC_SHADOW_NAME]); /* in the composition */
@@ -421,6 +425,8 @@ enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const 
 void rc_ingest_emit_change(void *ctx, const struct rc_change *change); /* ctx: the lane */
 /* Sends what is held back by rc_repeats (the lane has caught up). */
 void rc_ingest_emit_settled(struct lane *lane);
+/* Tells that a segment is live in the lane's partition, or is not any more (consumers/shared/live.h). Between two decisions only. */
+void rc_ingest_emit_live(struct lane *lane, const char *segment, int version, bool live);
 
 /* ---- checkpoint.c ---- */
 

@@ -145,6 +145,8 @@ static bool settle(const struct rc_audience_desk *desk, const struct rc_audience
                    struct rc_audience_person *person, const struct why *why) {
     if (rule->mode == RC_AUDIENCE_FROZEN || (rule->mode == RC_AUDIENCE_SCHEDULED && !why->scheduled))
         return false;
+    if (desk->waits && desk->waits[rule->name] && rule->mode != RC_AUDIENCE_ENDED)
+        return false;
     struct rc_audience_standing *standing = rc_audience_person_mutable_standing(person, rule->name);
     bool published = standing && standing->realized, withheld = standing && standing->withheld;
     bool now = rule->mode != RC_AUDIENCE_ENDED && holds(desk->rules, rule, person);

@@ -175,6 +175,7 @@ struct rc_audience_desk {
     struct rc_audience_tally *all;   /* of all partitions of this process; decides about `size_limit` */
     rc_audience_emit_fn emit;
     void *ctx;
+    const bool *waits; /* by audience name: left alone, because not all of its segments are known yet; NULL: none */
     bool
         trust; /* rc_audience_decide reviews nobody: what was published is right for what is known, and a review follows */
 };

@@ -18,6 +18,7 @@ struct rc_audience_desk rc_input_desk(struct part *part) {
                                      .all = stage->all,
                                      .emit = rc_input_emit,
                                      .ctx = part,
+                                     .waits = part->waits,
                                      .trust = part->trust};
 }
 
@@ -226,6 +227,8 @@ rc_status rc_input_take(struct part *part, const struct rc_message *message, str
      * behind this record already, so "at the end" would be true of it before it is decided.) */
     if (part->phase == PART_LEARNING && message->offset >= part->learn_to) {
         part->phase = PART_REPEATING;
+        if (rc_publish_set_waits(part, err))
+            return RC_FAIL;
         if (message->offset >= part->boundary && rc_takeover_progress(part, message->offset, err))
             return RC_FAIL;
     }

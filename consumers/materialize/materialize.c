@@ -46,6 +46,8 @@ void rc_stage_grow_tallies(struct stage *stage) {
     grow_zeroed(&stage->members, old, n, sizeof *stage->members);
     for (size_t i = 0; i < stage->n_parts; i++) {
         grow_zeroed(&stage->parts[i]->here, old, n, sizeof *stage->parts[i]->here);
+        grow_zeroed(&stage->parts[i]->waits, old, n, sizeof *stage->parts[i]->waits);
+        grow_zeroed(&stage->parts[i]->released, old, n, sizeof *stage->parts[i]->released);
         grow_zeroed(&stage->parts[i]->published_ms, old, n, sizeof *stage->parts[i]->published_ms);
     }
     stage->n_tallies = n;

@@ -38,6 +38,8 @@ void rc_publish_free(struct part *part) {
     free(part->pass.audiences);
     free(part->pass.dues);
     free(part->published_ms);
+    free(part->waits);
+    free(part->released);
 }
 
 /* ---- what is due ----------------------------------------------------------------------------------------------------------------- */
@@ -52,8 +54,11 @@ static bool scheduled(const struct rc_audience_entry *entry) {
 
 bool rc_publish_pending(const struct part *part, size_t entry) {
     const struct stage *stage = part->stage;
+    uint32_t audience = name_of(stage, entry);
+    if (stage->book.specs[entry].mode == RC_AUDIENCE_LIVE)
+        return part->waits[audience] || part->released[audience];
     return stage->book.specs[entry].mode == RC_AUDIENCE_SCHEDULED &&
-           stage->book.entries[entry].latest_ms > part->published_ms[name_of(stage, entry)];
+           stage->book.entries[entry].latest_ms > part->published_ms[audience];
 }
 
 int64_t rc_publish_last_ms(const struct stage *stage, size_t entry) {
@@ -109,9 +114,34 @@ static rc_status load_markers(struct part *part, struct rc_error *err) {
                            rc_names_count(stage->audiences), &stage->person, err);
 }
 
-static rc_status collect_due(struct part *part, struct rc_error *err) {
+rc_status rc_publish_set_waits(struct part *part, struct rc_error *err) {
     struct stage *stage = part->stage;
-    bool loaded = false;
+    size_t n;
+    const struct rc_audience_rule *rules = rc_audience_rules_all(stage->rules, &n);
+    if (load_markers(part, err))
+        return RC_FAIL;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t audience = rules[i].name;
+        bool waits = !segments_live(stage, &rules[i], &stage->person);
+        if (part->waits[audience] && !waits && rules[i].mode == RC_AUDIENCE_LIVE)
+            part->released[audience] = part->look = true;
+        part->changed |= part->waits[audience] != waits;
+        part->waits[audience] = waits;
+    }
+    return RC_OK;
+}
+
+/* Continuous ones that waited for a segment: nobody was held against them meanwhile. */
+static void collect_released(struct part *part) {
+    size_t n;
+    const struct rc_audience_rule *rules = rc_audience_rules_all(part->stage->rules, &n);
+    for (size_t i = 0; i < n; i++)
+        if (part->released[rules[i].name] && rules[i].mode == RC_AUDIENCE_LIVE && !part->waits[rules[i].name])
+            add_to_pass(part, rules[i].name, 0);
+}
+
+static void collect_due(struct part *part) {
+    struct stage *stage = part->stage;
     for (size_t i = 0; i < stage->book.n; i++) {
         const struct rc_audience_entry *entry = &stage->book.entries[i];
         uint32_t audience = name_of(stage, i);
@@ -125,13 +155,9 @@ static rc_status collect_due(struct part *part, struct rc_error *err) {
             }
             continue;
         }
-        if (!loaded && load_markers(part, err))
-            return RC_FAIL;
-        loaded = true;
-        if (segments_live(stage, rc_audience_rules_find(stage->rules, audience), &stage->person))
+        if (!part->waits[audience])
             add_to_pass(part, audience, entry->latest_ms);
     }
-    return RC_OK;
 }
 
 /* Those that withhold persons and have room again. */
@@ -147,12 +173,17 @@ static void collect_room(struct part *part) {
 
 static rc_status look(struct part *part, struct rc_error *err) {
     struct pass *pass = &part->pass;
-    part->look = false;
     pass->n = 0;
-    if (collect_due(part, err))
+    if (rc_publish_set_waits(part, err))
         return RC_FAIL;
-    pass->fills = false;
-    pass->cause = RC_CAUSE_SCHEDULE;
+    part->look = false;
+    collect_released(part);
+    pass->fills = pass->n > 0;
+    pass->cause = RC_CAUSE_BACKFILL;
+    if (!pass->n) {
+        collect_due(part);
+        pass->cause = RC_CAUSE_SCHEDULE;
+    }
     if (!pass->n) {
         if (rc_clock_monotonic_ms() < part->next_fill_ms) {
             part->look = true;
@@ -223,8 +254,11 @@ static void end_pass(struct part *part) {
     struct stage *stage = part->stage;
     struct pass *pass = &part->pass;
     int64_t took = rc_clock_monotonic_ms() - pass->started_ms;
-    for (size_t i = 0; i < pass->n && !pass->fills; i++) {
+    for (size_t i = 0; i < pass->n; i++) {
         uint32_t audience = pass->audiences[i];
+        part->released[audience] = false;
+        if (pass->fills)
+            continue;
         if (pass->dues[i] > part->published_ms[audience])
             part->published_ms[audience] = pass->dues[i];
         rc_counter_inc(stage->metrics.publications);
@@ -292,8 +326,10 @@ void rc_publish_save(struct part *part, struct rc_store_batch *batch) {
         (void)rc_buf_add_varint(&stage->value, pass->audiences[i]);
         (void)rc_buf_add_zigzag(&stage->value, pass->dues[i]);
     }
+    /* The lowest bit: everybody is still to be held against it. */
     for (size_t i = 0; i < stage->n_tallies; i++)
-        (void)rc_buf_add_zigzag(&stage->value, part->published_ms[i]);
+        (void)rc_buf_add_varint(&stage->value,
+                                (uint64_t)part->published_ms[i] << 1 | (part->waits[i] || part->released[i]));
     rc_store_put(batch, RC_STORE_META, part->number, rc_span_str(META_SCHEDULE), rc_buf_span(&stage->value));
 }
 
@@ -315,9 +351,13 @@ static bool take_saved(struct part *part, struct rc_span in) {
         part->pass.cause = RC_CAUSE_SCHEDULE;
         part->pass.slice = (uint32_t)slice;
     }
-    for (size_t i = 0; in.len && i < stage->n_tallies; i++)
-        if (rc_take_zigzag(&in, &part->published_ms[i]))
+    for (size_t i = 0; in.len && i < stage->n_tallies; i++) {
+        uint64_t both = 0;
+        if (rc_take_varint(&in, &both))
             return false;
+        part->published_ms[i] = (int64_t)(both >> 1);
+        part->waits[i] = both & 1;
+    }
     return true;
 }
 

@@ -266,6 +266,9 @@ rc_status rc_rules_adopt(struct stage *stage, struct rc_catalog *catalog, struct
     set_own_topics(stage);
     rc_stage_set_share(stage); /* looks for what is due as well */
     stage->view_stale = true;
+    for (size_t i = 0; i < stage->n_parts; i++)
+        if (rc_publish_set_waits(stage->parts[i], err))
+            return RC_FAIL;
     for (size_t i = 0; renewed && i < stage->n_parts; i++) {
         struct part *part = stage->parts[i];
         part->sweep_may_start = false;

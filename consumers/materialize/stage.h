@@ -137,6 +137,8 @@ struct part {
     /* Publishing what is scheduled. */
     int64_t
         *published_ms; /* by audience name, n_tallies: the instant up to which its schedule is done here; 0: never */
+    bool *waits;       /* by audience name: one of its segments is not live here yet (shared/live.h) */
+    bool *released;    /* by audience name: all are live now, and everybody is still to be held against it */
     int64_t clock_ms;  /* as handed over: all schedules but those named open are done up to here; 0: not told */
     struct pass pass;
     bool look;            /* something may be due */
@@ -282,6 +284,8 @@ rc_status rc_sweep_turn(struct part *part, int64_t budget_ms, struct rc_error *e
 /* Looks what is due, and publishes for about `budget_ms`. */
 rc_status rc_publish_turn(struct part *part, int64_t budget_ms, struct rc_error *err) RC_MUST_USE;
 bool rc_publish_running(const struct part *part);
+/* Which audiences wait for their segments: after new rules, and when a segment has become live. */
+rc_status rc_publish_set_waits(struct part *part, struct rc_error *err) RC_MUST_USE;
 /* Something may be due, in all partitions. */
 void rc_publish_look(struct stage *stage);
 /* What the batch must hold of it, and reading that back. */

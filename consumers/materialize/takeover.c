@@ -261,6 +261,8 @@ static rc_status take_part(struct stage *stage, struct rc_source_partition *part
     part->persons = rc_persons_new(stage->store, part->number, budget / (size_t)stage->n_partitions);
     part->groups = rc_groups_new();
     part->here = rc_calloc(stage->n_tallies, sizeof *part->here);
+    part->waits = rc_calloc(stage->n_tallies, sizeof *part->waits);
+    part->released = rc_calloc(stage->n_tallies, sizeof *part->released);
     part->published_ms = rc_calloc(stage->n_tallies, sizeof *part->published_ms);
     rc_grow(&stage->parts, &stage->parts_capacity, stage->n_parts + 1, sizeof *stage->parts);
     stage->parts[stage->n_parts++] = part;
@@ -388,8 +390,11 @@ rc_status rc_takeover_progress(struct part *part, int64_t next, struct rc_error 
     struct stage *stage = part->stage;
     /* A group that is still open at an end changes nothing here: it was not decided before, and what is known is the person's state
      * before it. */
-    if (part->phase == PART_LEARNING && reached(part, next, part->learn_to))
+    if (part->phase == PART_LEARNING && reached(part, next, part->learn_to)) {
         part->phase = PART_REPEATING;
+        if (rc_publish_set_waits(part, err))
+            return RC_FAIL;
+    }
     if (part->phase != PART_REPEATING || !reached(part, next, part->boundary))
         return RC_OK;
     struct settling settling = {.part = part, .status = RC_OK, .err = err};
@@ -401,6 +406,8 @@ rc_status rc_takeover_progress(struct part *part, int64_t next, struct rc_error 
         return RC_FAIL;
     part->phase = PART_LIVE;
     part->changed = part->wanted_now = part->look = true;
+    if (rc_publish_set_waits(part, err))
+        return RC_FAIL;
     stage->view_stale = true;
     rc_log(RC_LOG_INFO, "partition caught up", rc_f_str("topic", stage->segments_topic),
            rc_f_int("partition", part->number), rc_f_int("offset", next));

@@ -2,6 +2,7 @@
 deleted and back. What is published is held against the naive evaluator: every change is one of M's, statuses alternate, versions grow, and
 when nothing is due any more the published state is M."""
 
+import shutil
 import sys
 import time
 import unittest
@@ -227,6 +228,31 @@ class LifeTest(unittest.TestCase):
         self.expect("few", everybody - members)
         self.expect_status("few", state="ready", members=30, withheld=0)
         self.assert_true_changes("few")
+
+    def test_a_segment_that_reads_its_history_is_waited_for(self):
+        """Nobody is published on the strength of a segment that has not told its members yet."""
+        where = {"and": [{"segment": "viewed"}, {"not": {"segment": "bought"}}]}
+        self.define(self.web, segment("viewed", of_type("view")), audience("viewed"))
+        people = [f"p{i}" for i in range(60)]
+        self.send(*((p, "view") for p in people), *((p, "buy") for p in people[::2]))
+        self.start()
+        self.expect("viewed", people, 60)
+        names = ("live", "once", "often")
+        self.define(segment("bought", of_type("buy")), audience("live", where), audience("once", where, refresh="once"), audience("often", where, refresh="every 2s"))
+        for name in names:
+            self.expect(name, people[1::2], 90)
+            self.expect_status(name, state="ready", members=30)
+            self.assertEqual({c.person[1] for c in self.changes(name)}, set(people[1::2]))
+        self.assert_true_changes("viewed", *names)
+        # The same when materialize has lost its disk, and knows of the segments from the topic alone.
+        before = sorted(c.what for c in self.changes())
+        self.materialize.terminate()
+        shutil.rmtree(self.site.folder / "materialize" / "state")
+        self.materialize.start()
+        self.send(("new", "view"))
+        self.expect("live", [*people[1::2], "new"], 60)
+        self.expect("often", [*people[1::2], "new"], 60)
+        self.assertEqual(sorted(c.what for c in self.changes() if c.person[1] != "new"), before)
 
     def test_killed_in_the_midst_of_a_publication(self):
         n = 4000

@@ -104,7 +104,7 @@ class ClientsTest(unittest.TestCase):
                              ("viewed", namespace, "realized", "event", 1))  # fmt: skip
             self.assertEqual(person_key(value["namespace"], value["personId"]).decode() + "|viewed", key)
         segments = [read_avro(schema_of("segment_membership"), r.value) for r in read_all(self.kafka, "kcat.segments")]
-        self.assertEqual({v["segment"] for v in segments}, {"viewed", "_exists.web"})
+        self.assertEqual({v["segment"] for v in segments}, {"viewed", "_exists.web", "_live.viewed"})
         self.assertEqual(len(segments), 80)
         for change in Changes(self.kafka, "kcat.memberships"):
             self.assertEqual((change.since, change.event_time), (sent, sent))

@@ -157,6 +157,8 @@ class Changes(list):
             if r.value is None:
                 continue
             v = decode(name, r.value)
+            if v[target].startswith("_live."):
+                continue  # about a segment, not a person (consumers/shared/live.h)
             self.append(
                 Change(v[target], (v["namespace"], v["personId"]), v["status"], to_ms(v["since"]), v["version"], v["cause"],
                        to_ms(v["emittedAt"]), v["eventId"], v["eventTime"] and to_ms(v["eventTime"]), r.partition, r.offset)
