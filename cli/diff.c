@@ -24,6 +24,7 @@
 /* What happens to a segment or an audience. */
 struct effect {
     bool existed;                         /* before; else it is created */
+    bool edited;                          /* it says something else itself, not only what it rests on */
     bool recomputed;                      /* nothing was ever told of it: held against its old definition */
     uint32_t old;                         /* then: its segment in the old catalog */
     enum { FOLLOWS, FROZEN, ENDED } mode; /* an audience that has ended keeps or exits its members */
@@ -118,7 +119,10 @@ static void find_targets(struct diff *d) {
         struct rc_cli_target *target = &d->targets[d->n];
         struct effect *effect = &d->effects[d->n++];
         *target = (struct rc_cli_target){.kind = definition->kind, .id = definition->id};
-        effect->existed = rc_catalog_builder_find(&d->proposal.change.applied, target->kind, target->id) != NULL;
+        const struct rc_definition *old =
+            rc_catalog_builder_find(&d->proposal.change.applied, target->kind, target->id);
+        effect->existed = old != NULL;
+        effect->edited = old && !only_words_differ(old->json, definition->json);
         effect->entering.limit = effect->leaving.limit = (size_t)d->sample;
         const struct rc_audience *audience = audience_of(d, target);
         if (audience && (audience->paused || rc_audience_expiry_ms(audience) <= d->at_ms))
@@ -259,8 +263,8 @@ static rc_status evaluate(struct diff *d, struct rc_error *err) {
 
 /* ---- telling ---- */
 
-/* What a guard would hold the change for (pipeline.md §5), or NULL. */
-static const char *held(const struct effect *effect) {
+/* What a person should look at twice, or NULL: what the guard looks at (pipeline.md §5). */
+static const char *drastic(const struct effect *effect) {
     if (!effect->existed || effect->before == 0 || effect->mode != FOLLOWS)
         return NULL;
     return effect->after == 0                   ? "it would be empty"
@@ -268,14 +272,19 @@ static const char *held(const struct effect *effect) {
                                                 : NULL;
 }
 
+/* Whether the guard holds it: a version of a segment. What rests on that waits with it. */
+static bool held(const struct diff *d, size_t i) {
+    return strcmp(d->targets[i].kind, "segment") == 0 && d->effects[i].edited && drastic(&d->effects[i]);
+}
+
 static json_t *effect_json(const struct diff *d, size_t i) {
     const struct effect *effect = &d->effects[i];
     const struct rc_audience *audience = audience_of(d, &d->targets[i]);
-    json_t *out =
-        json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:s?, s:s}", "before", (json_int_t)effect->before, "after",
-                  (json_int_t)effect->after, "enter", (json_int_t)effect->enter, "leave", (json_int_t)effect->leave,
-                  "entering", rc_cli_picks_json(&effect->entering), "leaving", rc_cli_picks_json(&effect->leaving),
-                  "held", held(effect), "against", effect->recomputed ? "the old definition" : "what was told");
+    json_t *out = json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:s?, s:b, s:s}", "before", (json_int_t)effect->before,
+                            "after", (json_int_t)effect->after, "enter", (json_int_t)effect->enter, "leave",
+                            (json_int_t)effect->leave, "entering", rc_cli_picks_json(&effect->entering), "leaving",
+                            rc_cli_picks_json(&effect->leaving), "drastic", drastic(effect), "held", held(d, i),
+                            "against", effect->recomputed ? "the old definition" : "what was told");
     if (audience) {
         json_object_set_new(out, "sizeLimit", json_integer(audience->size_limit));
         json_object_set_new(out, "overLimit", json_boolean(effect->after > (uint64_t)audience->size_limit));
@@ -312,8 +321,11 @@ static void print_effect(const struct diff *d, size_t i) {
         printf("    published at its next schedule\n");
     if (audience && effect->after > (uint64_t)audience->size_limit)
         printf("    OVER its size_limit of %lld: the rest is not realized\n", (long long)audience->size_limit);
-    if (held(effect))
-        printf("    HELD until it is approved: %s (`rollcall approve`, or `rollcall apply --force`)\n", held(effect));
+    if (held(d, i))
+        printf("    HELD until it is approved, since %s: `rollcall approve segment %s`, or `rollcall apply --force`\n",
+               drastic(effect), d->targets[i].id);
+    else if (drastic(effect))
+        printf("    ATTENTION: %s\n", drastic(effect));
     if (!audience)
         printf("    backfill: %llu records\n", (unsigned long long)effect->records);
 }
