@@ -83,6 +83,27 @@ static rc_status no_transactions(const struct rc_cli *cli, struct rc_error *err)
         rc_config_origin(cli->config, "kafka.bootstrap.servers"));
 }
 
+static bool broker_answers(const struct rc_cli *cli) {
+    struct rc_error ignored;
+    struct rc_admin *admin = NULL;
+    char *cluster = NULL;
+    bool answers = rc_admin_open(cli->config, &admin, &ignored) == RC_OK &&
+                   rc_admin_cluster_id(admin, CLI_KAFKA_TIMEOUT_MS, &cluster, &ignored) == RC_OK;
+    free(cluster);
+    rc_admin_close(admin);
+    return answers;
+}
+
+/* The first transaction of a cluster makes a topic of its own, which may take a broker that is there longer than any other answer. */
+static rc_status init_transactions(const struct rc_cli *cli, struct rc_producer *producer, struct rc_error *err) {
+    int64_t until = rc_clock_monotonic_ms() + COMMIT_MS;
+    rc_status status;
+    do
+        status = rc_producer_init(producer, CLI_KAFKA_TIMEOUT_MS, err);
+    while (status != RC_OK && err->class == RC_CLASS_RETRY && rc_clock_monotonic_ms() < until && broker_answers(cli));
+    return status;
+}
+
 static rc_status writer_open(const struct rc_cli *cli, struct rc_cli_writer **out, struct rc_error *err) {
     char *topic = rc_topic_name(cli->config, "definitions");
     struct rc_producer_options options = {.name = "definitions",
@@ -97,7 +118,7 @@ static rc_status writer_open(const struct rc_cli *cli, struct rc_cli_writer **ou
     struct rc_cli_writer *writer = rc_calloc(1, sizeof *writer);
     *writer = (struct rc_cli_writer){
         .cli = cli, .producer = producer, .topic = topic, .audit_topic = rc_topic_name(cli->config, "audit")};
-    if (!cli->embedded && rc_producer_init(producer, CLI_KAFKA_TIMEOUT_MS, err) != RC_OK) {
+    if (!cli->embedded && init_transactions(cli, producer, err) != RC_OK) {
         writer_close(writer);
         return no_transactions(cli, err);
     }

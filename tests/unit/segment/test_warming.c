@@ -128,7 +128,7 @@ static struct rc_catalog *catalog_of(const struct trial *t, enum stage stage) {
     rc_catalog_builder_init(&builder);
     assert_int_equal(add(&builder, "datasets", DATASETS), RC_OK);
     for (int i = 0; i < IDS; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "x%d", i);
         int was = t->before[i], is = t->after[i];
         if (stage == BEFORE && was != NOTHING)
@@ -361,7 +361,7 @@ static void compare(struct trial *t, unsigned seed) {
     for (int i = 0; i < IDS; i++) {
         if (t->after[i] == NOTHING)
             continue;
-        char id[8];
+        char id[16];
         snprintf(id, sizeof id, "x%d", i);
         int a = rc_catalog_segment(t->knew.catalog, id), b = rc_catalog_segment(t->learns.catalog, id);
         assert_int_equal(rc_population_members(t->knew.population, (uint32_t)a),
