@@ -383,7 +383,7 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
         freeze(p, person);
     for (uint32_t d = 0; d < p->plan->n_domains; d++)
         if (p->plan->domains[d].datasets[event->dataset])
-            rc_table_redue(p, d, person);
+            rc_table_touch(p, d, person);
     if (a.named)
         rc_strings_release(&p->strings, (uint32_t)a.tie);
     return a.changed;

@@ -109,8 +109,9 @@ void rc_table_measure(struct rc_population *p, struct rc_person *person);
 void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person);
 void rc_table_set_due(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t due_ms);
 void rc_table_redue(struct rc_population *p, uint32_t domain, struct rc_person *person);
-/* Somebody who is due by the domain's clock, or NULL; to be decided and set anew before the next call. take_soon: of those whom an event or
- * the store has just brought; take_due: of all. */
+void rc_table_touch(struct rc_population *p, uint32_t domain, struct rc_person *person); /* the same, after an event */
+/* Somebody who is due by the domain's clock, or NULL; to be decided and set anew before the next call. take_soon: of those whom an event
+ * has touched; take_due: of all. */
 struct rc_person *rc_table_take_soon(struct rc_population *p, uint32_t domain);
 struct rc_person *rc_table_take_due(struct rc_population *p, uint32_t domain);
 int64_t rc_table_next_due(const struct rc_population *p, uint32_t domain); /* RC_NEVER: nobody; may be too early */

@@ -8,7 +8,8 @@
 #include "segment/population_state.h"
 
 #define FEWEST_SLOTS 1024
-#define SOON_MS 2 /* who is due by then waits in the list: most are decided within the turn that made them due */
+/* Whom an event makes due by then waits in a list: most are decided within the turn that made them due. */
+#define SOON_MS 100
 
 /* ---- by key ------------------------------------------------------------------------------------------------------------ */
 
@@ -121,8 +122,9 @@ void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person) {
 
 /* ---- who is due next ---------------------------------------------------------------------------------------------------
  *
- * A heap of deadlines, and in front of it a list of those who are due within SOON_MS. Most events make their person due at once and change
- * the deadline little or not: so the heap is touched once, after the decision, or not at all. Somebody in the heap may be due earlier than
+ * A heap of deadlines, and in front of it a list of those whom an event has made due within SOON_MS. Most events make their person due at once
+ * and change the deadline little or not: so the heap is touched once, after the decision, or not at all. And they need not wait behind a wave of
+ * those who are due by time alone, even where the clock is some milliseconds behind the event. Somebody in the heap may be due earlier than
  * their place there says only while they are in the list; their place may be too early at any time. */
 
 static void heap_put(struct queue *queue, uint32_t domain, size_t at, struct heap_item item) {
@@ -177,13 +179,19 @@ static bool is_soon(const struct rc_population *p, uint32_t domain, int64_t due_
 }
 
 void rc_table_set_due(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t due_ms) {
+    person->domains[domain].due_ms = due_ms;
+    heap_set(&p->queues[domain], domain, person, due_ms);
+}
+
+void rc_table_touch(struct rc_population *p, uint32_t domain, struct rc_person *person) {
     struct queue *queue = &p->queues[domain];
     struct rc_person_domain *place = &person->domains[domain];
-    place->due_ms = due_ms;
+    int64_t due_ms = rc_decide_due(p, domain, person);
     if (!is_soon(p, domain, due_ms)) {
-        heap_set(queue, domain, person, due_ms);
+        rc_table_set_due(p, domain, person, due_ms);
         return;
     }
+    place->due_ms = due_ms;
     if (due_ms < queue->soon_ms || queue->n_soon == 0)
         queue->soon_ms = due_ms;
     if (place->soon)

@@ -35,12 +35,13 @@
 #define SLICE_US 1000
 #define SLICE_BUSY_US 20000 /* while records wait anyway, or there must be room first */
 #define PIECE_RECORDS 250
+#define PIECE_BUSY_RECORDS 5000
 #define BULK_RECORDS 1000
 #define BULK_BUSY_RECORDS 20000
 #define DEADLINE_BYTES 64 /* of a person, about */
 
 size_t rc_ingest_bulk_limit(const struct ingest *ingest) {
-    return ingest->drained ? BULK_RECORDS : BULK_BUSY_RECORDS;
+    return ingest_hurries(ingest) ? BULK_BUSY_RECORDS : BULK_RECORDS;
 }
 
 /* ---- begin ---- */
@@ -172,7 +173,7 @@ static rc_status put_some(struct ingest *ingest, bool all, struct rc_error *err)
         *err = ingest->failure;
         return RC_FAIL; /* a population whose disk has failed puts nobody */
     }
-    int64_t slice_us = ingest->drained && !ingest->crowded ? SLICE_US : SLICE_BUSY_US;
+    int64_t slice_us = ingest_hurries(ingest) ? SLICE_BUSY_US : SLICE_US;
     int64_t until_ns = rc_clock_monotonic_ns() + slice_us * 1000;
     while (checkpoint->put_lanes < checkpoint->n_lanes) {
         struct checkpoint_lane *one = &checkpoint->lanes[checkpoint->put_lanes];
@@ -263,15 +264,17 @@ static rc_status commit_transaction(struct ingest *ingest, struct rc_error *err)
                               checkpoint->n_offsets, err);
 }
 
-/* Sends what there is room for; when it was the last, the mark is behind it. */
+/* Sends pieces while there is room; one in any case when what was sent before is acknowledged, for live changes alone may take all the room. */
 static rc_status send_some(struct ingest *ingest, struct rc_error *err) {
     struct checkpoint *checkpoint = &ingest->checkpoint;
     while (checkpoint->sent < checkpoint->records.len &&
-           rc_producer_outstanding(ingest->producer) < rc_ingest_bulk_limit(ingest))
-        if (rc_ingest_changelog_send(ingest, checkpoint, PIECE_RECORDS, err) != RC_OK)
+           (rc_producer_passed(ingest->producer, checkpoint->mark) ||
+            (checkpoint->sent > 0 && rc_producer_outstanding(ingest->producer) < rc_ingest_bulk_limit(ingest)))) {
+        size_t piece = ingest_hurries(ingest) ? PIECE_BUSY_RECORDS : PIECE_RECORDS;
+        if (rc_ingest_changelog_send(ingest, checkpoint, piece, err) != RC_OK)
             return RC_FAIL;
-    if (checkpoint->sent == checkpoint->records.len)
         checkpoint->mark = rc_producer_mark(ingest->producer);
+    }
     return RC_OK;
 }
 
@@ -284,9 +287,7 @@ rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct r
     if (checkpoint->put && !checkpoint->write) {
         if (ingest->exactly_once && commit_transaction(ingest, err) != RC_OK)
             return RC_FAIL;
-        /* The mark stays behind the changes until the last of the records is sent. */
-        bool sends = checkpoint->sent < checkpoint->records.len;
-        if (sends && rc_producer_passed(ingest->producer, checkpoint->mark) && send_some(ingest, err) != RC_OK)
+        if (send_some(ingest, err) != RC_OK)
             return RC_FAIL;
         if (checkpoint->sent == checkpoint->records.len && rc_producer_passed(ingest->producer, checkpoint->mark))
             commit(ingest);

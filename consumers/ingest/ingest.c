@@ -23,6 +23,8 @@
 #define ADVANCE_PERSONS 1000
 #define ADVANCE_SHORT_PERSONS 250 /* of a lane, between looks at what is new */
 #define FIRST_PERSON_BYTES 256    /* a guess, until some have been saved */
+#define WAVE_WAIT_MS 20
+#define WAVE_ASK_MS 5
 #define AGAIN_MS 250
 #define WATCH_MS 500 /* how often the broker is asked while something is due within … */
 #define WATCH_DUE_MS 5000
@@ -221,23 +223,29 @@ static rc_status read_some(struct ingest *ingest, struct rc_error *err) {
 
 /* ---- deciding ---- */
 
-/* Whether who is due by time alone has to wait: a live change waits behind what is under way, and what is changed has to be saved. */
+/* Whether who is due by time alone has to wait: a live change waits behind what is under way, and what is changed has to be saved. Not for ever:
+ * live changes alone may keep so many under way. */
 static bool wave_waits(const struct ingest *ingest) {
-    return (ingest->drained && rc_producer_outstanding(ingest->producer) >= rc_ingest_bulk_limit(ingest)) ||
-           (ingest->much_unsaved && ingest->checkpoint.under_way);
+    if (ingest->much_unsaved && ingest->checkpoint.under_way)
+        return true;
+    return !ingest_hurries(ingest) && rc_producer_outstanding(ingest->producer) >= rc_ingest_bulk_limit(ingest) &&
+           rc_clock_monotonic_ms() < ingest->waved_ms + WAVE_WAIT_MS;
 }
 
 /* Decides what the clocks allow; true when some lane has more to decide at once. */
 static bool advance(struct ingest *ingest) {
     bool more = false, full = rc_producer_full(ingest->producer);
-    size_t persons = ingest->drained ? ADVANCE_SHORT_PERSONS : ADVANCE_PERSONS;
+    size_t persons = ingest_hurries(ingest) ? ADVANCE_PERSONS : ADVANCE_SHORT_PERSONS;
+    bool waits = wave_waits(ingest);
+    if (!waits)
+        ingest->waved_ms = rc_clock_monotonic_ms();
     for (size_t i = 0; i < ingest->n_lanes; i++) {
         struct lane *lane = ingest->lanes[i];
         if (!lane_works(lane))
             continue;
         if (!full)
-            lane->more_due = wave_waits(ingest) ? rc_population_advance_events(lane->population)
-                                                : rc_population_advance(lane->population, persons);
+            lane->more_due = waits ? rc_population_advance_events(lane->population)
+                                   : rc_population_advance(lane->population, persons);
         more |= lane->more_due;
     }
     return more;
@@ -303,7 +311,7 @@ static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
         return RC_FAIL;
     int64_t now = rc_clock_monotonic_ms();
     rc_ingest_residence_trim(ingest);
-    bool at_once = ingest->crowded || (ingest->much_unsaved && ingest->drained);
+    bool at_once = ingest->crowded || (ingest->much_unsaved && !ingest->behind);
     if (ingest->checkpoint.under_way || (now < checkpoint_due(ingest) && !at_once))
         return RC_OK;
     rc_ingest_checkpoint_begin(ingest);
@@ -358,7 +366,7 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
     /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is
      * noticed. */
     int64_t mono = rc_clock_monotonic_ms();
-    bool ask = *asked && !*more && mono >= ingest->next_ask_ms;
+    bool ask = *asked && mono >= ingest->next_ask_ms + (*more ? WAVE_ASK_MS : 0);
     if (ask || (mono >= ingest->next_ask_ms + WATCH_MS && next_due(ingest) < now_ms + WATCH_DUE_MS)) {
         rc_source_ask_end(ingest->source);
         ingest->next_ask_ms = mono + 1;

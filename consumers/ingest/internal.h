@@ -287,6 +287,7 @@ struct ingest {
     bool paused;            /* all partitions are */
     int64_t full_since_ms;  /* monotonic; 0: the producer has room */
     bool crowded;           /* memory is over its budget, or far too much is unsaved: a checkpoint first */
+    int64_t waved_ms;       /* monotonic; when who was due by time alone was decided last */
     bool much_unsaved;      /* who is due by time alone waits for a checkpoint */
     size_t person_bytes;    /* that a person takes in a checkpoint, about */
     int64_t next_trim_ms;   /* monotonic */
@@ -430,6 +431,10 @@ void rc_ingest_emit_live(struct lane *lane, const char *segment, int version, bo
 
 /* ---- checkpoint.c ---- */
 
+/* Whether nothing is live, because many records wait or nothing is read: then what there is to do is done in great portions. */
+static inline bool ingest_hurries(const struct ingest *ingest) {
+    return ingest->behind || ingest->crowded;
+}
 /* Records under way above which nothing more is sent that can wait (who is due by time alone, the changelog), so that a live change does not
  * wait behind all of it. */
 size_t rc_ingest_bulk_limit(const struct ingest *ingest);

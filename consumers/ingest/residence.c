@@ -16,7 +16,9 @@
 #define MAX_KEY_BYTES ((size_t)1 << 20)
 #define REBUILD_PERSONS 20000 /* in one batch */
 #define TRIM_MS 20            /* at most so often, because it looks at every person */
-#define UNSAVED_SHARE 8 /* of the memory: what a checkpoint holds of it before who is due by time alone waits for it */
+/* Of the memory: what a checkpoint holds of it before who is due by time alone waits for it. With little memory, what is in it is bound enough. */
+#define UNSAVED_SHARE 8
+#define UNSAVED_LEAST ((size_t)32 << 20)
 
 /* ---- keys ---- */
 
@@ -244,6 +246,7 @@ void rc_ingest_residence_trim(struct ingest *ingest) {
     /* A batch is held in memory, and what goes to the changelog once more. */
     size_t unsaved = dirty * ingest->person_bytes * 2,
            limit = (size_t)rc_config_bytes(ingest->config, "state.memory_bytes") / UNSAVED_SHARE;
+    limit = limit < UNSAVED_LEAST ? UNSAVED_LEAST : limit;
     ingest->much_unsaved = unsaved > limit;
     ingest->crowded |= unsaved > 2 * limit;
 }

@@ -97,11 +97,11 @@ static void advance(struct world *w, int64_t clock_ms) {
     assert_false(rc_population_advance(w->population, 0));
 }
 
-/* An event of person "p", id made of type and time. */
-static bool happen(struct world *w, int64_t at_ms, const char *type, const char *more) {
+/* An event with an id made of type and time. */
+static bool happen_to(struct world *w, const char *person, int64_t at_ms, const char *type, const char *more) {
     char json[256];
-    int n = snprintf(json, sizeof json, "{\"p\":\"p\",\"t\":%lld,\"e\":\"%s%lld\",\"type\":\"%s\"%s}", (long long)at_ms,
-                     type, (long long)at_ms, type, more);
+    int n = snprintf(json, sizeof json, "{\"p\":\"%s\",\"t\":%lld,\"e\":\"%s%lld\",\"type\":\"%s\"%s}", person,
+                     (long long)at_ms, type, (long long)at_ms, type, more);
     struct rc_record record = {.value = rc_span_of(json, (size_t)n), .timestamp_ms = RC_NO_TIMESTAMP};
     struct rc_event event;
     struct rc_error err;
@@ -109,6 +109,10 @@ static bool happen(struct world *w, int64_t at_ms, const char *type, const char 
     if (rc_decode(w->decoder, &record, &w->arena, &event, &err) != RC_DECODED)
         fail_msg("%s", err.message);
     return rc_population_apply(w->population, &event);
+}
+
+static bool happen(struct world *w, int64_t at_ms, const char *type, const char *more) {
+    return happen_to(w, "p", at_ms, type, more);
 }
 
 /* What was emitted since the last call. */
@@ -535,6 +539,36 @@ static void explains_that_a_session_began_before_the_window(void **state) {
     }
 }
 
+/* Whom an event touches is told before those who are due by time alone, also where the event was ahead of the clock. */
+static void a_wave_waits_for_live_events(void **state) {
+    (void)state;
+    enum { WAVE = 20 };
+    struct world *w = open_world("0s", COUNT("s", "view", 1, "1000ms"));
+    char name[16];
+    advance(w, 1000);
+    for (int i = 0; i < WAVE; i++) {
+        snprintf(name, sizeof name, "w%d", i);
+        happen_to(w, name, 1000, "view", "");
+    }
+    advance(w, 1990);
+    assert_int_equal(rc_population_members(w->population, 0), WAVE);
+    rc_buf_reset(&w->log);
+    happen_to(w, "live", 2030, "view", "");
+    rc_population_set_clock(w->population, 0, 2031);
+    assert_true(rc_population_advance_events(w->population));
+    said(w, "+s@2030e&exists@2030 ");
+    assert_true(rc_population_advance(w->population, 3));
+    said(w, "-s@2000t -s@2000t -s@2000t ");
+    happen_to(w, "late", 1950, "view", "");
+    happen_to(w, "next", 2030, "view", "");
+    assert_true(rc_population_advance(w->population, 1)); /* one of the wave, whatever else there is */
+    said(w, "+s@1950e&exists@1950 +s@2030e&exists@2030 -s@2000t ");
+    assert_false(rc_population_advance(w->population, 0));
+    assert_int_equal(rc_population_members(w->population, 0), 3);
+    assert_false(rc_population_advance_events(w->population));
+    close_world(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves_at_the_millisecond),
@@ -551,6 +585,7 @@ int main(void) {
         cmocka_unit_test(quarantine_freezes_and_release_is_exact),
         cmocka_unit_test(bounded_is_bounded),
         cmocka_unit_test(class_is_told),
+        cmocka_unit_test(a_wave_waits_for_live_events),
         cmocka_unit_test(explains),
         cmocka_unit_test(explains_that_a_session_began_before_the_window),
     };
