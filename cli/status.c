@@ -23,6 +23,7 @@ struct whole {
     char state[64];
     int parts; /* processes that tell of it */
     int64_t members, last_change_ms, incomplete_until_ms, history_from_ms, serving_version, left, lag_records;
+    int64_t held_members, held_would_have;
     int64_t withheld, last_refresh_ms, next_refresh_ms, expires_ms; /* audiences; 0: none */
     bool expires_soon;
     double lag_seconds, progress, rate; /* rate: history read per second */
@@ -88,6 +89,8 @@ static void merge_part(struct whole *whole, const json_t *part) {
     whole->incomplete_until_ms = greater(whole->incomplete_until_ms, rc_cli_json_int(part, "incomplete_until_ms", 0));
     whole->history_from_ms = greater(whole->history_from_ms, rc_cli_json_int(part, "history_from_ms", 0));
     whole->serving_version = greater(whole->serving_version, rc_cli_json_int(part, "serving_version", 0));
+    whole->held_members = greater(whole->held_members, rc_cli_json_int(part, "held_members", 0));
+    whole->held_would_have = greater(whole->held_would_have, rc_cli_json_int(part, "held_would_have", 0));
     whole->left += rc_cli_json_int(part, "history_records", 0) - rc_cli_json_int(part, "read_records", 0);
     whole->rate += rc_cli_json_real(part, "rate", 0);
     int64_t lag = rc_cli_json_int(part, "lag_records", -1);
@@ -156,6 +159,10 @@ static void json_wholes(const char *type, const struct wholes *wholes, const str
         }
         if (strcmp(type, "segment") == 0) {
             json_object_set_new(line, "incompleteUntil", ms_or_null(whole->incomplete_until_ms));
+            if (strcmp(whole->state, "held") == 0)
+                json_object_set_new(line, "held",
+                                    json_pack("{s:I, s:I}", "members", (json_int_t)whole->held_members, "wouldHave",
+                                              (json_int_t)whole->held_would_have));
             json_object_set_new(line, "historyFrom", ms_or_null(whole->history_from_ms));
             json_object_set_new(line, "progress", isnan(whole->progress) ? json_null() : json_real(whole->progress));
             json_object_set_new(line, "servingVersion", ms_or_null(whole->serving_version));
@@ -281,7 +288,12 @@ static void print_segments(const struct wholes *wholes) {
         rc_cli_table_add(&table, "%d", whole->version);
         rc_cli_table_add(&table, "%s", whole->state);
         rc_cli_table_add(&table, "%lld", (long long)whole->members);
-        if (whole->incomplete_until_ms > 0)
+        if (strcmp(whole->state, "held") == 0)
+            rc_cli_table_add(
+                &table,
+                "version %d would have %lld members instead of %lld: `rollcall approve segment %s`, or roll back",
+                whole->version, (long long)whole->held_would_have, (long long)whole->held_members, whole->id);
+        else if (whole->incomplete_until_ms > 0)
             rc_cli_table_add(&table, "incomplete until %s", rc_cli_time(whole->incomplete_until_ms, time));
         else if (whole->history_from_ms > 0)
             rc_cli_table_add(&table, "counts from %s on: what was before is gone from the topics",

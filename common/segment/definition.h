@@ -146,8 +146,9 @@ struct rc_cond {
 enum rc_segment_role {
     RC_SEGMENT_SERVES,
     RC_SEGMENT_BACKFILLED, /* serves; is new, and its history has been read: its first members are told with cause BACKFILL */
-    RC_SEGMENT_WARMS, /* what it needs is kept, but it is neither decided nor told */
-    RC_SEGMENT_ENDS,  /* is gone from the definitions: its members leave it */
+    RC_SEGMENT_WARMS,   /* what it needs is kept, but it is neither decided nor told */
+    RC_SEGMENT_COUNTED, /* is ready: decided as if it served, but nobody is to be told */
+    RC_SEGMENT_ENDS,    /* is gone from the definitions: its members leave it */
 };
 
 struct rc_segment {

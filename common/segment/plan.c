@@ -398,6 +398,9 @@ static uint64_t definitions_hash(const struct rc_catalog *catalog) {
     for (size_t i = 0; i < catalog->n_definitions; i++) {
         const struct rc_definition *d = &catalog->definitions[i];
         bool decided = d->role == RC_SEGMENT_SERVES || d->role == RC_SEGMENT_BACKFILLED;
+        /* Beside the version that serves, whose text may change places with its own. */
+        if (d->role == RC_SEGMENT_COUNTED)
+            sum += XXH3_64bits_withSeed(d->json, strlen(d->json), RC_SEGMENT_COUNTED);
         if (strcmp(d->kind, "dataset") == 0 || (strcmp(d->kind, "segment") == 0 && decided))
             sum += XXH3_64bits(d->json, strlen(d->json));
     }

@@ -82,6 +82,14 @@ uint64_t *rc_ingest_meanings(const struct rc_catalog *catalog) {
     return m.known;
 }
 
+uint64_t rc_ingest_versions(const struct rc_catalog *catalog) {
+    uint64_t sum = 0; /* of hashes: the order of definitions does not matter */
+    for (size_t s = 0; s < catalog->n_segments; s++)
+        sum += XXH3_64bits_withSeed(catalog->segments[s].id, strlen(catalog->segments[s].id),
+                                    (uint64_t)catalog->segments[s].version);
+    return sum;
+}
+
 typedef bool (*segment_fn)(void *ctx, uint32_t segment); /* false: no, and enough */
 
 static bool each_referred(const struct rc_cond *cond, segment_fn visit, void *ctx) {
@@ -332,13 +340,15 @@ void rc_ingest_shadow_name(const struct lane *lane, const char *id, char out[RC_
 
 static rc_status add_newest(struct lane *lane, struct rc_catalog_builder *builder, uint32_t segment, const char *name,
                             struct rc_error *err) {
+    const struct shadow *shadow = rc_ingest_shadow(lane, lane->ingest->program->catalog->segments[segment].id);
+    bool counted = shadow && shadow->done && rc_ingest_guarded(lane, shadow);
     const struct rc_catalog *catalog = lane->ingest->program->catalog;
     const struct rc_segment *s = &catalog->segments[segment];
     json_t *json = parse(rc_catalog_definition(catalog, "segment", s->id)->json);
     each_reference(json_object_get(json, "where"), put_name, lane);
     char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    rc_status status =
-        rc_catalog_builder_add_segment(builder, rc_span_str(text), name, s->version, RC_SEGMENT_WARMS, err);
+    rc_status status = rc_catalog_builder_add_segment(builder, rc_span_str(text), name, s->version,
+                                                      counted ? RC_SEGMENT_COUNTED : RC_SEGMENT_WARMS, err);
     free(text);
     json_decref(json);
     return status;
@@ -517,9 +527,11 @@ static bool may_switch(const struct lane *lane, const struct shadow *shadow) {
 
 void rc_ingest_switch_begin(struct lane *lane) {
     bool taken_back = lane->n_shadows > 0;
+    int64_t ignored;
     for (size_t i = 0; i < lane->n_shadows; i++)
         lane->shadows[i].switching =
-            lane->shadows[i].done && !rc_ingest_backfill_held(lane->ingest, lane, &lane->shadows[i]);
+            lane->shadows[i].done && !rc_ingest_backfill_held(lane->ingest, lane, &lane->shadows[i]) &&
+            rc_ingest_guard_judge(lane->ingest, lane, &lane->shadows[i], &ignored, &ignored) == RC_GUARD_PASSES;
     while (taken_back) {
         taken_back = false;
         for (size_t i = 0; i < lane->n_shadows; i++)

@@ -67,6 +67,11 @@ void rc_ingest_emit_change(void *ctx, const struct rc_change *change) {
     struct ingest *ingest = lane->ingest;
     const struct rc_catalog *catalog = lane->composition->catalog;
     lane->dirty = true;
+    if (!change->existence && catalog->segments[change->index].role == RC_SEGMENT_COUNTED) {
+        if (!change->more) /* what was kept back is the last that is told of the decision */
+            send_pending(lane, false);
+        return;
+    }
 
     char existence[80];
     struct rc_span target;

@@ -363,6 +363,7 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
     rc_questions_turn(ingest->questions);
     *more |= rc_ingest_release_turn(ingest);
     *more |= rc_ingest_backfill_turn(ingest);
+    rc_ingest_guard_turn(ingest);
     /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is
      * noticed. */
     int64_t mono = rc_clock_monotonic_ms();
@@ -420,6 +421,7 @@ static void close_all(struct ingest *ingest) {
     rc_questions_close(ingest->questions);
     rc_ingest_release_close(ingest);
     rc_ingest_backfill_close(ingest);
+    rc_ingest_guard_close(ingest);
     rc_source_close(ingest->source);
     rc_ingest_checkpoint_drop(ingest);
     rc_definitions_close(ingest->definitions);
@@ -470,6 +472,7 @@ static rc_status live(struct rc_process *process, struct rc_error *err) {
     if (status == RC_OK) {
         rc_process_status_add(process, "ingest", rc_ingest_report_get, ingest);
         rc_ingest_answers_open(ingest);
+        rc_ingest_guard_open(ingest);
         status = open_all(ingest, err);
         if (status == RC_OK)
             status = run(ingest, err);

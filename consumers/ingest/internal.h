@@ -2,7 +2,7 @@
  * segment/population.h → emit.c (a change to a record). lane.c owns a partition number's state from its assignment to
  * its loss; checkpoint.c makes it durable, in the local store (saved.c) and the changelog (changelog.c), from which
  * restore.c brings it back; program.c takes up definitions, composition.c makes each lane's plan of them, backfill.c reads the
- * history of new ones; report.c tells, answers.c answers. One thread owns all of it;
+ * history of new ones, guard.c holds those that change too much; report.c tells, answers.c answers. One thread owns all of it;
  * only `report` is shared with the HTTP thread. */
 #ifndef RC_INGEST_INTERNAL_H
 #define RC_INGEST_INTERNAL_H
@@ -83,6 +83,7 @@ struct program {
     struct rc_catalog *catalog;
     struct rc_plan *plan;
     uint64_t *meanings;           /* by segment (composition.c); owned */
+    uint64_t versions;            /* a hash of which version of each segment this is */
     struct rc_decoder **decoders; /* by dataset */
     struct route *routes;
     size_t n_routes;
@@ -231,6 +232,7 @@ struct checkpoint {
 };
 
 struct release; /* release.c */
+struct guard;   /* guard.c */
 
 /* The reader of history. */
 struct backfill {
@@ -300,6 +302,7 @@ struct ingest {
     struct rc_questions *questions; /* what HTTP asks of the loop */
     struct release *release;
     struct backfill backfill;
+    struct guard *guard;
 
     struct rc_arena arena;
     struct rc_buf key, scratch, value;
@@ -344,6 +347,7 @@ void rc_ingest_rekey_stop(struct ingest *ingest);
 
 /* Of every segment a hash of what its membership depends on, references followed; never 0. Owned by the caller. */
 uint64_t *rc_ingest_meanings(const struct rc_catalog *catalog);
+uint64_t rc_ingest_versions(const struct rc_catalog *catalog);
 /* Does the segment of the newest catalog rest on what comes over the topic? */
 bool rc_ingest_segment_reads(const struct program *program, uint32_t segment, const char *topic);
 
@@ -371,6 +375,22 @@ rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) RC
 rc_status rc_ingest_served_load(struct lane *lane, struct rc_error *err) RC_MUST_USE;
 json_t *rc_ingest_shadows_json(const struct lane *lane); /* owned by the caller */
 void rc_ingest_shadows_take(struct lane *lane, const json_t *json);
+
+/* ---- guard.c ---- */
+
+enum rc_guard_verdict {
+    RC_GUARD_PASSES,
+    RC_GUARD_WAITS, /* not every partition has counted yet */
+    RC_GUARD_HOLDS,
+};
+void rc_ingest_guard_open(struct ingest *ingest);
+void rc_ingest_guard_close(struct ingest *ingest);
+void rc_ingest_guard_turn(struct ingest *ingest);
+/* Is the shadow an edit, that is to be counted before it serves? */
+bool rc_ingest_guarded(const struct lane *lane, const struct shadow *shadow);
+/* Whether it may serve. `*was`, `*would`: members of both versions, as far as they are counted. */
+enum rc_guard_verdict rc_ingest_guard_judge(const struct ingest *ingest, const struct lane *lane,
+                                            const struct shadow *shadow, int64_t *was, int64_t *would);
 
 /* ---- backfill.c ---- */
 

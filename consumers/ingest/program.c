@@ -71,6 +71,7 @@ rc_status rc_ingest_program_new(struct ingest *ingest, struct rc_catalog *catalo
     program->catalog = catalog;
     add_routes(ingest, program);
     program->meanings = rc_ingest_meanings(catalog);
+    program->versions = rc_ingest_versions(catalog);
     rc_status status = rc_plan_compile(catalog, &program->plan, err);
     struct rc_decoder_options decoding = {
         .registry = ingest->registry, .max_ahead_ms = RC_MAX_AHEAD_MS, .max_record_bytes = RC_MAX_RECORD_BYTES};

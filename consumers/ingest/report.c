@@ -83,7 +83,8 @@ static void add_partitions(struct ingest *ingest, json_t *list, struct totals *t
 struct segment_sum {
     size_t members;
     int serving; /* the least version that is served; 0: none somewhere */
-    bool warms, paused, cancelled;
+    bool warms, paused, cancelled, held;
+    int64_t was, would;    /* members by the version that serves and by the one that is held */
     int64_t read, records; /* of its history */
     int64_t until_ms;      /* its window reaches behind what the topics still hold until then */
     int64_t history_ms;    /* what it would need of before is gone for ever; 0: nothing */
@@ -110,6 +111,8 @@ static void add_lane(const struct ingest *ingest, const struct lane *lane, uint3
         sum->records += records;
         sum->warms = true;
         sum->paused |= rc_ingest_backfill_held(ingest, lane, shadow);
+        if (!sum->held && shadow->done)
+            sum->held = rc_ingest_guard_judge(ingest, lane, shadow, &sum->was, &sum->would) == RC_GUARD_HOLDS;
     } else if (!served || served->meaning != ingest->program->meanings[s]) {
         sum->cancelled = true;
     }
@@ -133,11 +136,19 @@ static void add_segments(const struct ingest *ingest, json_t *list, struct total
         for (size_t i = 0; i < ingest->n_lanes; i++)
             if (ingest->lanes[i]->population)
                 add_lane(ingest, ingest->lanes[i], s, &sum);
-        const char *state = sum.paused ? "paused" : sum.warms ? "warming" : sum.cancelled ? "cancelled" : "live";
+        const char *state = sum.paused      ? "paused"
+                            : sum.held      ? "held"
+                            : sum.warms     ? "warming"
+                            : sum.cancelled ? "cancelled"
+                                            : "live";
         json_t *one = json_pack("{s:s, s:i, s:s, s:I}", "id", catalog->segments[s].id, "version",
                                 catalog->segments[s].version, "state", state, "members", (json_int_t)sum.members);
         if (sum.warms || sum.cancelled)
             add_warming(ingest, &sum, one);
+        if (sum.held) {
+            json_object_set_new(one, "held_members", json_integer(sum.was));
+            json_object_set_new(one, "held_would_have", json_integer(sum.would));
+        }
         if (sum.until_ms > now_ms)
             json_object_set_new(one, "incomplete_until_ms", json_integer(sum.until_ms));
         if (sum.history_ms > 0)

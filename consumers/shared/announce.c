@@ -22,7 +22,8 @@ struct rc_announcer {
     char *topic, *key;
     const char *role;
     char since[25];
-    char *said; /* the last value; NULL: none */
+    json_t *more; /* owned */
+    char *said;   /* the last value; NULL: none */
 };
 
 rc_status rc_announcer_open(const struct rc_process *process, const char *role, struct rc_producer *producer,
@@ -55,6 +56,12 @@ static rc_status say(struct rc_announcer *announcer, const char *value, struct r
     return rc_producer_send(announcer->producer, &record, err);
 }
 
+void rc_announcer_add(struct rc_announcer *announcer, const char *key, const json_t *value) {
+    if (!announcer->more)
+        announcer->more = json_object();
+    json_object_set(announcer->more, key, (json_t *)(uintptr_t)value);
+}
+
 rc_status rc_announcer_tell(struct rc_announcer *announcer, const int32_t *partitions, size_t n, struct rc_error *err) {
     const struct rc_http *http = announcer->process->http;
     json_t *json =
@@ -64,6 +71,7 @@ rc_status rc_announcer_tell(struct rc_announcer *announcer, const int32_t *parti
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, json_integer(partitions[i]));
     json_object_set_new(json, "partitions", list);
+    json_object_update(json, announcer->more);
     char *value = json_dumps(json, JSON_COMPACT);
     json_decref(json);
     rc_status status = announcer->own ? rc_producer_poll(announcer->own, 0, err) : RC_OK;
@@ -91,6 +99,7 @@ void rc_announcer_close(struct rc_announcer *announcer) {
     }
     rc_producer_close(announcer->own);
     free(announcer->said);
+    json_decref(announcer->more);
     free(announcer->topic);
     free(announcer->key);
     free(announcer);

@@ -81,8 +81,13 @@ class LiveTest(unittest.TestCase):
         (edited,) = [c for c in self.changes() if c.what[:2] == ("both", ("id", "a"))]
         self.assertEqual((edited.cause, edited.status), ("definition", "realized"))
 
-        # An edit of a segment: when its history is read, those go who do not satisfy it any more.
+        # An edit of a segment: when its history is read, those go who do not satisfy it any more; but not all of them, unless somebody says so.
         self.site.define(segment("viewed", of_type("look", window="2h")))
+        held = wait_until(lambda: next((r for r in self.site.run("status", "--json").rows if r.get("id") == "viewed" and r["state"] == "held"), None), 30, "held")
+        self.assertEqual((held["held"], held["members"], held["servingVersion"]), ({"members": 2, "wouldHave": 0}, 2, 1))
+        self.assertIn("approve segment viewed", self.site.run("status").out)
+        self.expect(bought)
+        self.site.run("approve", "segment", "viewed")
         self.expect(bought | {("viewed", "a"): "exited", ("viewed", "b"): "exited", ("both", "a"): "exited"})
         self.assertEqual({c.cause for c in self.changes() if c.target == "viewed" and c.status == "exited"}, {"definition"})
         eventually(lambda: self.assertEqual(self.taken_up("segment", "viewed", 2)["state"], "live"), 20)
@@ -93,7 +98,8 @@ class LiveTest(unittest.TestCase):
         refused = self.site.run("delete", "segment", "bought", code=65)
         self.assertIn("audience/bought", refused.err)
         self.assertIn("audience/both", refused.err)
-        self.assertEqual(self.site.run("delete", "audience", "both", "--json").json, {"kind": "audience", "id": "both", "result": "deleted"})
+        deleted = self.site.run("delete", "audience", "both", "--json").json
+        self.assertEqual((deleted["kind"], deleted["id"], deleted["result"]), ("audience", "both", "deleted"))
         eventually(lambda: self.assertNotIn("realized", [s for (a, _), s in self.store().items() if a == "both"]), 20)
         self.assertEqual({c.cause for c in self.changes() if c.target == "both" and c.status == "exited" and c.person == ("id", "b")}, {"definition"})
         self.assertEqual(self.store()["bought", "b"], "realized")

@@ -85,7 +85,7 @@ struct saved_person {
     size_t len;
 };
 
-enum stage { BEFORE, WARMING, AFTER };
+enum stage { BEFORE, WARMING, COUNTING, AFTER };
 
 struct checkpoint {
     struct saved_person persons[PERSONS];
@@ -135,12 +135,14 @@ static struct rc_catalog *catalog_of(const struct trial *t, enum stage stage) {
             add_segment(&builder, name, was, RC_SEGMENT_SERVES);
         if (stage == AFTER && is != NOTHING)
             add_segment(&builder, name, is, was == NOTHING ? RC_SEGMENT_BACKFILLED : RC_SEGMENT_SERVES);
-        if (stage == WARMING && was != NOTHING)
+        bool beside = stage == WARMING || stage == COUNTING;
+        if (beside && was != NOTHING)
             add_segment(&builder, name, is == NOTHING ? NOTHING : was,
                         is == NOTHING ? RC_SEGMENT_ENDS : RC_SEGMENT_SERVES);
-        if (stage == WARMING && is != NOTHING && is != was) {
+        if (beside && is != NOTHING && is != was) {
             snprintf(name, sizeof name, "x%d%s", i, was == NOTHING ? "" : "~");
-            add_segment(&builder, name, is, RC_SEGMENT_WARMS);
+            add_segment(&builder, name, is,
+                        stage == COUNTING && was != NOTHING ? RC_SEGMENT_COUNTED : RC_SEGMENT_WARMS);
         }
     }
     struct rc_catalog *catalog;
@@ -158,6 +160,8 @@ static void on_change(void *ctx, const struct rc_change *change) {
         return;
     const struct rc_segment *segment = &side->catalog->segments[change->index];
     assert_int_not_equal(segment->role, RC_SEGMENT_WARMS);
+    if (segment->role == RC_SEGMENT_COUNTED)
+        return; /* ingest tells nobody */
     assert_true(segment->role != RC_SEGMENT_ENDS || !change->realized);
     assert_true(change->cause != RC_CAUSE_BACKFILL || (segment->role == RC_SEGMENT_BACKFILLED && change->realized));
     if (!side->stays[segment->id[1] - '0'])
@@ -281,6 +285,14 @@ static void learn(struct trial *t) {
     t->read = t->from;
 }
 
+/* Members by the one who learns; SIZE_MAX: there is no such segment. */
+static size_t count(const struct trial *t, int i, const char *suffix) {
+    char name[8];
+    snprintf(name, sizeof name, "x%d%s", i, suffix);
+    int segment = rc_catalog_segment(t->learns.catalog, name);
+    return segment < 0 ? SIZE_MAX : rc_population_members(t->learns.population, (uint32_t)segment);
+}
+
 /* What the process does between two events. */
 static void do_something(struct trial *t) {
     switch (any(t, 6)) {
@@ -294,14 +306,25 @@ static void do_something(struct trial *t) {
             learn(t);
         break;
     default:
-        if (t->stage != WARMING)
+        if (t->stage != WARMING && t->stage != COUNTING)
             break;
         for (unsigned n = any(t, 6); n > 0 && t->read < t->cut; n--)
             happen(t, &t->learns, &t->events[t->read++], true);
-        if (t->read == t->cut && any(t, 4) == 0) { /* saved first, and that it serves with it */
+        if (t->read < t->cut || any(t, 4) > 0)
+            break;
+        if (t->stage == WARMING && any(t, 2)) {
+            t->stage = COUNTING;
+            go_over(t, &t->learns, COUNTING);
+        } else { /* saved first, and that it serves with it */
+            size_t counted[IDS];
+            for (int i = 0; i < IDS; i++)
+                counted[i] = count(t, i, "~");
+            bool was_counted = t->stage == COUNTING;
             t->stage = AFTER;
             save(t);
             go_over(t, &t->learns, AFTER);
+            for (int i = 0; i < IDS && was_counted; i++)
+                assert_true(counted[i] == SIZE_MAX || counted[i] == count(t, i, ""));
             t->stop = t->step + (int)any(t, 30);
         }
     }
