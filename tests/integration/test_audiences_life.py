@@ -2,6 +2,8 @@
 deleted and back. What is published is held against the naive evaluator: every change is one of M's, statuses alternate, versions grow, and
 when nothing is due any more the published state is M."""
 
+# release only: libfaketime has to be loaded first, and so has the sanitizers' runtime
+
 import shutil
 import sys
 import time
