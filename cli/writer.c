@@ -28,6 +28,8 @@
 #define COMMIT_MS 30000
 #define NAP_NS 10000000 /* 10 ms */
 #define ATTEMPTS 8
+#define TRANSACTIONS_TOPIC "__transaction_state"
+#define TRANSACTION_WAIT_MS 30000 /* of a busy cluster that has begun to make that topic */
 
 enum rank { CONTROL, DEFINITION, AUDIT }; /* in the order in which they are written */
 
@@ -41,6 +43,7 @@ struct outgoing {
 struct rc_cli_writer {
     const struct rc_cli *cli;
     struct rc_producer *producer;
+    bool transactional;
     char *topic, *audit_topic; /* owned */
     struct outgoing *out;      /* owned */
     size_t n, capacity;
@@ -72,55 +75,59 @@ static void writer_close(struct rc_cli_writer *writer) {
     free(writer);
 }
 
-static rc_status no_transactions(const struct rc_cli *cli, struct rc_error *err) {
-    if (err->class != RC_CLASS_RETRY)
-        return RC_FAIL;
-    return rc_error_set(
-        err, RC_CLASS_RETRY, RC_EXIT_UNAVAILABLE,
-        "kafka.bootstrap.servers = %s (%s): no broker there gives a transaction, in which definitions are "
-        "written: does one run, and do transaction.state.log.replication.factor of them?",
-        rc_config_text(cli->config, "kafka.bootstrap.servers"),
-        rc_config_origin(cli->config, "kafka.bootstrap.servers"));
-}
-
-static bool broker_answers(const struct rc_cli *cli) {
-    struct rc_error ignored;
-    struct rc_admin *admin = NULL;
-    char *cluster = NULL;
-    bool answers = rc_admin_open(cli->config, &admin, &ignored) == RC_OK &&
-                   rc_admin_cluster_id(admin, CLI_KAFKA_TIMEOUT_MS, &cluster, &ignored) == RC_OK;
-    free(cluster);
-    rc_admin_close(admin);
-    return answers;
-}
-
-/* The first transaction of a cluster makes a topic of its own, which may take a broker that is there longer than any other answer. */
-static rc_status init_transactions(const struct rc_cli *cli, struct rc_producer *producer, struct rc_error *err) {
-    int64_t until = rc_clock_monotonic_ms() + COMMIT_MS;
-    rc_status status;
-    do
-        status = rc_producer_init(producer, CLI_KAFKA_TIMEOUT_MS, err);
-    while (status != RC_OK && err->class == RC_CLASS_RETRY && rc_clock_monotonic_ms() < until && broker_answers(cli));
-    return status;
-}
-
-static rc_status writer_open(const struct rc_cli *cli, struct rc_cli_writer **out, struct rc_error *err) {
-    char *topic = rc_topic_name(cli->config, "definitions");
+static rc_status open_producer(struct rc_cli_writer *writer, bool transactional, struct rc_error *err) {
     struct rc_producer_options options = {.name = "definitions",
                                           .wake_fd = -1,
                                           .max_record_bytes = MAX_AUDIT,
-                                          .transaction = cli->embedded ? NULL : topic};
-    struct rc_producer *producer;
-    if (rc_producer_open(cli->config, &options, &producer, err) != RC_OK) {
-        free(topic);
+                                          .transaction = transactional ? writer->topic : NULL};
+    writer->transactional = transactional;
+    return rc_producer_open(writer->cli->config, &options, &writer->producer, err);
+}
+
+/* Whether the cluster could not make the topic of its transactions so far: mostly because the default for its replicas is three, and there
+ * are fewer brokers. */
+static rc_status knows_transactions(const struct rc_cli *cli, bool *out, struct rc_error *err) {
+    struct rc_admin *admin;
+    int32_t partitions;
+    if (rc_admin_open(cli->config, &admin, err) != RC_OK)
         return RC_FAIL;
-    }
+    rc_status status = rc_topic_partitions(admin, TRANSACTIONS_TOPIC, CLI_KAFKA_TIMEOUT_MS, &partitions, err);
+    rc_admin_close(admin);
+    if (status == RC_OK)
+        *out = partitions > 0;
+    return status;
+}
+
+/* A change is a transaction where the cluster gives one. Where it cannot, it is written all the same, as a batch: a consumer takes what comes
+ * together together, and only a crash in the midst can leave half of it. */
+static rc_status begin(struct rc_cli_writer *writer, struct rc_error *err) {
+    const struct rc_cli *cli = writer->cli;
+    bool knows;
+    if (open_producer(writer, !cli->embedded, err) != RC_OK)
+        return RC_FAIL;
+    if (!writer->transactional || rc_producer_init(writer->producer, CLI_KAFKA_TIMEOUT_MS, err) == RC_OK)
+        return RC_OK;
+    if (err->class != RC_CLASS_RETRY || knows_transactions(cli, &knows, err) != RC_OK)
+        return RC_FAIL;
+    if (knows)
+        return rc_producer_init(writer->producer, TRANSACTION_WAIT_MS, err);
+    fprintf(
+        stderr,
+        "rollcall: the cluster gives no transactions (its transaction.state.log.replication.factor may be greater than "
+        "its number of brokers); the definitions are written without one\n");
+    rc_producer_close(writer->producer);
+    writer->producer = NULL;
+    return open_producer(writer, false, err);
+}
+
+static rc_status writer_open(const struct rc_cli *cli, struct rc_cli_writer **out, struct rc_error *err) {
     struct rc_cli_writer *writer = rc_calloc(1, sizeof *writer);
-    *writer = (struct rc_cli_writer){
-        .cli = cli, .producer = producer, .topic = topic, .audit_topic = rc_topic_name(cli->config, "audit")};
-    if (!cli->embedded && init_transactions(cli, producer, err) != RC_OK) {
+    *writer = (struct rc_cli_writer){.cli = cli,
+                                     .topic = rc_topic_name(cli->config, "definitions"),
+                                     .audit_topic = rc_topic_name(cli->config, "audit")};
+    if (begin(writer, err) != RC_OK) {
         writer_close(writer);
-        return no_transactions(cli, err);
+        return RC_FAIL;
     }
     *out = writer;
     return RC_OK;
@@ -289,6 +296,8 @@ static rc_status wait_visible(const struct rc_cli_writer *writer, const char *to
 }
 
 static rc_status commit(struct rc_cli_writer *writer, struct rc_error *err) {
+    if (!writer->transactional)
+        return rc_producer_flush(writer->producer, CLI_KAFKA_TIMEOUT_MS, err);
     int64_t until = rc_clock_monotonic_ms() + COMMIT_MS;
     rc_status status;
     do

@@ -141,6 +141,17 @@ def _config_of(topic):
     return ConfigResource(ConfigResource.Type.TOPIC, topic)
 
 
+class NoTransactionsTest(unittest.TestCase):
+    def test_a_cluster_with_too_few_brokers_for_transactions(self):
+        """Kafka's default wants three replicas of the topic of its transactions; definitions are applied all the same."""
+        with Kafka({"transaction.state.log.replication.factor": 3}) as kafka, Installation(kafka) as site:
+            done = site.run("apply", "-f", site.write("definitions.json", [DATASET, SEGMENT, AUDIENCE]), "--json")
+            self.assertEqual({"created"}, {row["result"] for row in done.rows})
+            self.assertIn("the cluster gives no transactions", done.err)
+            self.assertEqual(3, len(site.run("get", "--json").rows))
+            self.assertEqual(3, len(site.run("history", "--json").rows))
+
+
 class ReadTest(Base):
     def test_get(self):
         self.assertIn("nothing is applied", self.site.run("get").out)
