@@ -152,7 +152,7 @@ class BackPressureTest(unittest.TestCase):
         """Redis stands still, then is gone and comes back empty: the file goes on as if nothing were."""
         self.load.start()
         sink = self.site.sink
-        wait_until(lambda: self.told() > 500, 30, "the first changes")
+        wait_until(lambda: self.told() > 500, 120, "the first changes")
         for fault, mend in ((self.redis.pause, self.redis.resume), (self.redis.kill, self.redis.start)):
             fault()
             before, began = self.told(), time.monotonic()
