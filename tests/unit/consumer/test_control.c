@@ -224,6 +224,7 @@ static bool follow(struct site *site, uint64_t changes, size_t *n) {
         must(rc_definitions_poll(site->definitions, &catalog, &err), &err);
         if (catalog) {
             *n = catalog->n_definitions;
+            rc_catalog_free(catalog);
             return true;
         }
         if (changes && rc_definitions_control_changes(site->definitions) >= changes)
