@@ -472,9 +472,9 @@ void rc_ingest_checkpoint_drop(struct ingest *ingest);
 /* Adds a record to what is to be sent. */
 void rc_ingest_changelog_keep(struct checkpoint *checkpoint, const struct lane *lane, struct rc_span key,
                               struct rc_span value);
-/* Sends at most `records` of them, from `sent` on. */
-rc_status rc_ingest_changelog_send(struct ingest *ingest, struct checkpoint *checkpoint, size_t records,
-                                   struct rc_error *err) RC_MUST_USE;
+/* Sends at most `n` of them, from `sent` on. */
+rc_status rc_ingest_changelog_send(struct ingest *ingest, struct checkpoint *checkpoint, size_t n, struct rc_error *err)
+    RC_MUST_USE;
 /* Adds some of the lane's committed persons; ends `rewriting` with the last one. */
 rc_status rc_ingest_changelog_rewrite(struct lane *lane, struct checkpoint *checkpoint, struct rc_error *err)
     RC_MUST_USE;
