@@ -66,8 +66,8 @@ static const struct rc_cli_option options[] = {
     {"dry-run", 0, CLI_FLAG, NULL,
      "Checks everything, also against what is applied, tells what would happen and changes nothing."},
     {"force", 0, CLI_FLAG, NULL,
-     "Approves the new versions in the same step: they take effect even where they would empty or more than double "
-     "an audience."},
+     "Approves the new versions in the same step: those of segments take effect even where they would empty them, or "
+     "more than double their members."},
     CLI_OPTION_WHO,
     {0},
 };
