@@ -15,7 +15,7 @@ HISTORY = 20_000
 PARTITIONS = 4
 
 
-class BackfillTest(unittest.TestCase):
+class Base(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.kafka = Kafka().start()
@@ -99,8 +99,19 @@ class BackfillTest(unittest.TestCase):
 
         return eventually(same, 60 * SLOW, interval=0.5)
 
-    # --- the tests
+    def assert_turns(self, seen):
+        own = {}
+        for c in seen:
+            own.setdefault((c.target, c.person), {})[c.version] = c
+        for key, by_version in own.items():
+            said = [by_version[v].status for v in sorted(by_version)]
+            self.assertEqual(said, (["realized", "exited"] * len(said))[: len(said)], f"{key}: {sorted(by_version.items())}")
 
+    def control(self, id, what, *values):
+        self.site.run("backfill", what, id, *values)
+
+
+class BackfillTest(Base):
     def test_history_of_new_and_edited_segments_through_kills(self):
         self.define(dataset(topic=self.topic), segment("viewers", of_type("view", count={"ge": 3}, window="7d")))
         self.start_two()
@@ -145,14 +156,6 @@ class BackfillTest(unittest.TestCase):
         by_edit = [c for c in seen if c.target == "viewers" and c.cause == "definition"]
         self.assertTrue(by_edit)
         self.assertFalse([c for c in before if c.cause == "definition"])
-
-    def assert_turns(self, seen):
-        own = {}
-        for c in seen:
-            own.setdefault((c.target, c.person), {})[c.version] = c
-        for key, by_version in own.items():
-            said = [by_version[v].status for v in sorted(by_version)]
-            self.assertEqual(said, (["realized", "exited"] * len(said))[: len(said)], f"{key}: {sorted(by_version.items())}")
 
     def test_edit_and_back_tells_the_difference_and_its_reverse(self):
         often, recent = (segment("s", of_type("view", count={"ge": n}, window=w)) for n, w in ((3, "7d"), (5, "1d")))
@@ -199,9 +202,6 @@ class BackfillTest(unittest.TestCase):
         new = [c for c in self.changes() if c not in told]
         self.assertEqual({(c.target, c.status, c.cause) for c in new}, {("s", "exited", "definition")})
         self.assertGreaterEqual({c.person for c in new}, members)
-
-    def control(self, id, what, *values):
-        self.site.run("backfill", what, id, *values)
 
 
 if __name__ == "__main__":
