@@ -29,7 +29,7 @@
 #define NAP_NS 10000000 /* 10 ms */
 #define ATTEMPTS 8
 #define TRANSACTIONS_TOPIC "__transaction_state"
-#define TRANSACTION_WAIT_MS 30000 /* of a busy cluster that has begun to make that topic */
+#define TRANSACTION_WAIT_MS 30000 /* on a busy cluster that has that topic */
 
 enum rank { CONTROL, DEFINITION, AUDIT }; /* in the order in which they are written */
 
@@ -105,11 +105,15 @@ static rc_status begin(struct rc_cli_writer *writer, struct rc_error *err) {
     bool knows;
     if (open_producer(writer, !cli->embedded, err) != RC_OK)
         return RC_FAIL;
-    if (!writer->transactional || rc_producer_init(writer->producer, CLI_KAFKA_TIMEOUT_MS, err) == RC_OK)
+    if (!writer->transactional)
         return RC_OK;
-    if (err->class != RC_CLASS_RETRY || knows_transactions(cli, &knows, err) != RC_OK)
+    if (knows_transactions(cli, &knows, err) != RC_OK)
+        return RC_FAIL; /* nobody answers */
+    if (rc_producer_init(writer->producer, knows ? TRANSACTION_WAIT_MS : CLI_KAFKA_TIMEOUT_MS, err) == RC_OK)
+        return RC_OK;
+    if (err->class != RC_CLASS_RETRY || knows || knows_transactions(cli, &knows, err) != RC_OK)
         return RC_FAIL;
-    if (knows)
+    if (knows) /* it has begun to make that topic */
         return rc_producer_init(writer->producer, TRANSACTION_WAIT_MS, err);
     fprintf(
         stderr,
