@@ -50,11 +50,11 @@ const struct rc_cli_command rc_cli_command_approve = {
     .summary = "Lets a version take effect that is held because it changes much",
     .arguments = "KIND ID",
     .text =
-        "A new version of a segment that would empty it, or more than double its members, is held until it is "
-        "approved, "
-        "while the version before goes on. An edit of an audience's own condition is not held: `rollcall diff` tells "
-        "what it moves, and an approval is only noted. The approval counts for the present version only. "
-        "`rollcall apply --force` gives it with the change.",
+        "A new version of a segment or audience that would empty it, or more than double its members, is held until it "
+        "is approved, while the version before goes on. Of an audience its own condition is looked at. What follows "
+        "for "
+        "an audience from an edit of a segment that it names is not held: `rollcall diff` tells. The approval counts "
+        "for the present version only. `rollcall apply --force` gives it with the change.",
     .options = options,
     .examples = "rollcall approve segment cart-abandoners",
     .prints_data = true,

@@ -23,10 +23,11 @@
 
 /* What happens to a segment or an audience. */
 struct effect {
-    bool existed;                         /* before; else it is created */
-    bool edited;                          /* it says something else itself, not only what it rests on */
-    bool recomputed;                      /* nothing was ever told of it: held against its old definition */
-    uint32_t old;                         /* then: its segment in the old catalog */
+    bool existed;    /* before; else it is created */
+    bool guarded;    /* it is counted before it is in force: a segment, a condition of an audience */
+    bool edited;     /* it says something else itself, not only what it rests on */
+    bool recomputed; /* nothing was ever told of it: held against its old definition */
+    uint32_t old;    /* then: its segment in the old catalog */
     enum { FOLLOWS, FROZEN, ENDED } mode; /* an audience that has ended keeps or exits its members */
     uint64_t before, after, enter, leave;
     uint64_t records; /* that its backfill reads; segments */
@@ -108,6 +109,14 @@ static const struct rc_audience *audience_of(const struct diff *d, const struct 
                : NULL;
 }
 
+static bool condition_differs(const struct rc_definition *old, const struct rc_definition *new) {
+    json_t *before = json_loads(old->json, 0, NULL), *after = json_loads(new->json, 0, NULL);
+    bool differs = !json_equal(json_object_get(before, "where"), json_object_get(after, "where"));
+    json_decref(before);
+    json_decref(after);
+    return differs;
+}
+
 static void find_targets(struct diff *d) {
     const struct rc_catalog *catalog = d->proposal.change.catalog;
     d->targets = rc_calloc(catalog->n_definitions, sizeof *d->targets);
@@ -123,6 +132,8 @@ static void find_targets(struct diff *d) {
             rc_catalog_builder_find(&d->proposal.change.applied, target->kind, target->id);
         effect->existed = old != NULL;
         effect->edited = old && !only_words_differ(old->json, definition->json);
+        effect->guarded =
+            effect->edited && (strcmp(target->kind, "segment") == 0 || condition_differs(old, definition));
         effect->entering.limit = effect->leaving.limit = (size_t)d->sample;
         const struct rc_audience *audience = audience_of(d, target);
         if (audience && (audience->paused || rc_audience_expiry_ms(audience) <= d->at_ms))
@@ -272,9 +283,9 @@ static const char *drastic(const struct effect *effect) {
                                                 : NULL;
 }
 
-/* Whether the guard holds it: a version of a segment. What rests on that waits with it. */
+/* Whether the guard holds it: what is edited itself. What rests on a segment that is held waits with it. */
 static bool held(const struct diff *d, size_t i) {
-    return strcmp(d->targets[i].kind, "segment") == 0 && d->effects[i].edited && drastic(&d->effects[i]);
+    return d->effects[i].guarded && drastic(&d->effects[i]);
 }
 
 static json_t *effect_json(const struct diff *d, size_t i) {
@@ -322,8 +333,8 @@ static void print_effect(const struct diff *d, size_t i) {
     if (audience && effect->after > (uint64_t)audience->size_limit)
         printf("    OVER its size_limit of %lld: the rest is not realized\n", (long long)audience->size_limit);
     if (held(d, i))
-        printf("    HELD until it is approved, since %s: `rollcall approve segment %s`, or `rollcall apply --force`\n",
-               drastic(effect), d->targets[i].id);
+        printf("    HELD until it is approved, since %s: `rollcall approve %s %s`, or `rollcall apply --force`\n",
+               drastic(effect), d->targets[i].kind, d->targets[i].id);
     else if (drastic(effect))
         printf("    ATTENTION: %s\n", drastic(effect));
     if (!audience)

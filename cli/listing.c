@@ -47,6 +47,13 @@ static int badness(const char *state) {
     return 50; /* on the way: warming, in progress, held, … */
 }
 
+const char *rc_cli_held_note(const char *kind, const char *id, int version, int64_t members, int64_t would_have,
+                             char *out, size_t size) {
+    snprintf(out, size, "version %d would have %lld members instead of %lld: `rollcall approve %s %s`, or roll back",
+             version, (long long)would_have, (long long)members, kind, id);
+    return out;
+}
+
 static void merge_part(struct rc_cli_listed *listed, const json_t *part) {
     const char *state = rc_cli_json_text(part, "state", "");
     int64_t refreshed = rc_cli_json_int(part, "last_refresh_ms", rc_cli_json_int(part, "last_change_ms", 0)),
@@ -57,7 +64,12 @@ static void merge_part(struct rc_cli_listed *listed, const json_t *part) {
     listed->refreshed_ms = refreshed > listed->refreshed_ms ? refreshed : listed->refreshed_ms;
     if (next && (!listed->next_ms || next < listed->next_ms))
         listed->next_ms = next;
-    snprintf(listed->warning, sizeof listed->warning, "%s", rc_cli_json_text(part, "warning", listed->warning));
+    if (strcmp(state, "held") == 0)
+        rc_cli_held_note(listed->definition->kind, listed->definition->id, listed->definition->version,
+                         rc_cli_json_int(part, "held_members", 0), rc_cli_json_int(part, "held_would_have", 0),
+                         listed->warning, sizeof listed->warning);
+    else if (json_object_get(part, "warning"))
+        snprintf(listed->warning, sizeof listed->warning, "%s", rc_cli_json_text(part, "warning", ""));
 }
 
 static const char *list_of(const char *kind) {

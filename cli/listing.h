@@ -16,7 +16,7 @@ struct rc_cli_listed {
     int64_t refreshed_ms; /* an audience's last publication; of a continuous one, its last change */
     int64_t next_ms;      /* its next one by its schedule */
     int64_t expires_ms;   /* an audience's end */
-    char warning[160];
+    char warning[384];    /* what somebody should do about it */
 };
 
 struct rc_cli_listing {
@@ -34,6 +34,10 @@ void rc_cli_listing_deinit(struct rc_cli_listing *listing);
 /* Joins one definition with what `processes` (may be empty) tell of it. Its `body` is owned by the caller. True when one tells. */
 bool rc_cli_listed_fill(const struct rc_catalog *catalog, const struct rc_definition *definition,
                         const struct rc_cli_processes *processes, struct rc_cli_listed *out);
+
+/* Why a version is held, and the ways out. `out` is returned. */
+const char *rc_cli_held_note(const char *kind, const char *id, int version, int64_t members, int64_t would_have,
+                             char *out, size_t size);
 
 /* A text at the top of a definition, or "". Its tags as one text: "a, b". Borrowed; `out` is returned. */
 const char *rc_cli_listed_text(const struct rc_cli_listed *listed, const char *key);

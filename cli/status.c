@@ -10,6 +10,7 @@
 #include "cli/applied.h"
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "cli/listing.h"
 #include "cli/processes.h"
 #include "cli/status_latency.h"
 #include "cli/table.h"
@@ -157,15 +158,16 @@ static void json_wholes(const char *type, const struct wholes *wholes, const str
             json_object_set_new(line, "expiresSoon", json_boolean(whole->expires_soon));
             json_object_set_new(line, "withheld", json_integer(whole->withheld));
         }
+        if (strcmp(whole->state, "held") == 0)
+            json_object_set_new(line, "held",
+                                json_pack("{s:I, s:I}", "members", (json_int_t)whole->held_members, "wouldHave",
+                                          (json_int_t)whole->held_would_have));
+        if (members)
+            json_object_set_new(line, "servingVersion", ms_or_null(whole->serving_version));
         if (strcmp(type, "segment") == 0) {
             json_object_set_new(line, "incompleteUntil", ms_or_null(whole->incomplete_until_ms));
-            if (strcmp(whole->state, "held") == 0)
-                json_object_set_new(line, "held",
-                                    json_pack("{s:I, s:I}", "members", (json_int_t)whole->held_members, "wouldHave",
-                                              (json_int_t)whole->held_would_have));
             json_object_set_new(line, "historyFrom", ms_or_null(whole->history_from_ms));
             json_object_set_new(line, "progress", isnan(whole->progress) ? json_null() : json_real(whole->progress));
-            json_object_set_new(line, "servingVersion", ms_or_null(whole->serving_version));
             json_object_set_new(line, "leftRecords", isnan(whole->progress) ? json_null() : json_integer(whole->left));
             json_object_set_new(line, "etaSeconds",
                                 whole->left > 0 && whole->rate > 0 ? json_real((double)whole->left / whole->rate)
@@ -278,21 +280,22 @@ static void print_partitions(const struct rc_cli_processes *processes) {
     rc_cli_table_print(&table, "no partitions are held by anybody");
 }
 
+static const char *held_note(const char *kind, const struct whole *whole, char *out, size_t size) {
+    return rc_cli_held_note(kind, whole->id, whole->version, whole->held_members, whole->held_would_have, out, size);
+}
+
 static void print_segments(const struct wholes *wholes) {
     struct rc_cli_table table;
     rc_cli_table_init(&table, (const char *const[]){"SEGMENT", ">VERSION", "STATE", ">MEMBERS", "NOTE", NULL});
     for (size_t i = 0; i < wholes->n; i++) {
         const struct whole *whole = &wholes->items[i];
-        char time[25];
+        char time[25], note[384];
         rc_cli_table_add(&table, "%s", whole->id);
         rc_cli_table_add(&table, "%d", whole->version);
         rc_cli_table_add(&table, "%s", whole->state);
         rc_cli_table_add(&table, "%lld", (long long)whole->members);
         if (strcmp(whole->state, "held") == 0)
-            rc_cli_table_add(
-                &table,
-                "version %d would have %lld members instead of %lld: `rollcall approve segment %s`, or roll back",
-                whole->version, (long long)whole->held_would_have, (long long)whole->held_members, whole->id);
+            rc_cli_table_add(&table, "%s", held_note("segment", whole, note, sizeof note));
         else if (whole->incomplete_until_ms > 0)
             rc_cli_table_add(&table, "incomplete until %s", rc_cli_time(whole->incomplete_until_ms, time));
         else if (whole->history_from_ms > 0)
@@ -317,7 +320,7 @@ static void print_audiences(const struct wholes *wholes, const struct rc_cli_pro
                                                     "EXPIRES", "NOTE", NULL});
     for (size_t i = 0; i < wholes->n; i++) {
         const struct whole *whole = &wholes->items[i];
-        char time[25];
+        char time[25], note[384];
         rc_cli_table_add(&table, "%s", whole->id);
         rc_cli_table_add(&table, "%d", whole->version);
         rc_cli_table_add(&table, "%s", whole->state);
@@ -327,7 +330,9 @@ static void print_audiences(const struct wholes *wholes, const struct rc_cli_pro
         rc_cli_table_add(&table, "%s", rc_cli_time(whole->last_refresh_ms, time));
         rc_cli_table_add(&table, "%s", rc_cli_time(whole->next_refresh_ms, time));
         rc_cli_table_add(&table, "%s", rc_cli_time(whole->expires_ms, time));
-        if (whole->withheld)
+        if (strcmp(whole->state, "held") == 0)
+            rc_cli_table_add(&table, "%s", held_note("audience", whole, note, sizeof note));
+        else if (whole->withheld)
             rc_cli_table_add(&table, "%lld more would be members", (long long)whole->withheld);
         else
             rc_cli_table_add(&table, "%s", whole->expires_soon ? "expires soon" : "");

@@ -12,16 +12,14 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "consumers/ingest/internal.h"
+#include "consumers/shared/peers.h"
 
 #define LOOK_MS 100
 #define TELL_MS 1000
 
 struct guard {
-    struct rc_kafka_source *source; /* of what others tell; NULL: nothing has to be known of them */
-    char *topic;
-    json_t *others;       /* by record key: what they tell of versions */
+    struct rc_peers *peers;
     int64_t next_look_ms; /* monotonic */
     int64_t next_tell_ms; /* monotonic */
 };
@@ -86,52 +84,7 @@ static json_t *own_numbers(const struct ingest *ingest) {
     return json_pack("{s:s, s:o, s:o}", "definitions", hash, "partitions", partitions, "open", open);
 }
 
-/* ---- what others tell ---- */
-
-static void take(struct guard *guard, const struct rc_message *message) {
-    char *key = rc_span_dup(message->key);
-    json_t *record = message->null_value ? NULL : json_loadb(message->value.data, message->value.len, 0, NULL);
-    json_t *versions = json_object_get(record, "versions"); /* without: another role's, or a process that is gone */
-    if (versions)
-        json_object_set(guard->others, key, versions);
-    else
-        json_object_del(guard->others, key);
-    json_decref(record);
-    free(key);
-}
-
-static rc_status listen(struct ingest *ingest, struct rc_error *err) {
-    struct guard *guard = ingest->guard;
-    struct rc_error why;
-    if (!guard->source) {
-        struct rc_source_options options = {.name = "guard", .wake_fd = rc_loop_fd(ingest->loop)};
-        struct rc_source_partition partition = {.topic = guard->topic, .start = RC_START_BEGINNING};
-        if (rc_source_open(ingest->config, &options, &guard->source, err) != RC_OK)
-            return RC_FAIL;
-        if (rc_source_assign(guard->source, &partition, 1, err) != RC_OK) {
-            rc_source_close(guard->source);
-            guard->source = NULL;
-            return RC_FAIL;
-        }
-    }
-    for (;;) {
-        struct rc_message message;
-        switch (rc_source_poll(guard->source, 0, &message, &why)) {
-        case RC_POLLED_NOTHING: return RC_OK;
-        case RC_POLLED_EVENT: break;
-        case RC_POLLED_ERROR:
-            if (why.class != RC_CLASS_RETRY) {
-                *err = why;
-                return RC_FAIL;
-            }
-            break;
-        case RC_POLLED_MESSAGE:
-            take(guard, &message);
-            rc_message_release(&message);
-            break;
-        }
-    }
-}
+/* ---- everybody's ---- */
 
 struct sum {
     const char *definitions, *name;
@@ -176,7 +129,8 @@ enum rc_guard_verdict rc_ingest_guard_judge(const struct ingest *ingest, const s
     json_t *own = own_numbers(ingest), *told;
     const char *key;
     add_up(&sum, own);
-    json_object_foreach(ingest->guard->others, key, told) if (strcmp(key, ingest->instance) != 0) add_up(&sum, told);
+    json_object_foreach(rc_peers_told(ingest->guard->peers), key, told) if (strcmp(key, ingest->instance) != 0)
+        add_up(&sum, told);
     json_decref(own);
     bool all = true;
     for (int32_t p = 0; p < sum.n; p++)
@@ -196,16 +150,13 @@ enum rc_guard_verdict rc_ingest_guard_judge(const struct ingest *ingest, const s
 
 void rc_ingest_guard_open(struct ingest *ingest) {
     ingest->guard = rc_calloc(1, sizeof *ingest->guard);
-    ingest->guard->topic = rc_topic_name(ingest->config, "processes");
-    ingest->guard->others = json_object();
+    ingest->guard->peers = rc_peers_new(ingest->config, ingest->loop, "versions");
 }
 
 void rc_ingest_guard_close(struct ingest *ingest) {
     if (!ingest->guard)
         return;
-    rc_source_close(ingest->guard->source);
-    json_decref(ingest->guard->others);
-    free(ingest->guard->topic);
+    rc_peers_free(ingest->guard->peers);
     free(ingest->guard);
 }
 
@@ -233,16 +184,10 @@ void rc_ingest_guard_turn(struct ingest *ingest) {
             return;
         }
     }
-    if (waits && listen(ingest, &err) != RC_OK) {
-        rc_log_limited(RC_LOG_WARN, "what other processes count is not known, trying again", rc_f_err(&err));
-        rc_source_close(guard->source);
-        guard->source = NULL;
-    }
-    if (!waits && guard->source) {
-        rc_source_close(guard->source);
-        guard->source = NULL;
-        json_object_clear(guard->others);
-    }
+    if (waits)
+        rc_peers_listen(guard->peers);
+    else
+        rc_peers_rest(guard->peers);
     if (now < guard->next_tell_ms)
         return;
     guard->next_tell_ms = now + TELL_MS;

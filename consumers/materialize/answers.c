@@ -73,21 +73,36 @@ static json_t *explain_signal(const struct asked *asked, const char *segment) {
     return json;
 }
 
-static json_t *explain_condition(const struct asked *asked, const struct rc_audience_cond *cond) {
-    static const char *const heads[] = {"and", "or", "not"};
-    if (cond->head == RC_AUDIENCE_SEGMENT)
-        return explain_signal(asked, asked->stage->catalog->segments[cond->segment].id);
+static json_t *explain_condition(const struct asked *asked, const json_t *cond) {
+    const json_t *segment = json_object_get(cond, "segment"), *and = json_object_get(cond, "and"),
+                 * or = json_object_get(cond, "or"), *not = json_object_get(cond, "not"), *child;
+    const json_t *list = and? and : or ;
+    size_t i;
+    if (segment)
+        return explain_signal(asked, json_string_value(segment));
     json_t *children = json_array();
     bool all = true, any = false;
-    for (size_t i = 0; i < cond->n_children; i++) {
-        json_t *child = explain_condition(asked, cond->children[i]);
+    if (not )
+        json_array_append_new(children, explain_condition(asked, not ));
+    json_array_foreach(list, i, child) json_array_append_new(children, explain_condition(asked, child));
+    json_array_foreach(children, i, child) {
         bool holds = json_is_true(json_object_get(child, "true"));
         all &= holds;
         any |= holds;
-        json_array_append_new(children, child);
     }
-    bool holds = cond->head == RC_AUDIENCE_AND ? all : cond->head == RC_AUDIENCE_OR ? any : !any;
-    return json_pack("{s:s, s:b, s:o}", "head", heads[cond->head], "true", holds, "conditions", children);
+    const char *head = not ? "not" : and? "and" : "or";
+    return json_pack("{s:s, s:b, s:o}", "head", head, "true", not ? !any : and? all : any, "conditions", children);
+}
+
+/* The condition in force, explained; null for a deleted audience. */
+static json_t *explain_where(const struct asked *asked) {
+    const json_t *serves = asked->stage->book.entries[asked->entry].serves;
+    if (!asked->definition)
+        return json_null();
+    json_t *own = serves ? NULL : rc_audience_where_json(asked->stage->catalog, asked->definition->where);
+    json_t *out = explain_condition(asked, own ? own : serves);
+    json_decref(own);
+    return out;
 }
 
 static bool exists(const struct asked *asked) {
@@ -132,8 +147,7 @@ static json_t *explain(const struct asked *asked) {
         json_object_set_new(json, "withheldSince", json_integer(asked->standing->since_ms));
     if (holds != published)
         json_object_set_new(json, "why", difference(asked));
-    json_object_set_new(json, "condition",
-                        asked->definition ? explain_condition(asked, asked->definition->where) : json_null());
+    json_object_set_new(json, "condition", explain_where(asked));
     return json;
 }
 

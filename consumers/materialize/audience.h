@@ -12,6 +12,7 @@
 #ifndef RC_MATERIALIZE_AUDIENCE_H
 #define RC_MATERIALIZE_AUDIENCE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +38,8 @@ struct rc_audience_spec {
         *definition; /* borrowed for rc_audience_rules_new; NULL: deleted, `id` and `version` say which */
     const char *id;
     int version;
+    const json_t *
+        serves; /* the condition in force, of `version`, where the definition's own is not yet; NULL: the definition's. Borrowed */
     enum rc_audience_mode mode;
 };
 
@@ -61,6 +64,9 @@ struct rc_audience_rule {
 };
 
 struct rc_audience_rules;
+
+/* A condition in its one form, {"and": […]}, {"or": […]}, {"not": …}, {"segment": id}; owned by the caller. */
+json_t *rc_audience_where_json(const struct rc_catalog *catalog, const struct rc_audience_cond *cond);
 
 /* Compiles. `signals` names segments and existences, `audiences` audiences; both are added to and borrowed for the rules' life. */
 struct rc_audience_rules *rc_audience_rules_new(const struct rc_catalog *catalog, const struct rc_audience_spec *specs,

@@ -59,22 +59,43 @@ static void add_op(struct compiler *c, struct rc_audience_op op) {
     c->rule->ops[c->rule->n_ops++] = op;
 }
 
-static void compile_cond(struct compiler *c, const struct rc_audience_cond *cond) {
-    if (cond->head == RC_AUDIENCE_SEGMENT) {
-        uint32_t name = rc_names_intern(c->signals, rc_span_str(c->catalog->segments[cond->segment].id));
-        uint32_t leaf = add_name(&c->rule->leaves, &c->rule->n_leaves, &c->leaves_capacity, name);
-        add_segment_datasets(c, cond->segment);
-        add_op(c, (struct rc_audience_op){.kind = RC_AUDIENCE_OP_LEAF, .arg = leaf});
+static void add_leaf(struct compiler *c, const char *id) {
+    uint32_t name = rc_names_intern(c->signals, rc_span_str(id));
+    uint32_t leaf = add_name(&c->rule->leaves, &c->rule->n_leaves, &c->leaves_capacity, name);
+    int segment = rc_catalog_segment(c->catalog, id);
+    if (segment >= 0) /* deleted, in what goes on until a newer version may: it has no members any more */
+        add_segment_datasets(c, (uint32_t)segment);
+    add_op(c, (struct rc_audience_op){.kind = RC_AUDIENCE_OP_LEAF, .arg = leaf});
+}
+
+static void compile_cond(struct compiler *c, const json_t *cond) {
+    const json_t *segment = json_object_get(cond, "segment"), *not = json_object_get(cond, "not"),
+                 *and = json_object_get(cond, "and"), * or = json_object_get(cond, "or"), *child;
+    size_t i;
+    if (segment) {
+        add_leaf(c, json_string_value(segment));
         return;
     }
+    if (not ) {
+        compile_cond(c, not );
+        add_op(c, (struct rc_audience_op){.kind = RC_AUDIENCE_OP_NOT, .arg = 1});
+        return;
+    }
+    const json_t *children = and? and : or ;
+    json_array_foreach(children, i, child) compile_cond(c, child);
+    add_op(c, (struct rc_audience_op){.kind = and? RC_AUDIENCE_OP_AND : RC_AUDIENCE_OP_OR,
+                                      .arg = (uint32_t)json_array_size(children)});
+}
+
+json_t *rc_audience_where_json(const struct rc_catalog *catalog, const struct rc_audience_cond *cond) {
+    if (cond->head == RC_AUDIENCE_SEGMENT)
+        return json_pack("{s:s}", "segment", catalog->segments[cond->segment].id);
+    if (cond->head == RC_AUDIENCE_NOT)
+        return json_pack("{s:o}", "not", rc_audience_where_json(catalog, cond->children[0]));
+    json_t *children = json_array();
     for (size_t i = 0; i < cond->n_children; i++)
-        compile_cond(c, cond->children[i]);
-    struct rc_audience_op op = {.kind = RC_AUDIENCE_OP_NOT, .arg = (uint32_t)cond->n_children};
-    if (cond->head == RC_AUDIENCE_AND)
-        op.kind = RC_AUDIENCE_OP_AND;
-    else if (cond->head == RC_AUDIENCE_OR)
-        op.kind = RC_AUDIENCE_OP_OR;
-    add_op(c, op);
+        json_array_append_new(children, rc_audience_where_json(catalog, cond->children[i]));
+    return json_pack("{s:o}", cond->head == RC_AUDIENCE_AND ? "and" : "or", children);
 }
 
 static void compile_rule(const struct rc_catalog *catalog, const struct rc_audience_spec *spec,
@@ -88,7 +109,9 @@ static void compile_rule(const struct rc_catalog *catalog, const struct rc_audie
     rule->size_limit = spec->definition->size_limit;
     c.seen = rc_calloc(catalog->n_segments, sizeof *c.seen);
     rc_buf_init(&c.text, 1024);
-    compile_cond(&c, spec->definition->where);
+    json_t *own = spec->serves ? NULL : rc_audience_where_json(catalog, spec->definition->where);
+    compile_cond(&c, own ? own : spec->serves);
+    json_decref(own);
     rc_buf_deinit(&c.text);
     free(c.seen);
 }

@@ -222,6 +222,7 @@ void rc_checkpoint_begin(struct part *part) {
     /* One of while the partition was learnt does not hold who was learnt after it, and nobody decides for them but the sweep. */
     part->batch_for_sweep = part->phase == PART_LIVE && part->reviewed != rc_audience_rules_generation(stage->rules);
     part->batch_for_pass = part->pass.state == PASS_SAVING;
+    part->batch_for_count = part->count.state == COUNT_SAVING;
     part->batch = rc_store_begin(stage->store);
     rc_persons_save(part->persons, part->batch);
     put_exits(part, part->batch);
@@ -267,6 +268,8 @@ static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
         part->sweep_may_start = true;
     if (part->batch_for_pass && part->pass.state == PASS_SAVING)
         part->pass.state = PASS_RUNNING;
+    if (part->batch_for_count && part->count.state == COUNT_SAVING)
+        part->count.state = COUNT_RUNNING;
     part->saved_next = part->batch_next;
     char metadata[HANDOVER_BYTES];
     struct rc_offset offset;

@@ -251,7 +251,7 @@ rc_status rc_input_take(struct part *part, const struct rc_message *message, str
         return RC_FAIL;
     }
     if (rc_live_is_person(key))
-        part->look = true;
+        part->look = part->count.look = true;
     part->next = message->offset + 1;
     return RC_OK;
 }

@@ -161,8 +161,10 @@ static rc_status open_all(struct stage *stage, struct rc_error *err) {
     if (retry(stage, find_topics, "topics", err) ||
         rc_delivery_open(stage->process, RC_MATERIALIZE_ROLE, &producer, &stage->producer, err) ||
         open_schema(stage, err) ||
-        rc_announcer_open(stage->process, RC_MATERIALIZE_ROLE, stage->producer, &stage->announcer, err) ||
-        rc_rules_adopt(stage, NULL, err))
+        rc_announcer_open(stage->process, RC_MATERIALIZE_ROLE, stage->producer, &stage->announcer, err))
+        return RC_FAIL;
+    rc_guard_open(stage);
+    if (rc_rules_adopt(stage, NULL, err))
         return RC_FAIL;
     return open_group(stage, err);
 }
@@ -174,7 +176,7 @@ static rc_status follow_definitions(struct stage *stage, struct rc_error *err) {
     if (rc_definitions_poll(stage->definitions, &catalog, err))
         return RC_FAIL;
     int64_t wall = rc_clock_wall_ms();
-    if (catalog || wall >= stage->book.next_ms)
+    if (catalog || stage->words != rc_rules_words(stage) || wall >= stage->book.next_ms)
         return rc_rules_adopt(stage, catalog, err);
     if (wall >= stage->book.due_ms && rc_rulebook_tick(&stage->book, wall))
         rc_publish_look(stage);
@@ -263,11 +265,11 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
         if ((drained || part->next >= part->boundary) && rc_takeover_progress(part, part->next, err))
             return RC_FAIL;
         if (rc_input_close_old_groups(part, now, err) || rc_sweep_turn(part, SWEEP_BUDGET_MS, err) ||
-            rc_publish_turn(part, SWEEP_BUDGET_MS, err) || rc_checkpoint_bury(part, wall, err) ||
-            rc_checkpoint_turn(part, rc_clock_monotonic_ms(), err))
+            rc_publish_turn(part, SWEEP_BUDGET_MS, err) || rc_guard_count(part, SWEEP_BUDGET_MS, err) ||
+            rc_checkpoint_bury(part, wall, err) || rc_checkpoint_turn(part, rc_clock_monotonic_ms(), err))
             return RC_FAIL;
         sweeping |= part->phase == PART_LIVE && rc_sweep_pending(part) && part->sweep_may_start;
-        sweeping |= rc_publish_running(part);
+        sweeping |= rc_publish_running(part) || part->count.state == COUNT_RUNNING;
         if (part->look && part->next_fill_ms > now && part->next_fill_ms < until)
             until = part->next_fill_ms;
         if (part->changed && !part->batch && part->saved_ms + stage->interval_ms < until)
@@ -276,8 +278,10 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
             until = now + part->next_burial_ms - wall;
     }
     rc_questions_turn(stage->questions);
-    if (announce(stage, err))
+    if (rc_guard_turn(stage, now, err) || announce(stage, err))
         return RC_FAIL;
+    if (rc_guard_busy(stage) && until > now + RC_GUARD_LOOK_MS)
+        until = now + RC_GUARD_LOOK_MS;
     bool all_live = ready(stage);
     rc_process_set_ready(stage->process, RC_MATERIALIZE_ROLE, all_live);
     if (all_live) {
@@ -318,6 +322,7 @@ static void close_all(struct stage *stage, bool in_order) {
     rc_questions_close(stage->questions);
     stage->failed |= !in_order;     /* what is half done must not be saved */
     rc_source_close(stage->source); /* gives the partitions back: revoked saves them */
+    rc_guard_close(stage);
     rc_announcer_close(stage->announcer);
     if (stage->producer && rc_producer_flush(stage->producer, DRAIN_MS, &err))
         rc_log(RC_LOG_WARN, "not everything was acknowledged before the end", rc_f_err(&err));

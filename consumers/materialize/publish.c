@@ -114,6 +114,17 @@ static rc_status load_markers(struct part *part, struct rc_error *err) {
                            rc_names_count(stage->audiences), &stage->person, err);
 }
 
+rc_status rc_publish_ready(struct part *part, const struct rc_audience_rules *rules, bool *ready,
+                           struct rc_error *err) {
+    size_t n;
+    const struct rc_audience_rule *all = rc_audience_rules_all(rules, &n);
+    if (load_markers(part, err))
+        return RC_FAIL;
+    for (size_t i = 0; i < n; i++)
+        ready[i] = segments_live(part->stage, &all[i], &part->stage->person);
+    return RC_OK;
+}
+
 rc_status rc_publish_set_waits(struct part *part, struct rc_error *err) {
     struct stage *stage = part->stage;
     size_t n;
@@ -155,7 +166,8 @@ static void collect_due(struct part *part) {
             }
             continue;
         }
-        if (!part->waits[audience])
+        /* What is published once is published by the condition that it was applied with. */
+        if (!part->waits[audience] && !(entry->serves && entry->schedule.refresh == RC_REFRESH_ONCE))
             add_to_pass(part, audience, entry->latest_ms);
     }
 }
@@ -224,30 +236,8 @@ static bool caught_up(struct part *part) {
     return pass->goal >= 0 && part->next >= pass->goal;
 }
 
-struct slice {
-    struct part *part;
-    struct rc_audience_desk desk;
-    rc_status status;
-    struct rc_error *err;
-};
-
-static bool publish(void *ctx, struct rc_span key) {
-    struct slice *slice = ctx;
-    struct part *part = slice->part;
-    struct stage *stage = part->stage;
-    slice->status = rc_persons_load(part->persons, key, rc_names_count(stage->signals),
-                                    rc_names_count(stage->audiences), &stage->person, slice->err);
-    if (slice->status)
-        return false;
-    stage->deciding_key = key;
-    if (rc_audience_publish(&slice->desk, &stage->person, part->pass.audiences, part->pass.n, part->pass.cause,
-                            rc_clock_wall_ms()))
-        rc_persons_keep(part->persons, key, &stage->person);
-    if (stage->failed) {
-        *slice->err = stage->failure;
-        slice->status = RC_FAIL;
-    }
-    return slice->status == RC_OK;
+static bool publish(struct part *part, const struct rc_audience_desk *desk, struct rc_audience_person *person) {
+    return rc_audience_publish(desk, person, part->pass.audiences, part->pass.n, part->pass.cause, rc_clock_wall_ms());
 }
 
 static void end_pass(struct part *part) {
@@ -275,20 +265,10 @@ static void end_pass(struct part *part) {
 }
 
 static rc_status run_pass(struct part *part, int64_t budget_ms, struct rc_error *err) {
-    struct stage *stage = part->stage;
-    struct pass *pass = &part->pass;
-    int64_t until = rc_clock_monotonic_ms() + budget_ms;
-    struct slice slice = {.part = part, .desk = rc_input_desk(part), .err = err};
-    stage->told_ms = 0;
-    while (pass->slice < RC_PERSONS_SLICES && !rc_producer_full(stage->producer)) {
-        if (rc_persons_each(part->persons, pass->slice, publish, &slice, err) || slice.status)
-            return RC_FAIL;
-        pass->slice++;
-        if (rc_clock_monotonic_ms() >= until)
-            break;
-    }
+    if (rc_walk(part, &part->pass.slice, budget_ms, publish, err))
+        return RC_FAIL;
     part->changed = true;
-    if (pass->slice == RC_PERSONS_SLICES)
+    if (part->pass.slice == RC_PERSONS_SLICES)
         end_pass(part);
     return RC_OK;
 }

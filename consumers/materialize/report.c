@@ -84,10 +84,13 @@ static void show_members(struct stage *stage, uint32_t audience, const char *id)
     rc_gauge_set(stage->members[audience], (double)stage->all[audience].members);
 }
 
-/* "in progress" while it is being published here, or waits for that. */
+/* "held" while its new condition needs an approval; "in progress" while that is counted, or the audience is being published here or waits for that. */
 static const char *state_of(const struct stage *stage, size_t entry, uint32_t audience) {
     if (stage->all[audience].withheld)
         return "error: size limit";
+    enum rc_audience_mode mode = stage->book.specs[entry].mode;
+    if (stage->book.entries[entry].serves && (mode == RC_AUDIENCE_LIVE || mode == RC_AUDIENCE_SCHEDULED))
+        return stage->book.entries[entry].held ? "held" : "in progress";
     for (size_t i = 0; i < stage->n_parts; i++)
         if (rc_publish_pending(stage->parts[i], entry))
             return "in progress";
@@ -112,6 +115,18 @@ static void add_schedule(struct stage *stage, json_t *row, size_t entry) {
         json_object_set_new(row, "warning", json_string("expires soon; `rollcall renew` sets a later time"));
 }
 
+/* What is in force while the newest version is not. */
+static void add_serving(const struct stage *stage, json_t *row, size_t at) {
+    const struct rc_audience_entry *entry = &stage->book.entries[at];
+    if (!entry->serves)
+        return;
+    json_object_set_new(row, "serving_version", json_integer(stage->book.specs[at].version));
+    if (!entry->held)
+        return;
+    json_object_set_new(row, "held_members", json_integer(entry->held_members));
+    json_object_set_new(row, "held_would_have", json_integer(entry->held_would_have));
+}
+
 static json_t *audiences_view(struct stage *stage, json_t *errors) {
     json_t *list = json_array();
     size_t soon = 0;
@@ -128,12 +143,13 @@ static json_t *audiences_view(struct stage *stage, json_t *errors) {
         }
         state = state_of(stage, i, name);
         show_members(stage, name, entry->id);
-        json_t *row = json_pack("{s:s, s:i, s:s, s:I}", "id", entry->id, "version", stage->book.specs[i].version,
-                                "state", state, "members", (json_int_t)tally.members);
+        json_t *row = json_pack("{s:s, s:i, s:s, s:I}", "id", entry->id, "version", entry->newest, "state", state,
+                                "members", (json_int_t)tally.members);
         if (tally.withheld)
             json_object_set_new(row, "withheld", json_integer(tally.withheld));
         add_time(row, "last_change_ms", stage->last_change_ms[name]);
         add_schedule(stage, row, i);
+        add_serving(stage, row, i);
         soon += entry->ends_soon;
         if (strncmp(state, "error", 5) == 0)
             json_array_append_new(errors, json_sprintf("audience %s: %s", entry->id, state));

@@ -36,8 +36,11 @@ static void enter_defined(struct rc_rulebook *book, const struct rc_audience *au
     book->specs[at] = (struct rc_audience_spec){
         .definition = audience, .id = audience->id, .version = audience->version, .mode = RC_AUDIENCE_LIVE};
     int64_t expiry = rc_audience_expiry_ms(audience);
-    book->entries[at] = (struct rc_audience_entry){
-        .id = audience->id, .topic = audience->topic, .schedule = rc_schedule_of(audience), .expires_ms = expiry};
+    book->entries[at] = (struct rc_audience_entry){.id = audience->id,
+                                                   .newest = audience->version,
+                                                   .topic = audience->topic,
+                                                   .schedule = rc_schedule_of(audience),
+                                                   .expires_ms = expiry};
     if (audience->paused) {
         book->specs[at].mode = ended(audience->on_end == RC_ON_END_EXIT);
         book->entries[at].state = rc_strdup("paused");
@@ -69,8 +72,11 @@ void rc_rulebook_init(struct rc_rulebook *book, const struct rc_catalog *catalog
             continue;
         book->specs[book->n] =
             (struct rc_audience_spec){.id = memory->id, .version = memory->version, .mode = ended(!memory->keep)};
-        book->entries[book->n++] = (struct rc_audience_entry){
-            .id = memory->id, .state = rc_strdup("deleted"), .next_ms = INT64_MAX, .expires_ms = INT64_MAX};
+        book->entries[book->n++] = (struct rc_audience_entry){.id = memory->id,
+                                                              .newest = memory->version,
+                                                              .state = rc_strdup("deleted"),
+                                                              .next_ms = INT64_MAX,
+                                                              .expires_ms = INT64_MAX};
     }
     (void)rc_rulebook_tick(book, now_ms);
 }
@@ -92,8 +98,10 @@ bool rc_rulebook_tick(struct rc_rulebook *book, int64_t now_ms) {
 }
 
 void rc_rulebook_deinit(struct rc_rulebook *book) {
-    for (size_t i = 0; i < book->n; i++)
+    for (size_t i = 0; i < book->n; i++) {
         free(book->entries[i].state);
+        json_decref(book->entries[i].serves);
+    }
     free(book->entries);
     free(book->specs);
     *book = (struct rc_rulebook){0};

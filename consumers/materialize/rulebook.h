@@ -16,18 +16,24 @@
 struct rc_audience_memory {
     char *id; /* owned by the caller */
     int version;
-    bool keep; /* on_end: keep */
+    bool keep;     /* on_end: keep */
+    int serves;    /* the version whose condition was in force last; 0: not known */
+    json_t *where; /* its condition; owned by the caller */
 };
 
 struct rc_audience_entry {
-    const char *id;              /* borrowed from the catalog or the memories */
-    const char *topic;           /* own topic, or NULL; borrowed from the catalog */
-    char *state;                 /* "ready", "paused", "expired", "deleted", "error: …"; owned */
-    struct rc_schedule schedule; /* `continuous`: none */
-    int64_t latest_ms;           /* the schedule's last instant that has come; 0: none */
-    int64_t next_ms;             /* the one after it; INT64_MAX: none */
-    int64_t expires_ms;          /* INT64_MAX: never */
-    bool ends_soon;              /* within RC_AUDIENCE_WARNING_MS */
+    const char *id;                        /* borrowed from the catalog or the memories */
+    int newest;                            /* version of the definition; the spec's while it does not wait */
+    json_t *serves;                        /* what the spec borrows, while a newer version waits; owned */
+    int64_t held_members, held_would_have; /* numbers with which the newest version is held */
+    bool held;                             /* it needs an approval; false while it is being counted as well */
+    const char *topic;                     /* own topic, or NULL; borrowed from the catalog */
+    char *state;                           /* "ready", "paused", "expired", "deleted", "error: …"; owned */
+    struct rc_schedule schedule;           /* `continuous`: none */
+    int64_t latest_ms;                     /* the schedule's last instant that has come; 0: none */
+    int64_t next_ms;                       /* the one after it; INT64_MAX: none */
+    int64_t expires_ms;                    /* INT64_MAX: never */
+    bool ends_soon;                        /* within RC_AUDIENCE_WARNING_MS */
 };
 
 /* One page: entry i belongs to spec i. */

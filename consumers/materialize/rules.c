@@ -71,44 +71,72 @@ rc_status rc_rules_save_names(struct stage *stage, struct rc_error *err) {
 
 /* ---- memories ------------------------------------------------------------------------------------------------------------------ */
 
+static struct rc_audience_memory *add_memory(struct stage *stage, const struct rc_audience_memory *memory) {
+    rc_grow(&stage->memories, &stage->memories_capacity, stage->n_memories + 1, sizeof *stage->memories);
+    json_object_set_new(stage->memory_index, memory->id, json_integer((json_int_t)stage->n_memories));
+    stage->memories[stage->n_memories] = *memory;
+    return &stage->memories[stage->n_memories++];
+}
+
+/* "<version> <keep> <version in force> <its condition>"; an older build left the last two out. */
 static bool read_memory(void *ctx, struct rc_span key, struct rc_span value) {
     struct stage *stage = ctx;
     struct rc_audience_memory memory = {0};
-    int keep = 0;
-    char text[64] = {0};
-    memcpy(text, value.data, value.len < sizeof text - 1 ? value.len : sizeof text - 1);
-    if (sscanf(text, "%d %d", &memory.version, &keep) != 2)
+    int keep = 0, where = 0;
+    char *text = rc_span_dup(value);
+    int n = sscanf(text, "%d %d %d %n", &memory.version, &keep, &memory.serves, &where);
+    memory.where = n == 3 && where ? json_loads(text + where, 0, NULL) : NULL;
+    memory.serves = memory.where ? memory.serves : 0;
+    free(text);
+    if (n < 2)
         return true;
     memory.keep = keep;
     memory.id = rc_span_dup(rc_span_of(key.data + strlen(META_MEMORY), key.len - strlen(META_MEMORY)));
-    rc_grow(&stage->memories, &stage->memories_capacity, stage->n_memories + 1, sizeof *stage->memories);
-    stage->memories[stage->n_memories++] = memory;
+    add_memory(stage, &memory);
     return true;
 }
 
-static struct rc_audience_memory *memory_of(struct stage *stage, const char *id) {
-    for (size_t i = 0; i < stage->n_memories; i++)
-        if (strcmp(stage->memories[i].id, id) == 0)
-            return &stage->memories[i];
-    return NULL;
+static struct rc_audience_memory *memory_of(const struct stage *stage, const char *id) {
+    const json_t *place = json_object_get(stage->memory_index, id);
+    return place ? &stage->memories[json_integer_value(place)] : NULL;
+}
+
+const struct rc_audience_memory *rc_rules_memory(const struct stage *stage, const char *id) {
+    return memory_of(stage, id);
+}
+
+static void save_memory(struct stage *stage, struct rc_store_batch *batch, const struct rc_audience_memory *memory) {
+    char *where = memory->where ? json_dumps(memory->where, JSON_COMPACT) : NULL;
+    rc_buf_reset(&stage->key);
+    rc_buf_reset(&stage->value);
+    (void)rc_buf_printf(&stage->key, META_MEMORY "%s", memory->id);
+    (void)rc_buf_printf(&stage->value, "%d %d", memory->version, memory->keep);
+    if (where)
+        (void)rc_buf_printf(&stage->value, " %d %s", memory->serves, where);
+    rc_store_put(batch, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_buf_span(&stage->key), rc_buf_span(&stage->value));
+    free(where);
 }
 
 static void remember(struct stage *stage, struct rc_store_batch *batch, const char *id, int version, bool keep) {
     struct rc_audience_memory *memory = memory_of(stage, id);
     if (memory && memory->version == version && memory->keep == keep)
         return;
-    if (!memory) {
-        rc_grow(&stage->memories, &stage->memories_capacity, stage->n_memories + 1, sizeof *stage->memories);
-        memory = &stage->memories[stage->n_memories++];
-        *memory = (struct rc_audience_memory){.id = rc_strdup(id)};
-    }
+    if (!memory)
+        memory = add_memory(stage, &(struct rc_audience_memory){.id = rc_strdup(id)});
     memory->version = version;
     memory->keep = keep;
-    rc_buf_reset(&stage->key);
-    rc_buf_reset(&stage->value);
-    (void)rc_buf_printf(&stage->key, META_MEMORY "%s", id);
-    (void)rc_buf_printf(&stage->value, "%d %d", memory->version, memory->keep);
-    rc_store_put(batch, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_buf_span(&stage->key), rc_buf_span(&stage->value));
+    save_memory(stage, batch, memory);
+}
+
+void rc_rules_remember(struct stage *stage, struct rc_store_batch *batch, const char *id, int version, json_t *where) {
+    struct rc_audience_memory *memory = memory_of(stage, id); /* there: remember_all comes first */
+    if (memory->serves == version && json_equal(memory->where, where))
+        return;
+    memory->serves = version;
+    json_incref(where);
+    json_decref(memory->where);
+    memory->where = where;
+    save_memory(stage, batch, memory);
 }
 
 /* What is in force, and what was deleted while this process was down, or before it ever had the members: `delete` leaves behind how that ends. */
@@ -129,6 +157,7 @@ static void remember_all(struct stage *stage, struct rc_store_batch *batch, cons
 rc_status rc_rules_load(struct stage *stage, struct rc_error *err) {
     stage->signals = rc_names_new();
     stage->audiences = rc_names_new();
+    stage->memory_index = json_object();
     return load_names(stage, META_SIGNAL, stage->signals, &stage->saved_signals, err) ||
                    load_names(stage, META_AUDIENCE, stage->audiences, &stage->saved_audiences, err) ||
                    rc_store_each(stage->store, RC_STORE_META, RC_MATERIALIZE_GLOBAL, rc_span_str(META_MEMORY),
@@ -232,12 +261,17 @@ static void set_own_topics(struct stage *stage) {
     }
 }
 
+uint64_t rc_rules_words(const struct stage *stage) {
+    return rc_definitions_control_changes(stage->definitions) + rc_definitions_serving_changes(stage->definitions);
+}
+
 rc_status rc_rules_adopt(struct stage *stage, struct rc_catalog *catalog, struct rc_error *err) {
     struct rc_catalog *present = catalog ? catalog : stage->catalog;
     struct rc_store_batch *batch = rc_store_begin(stage->store);
     remember_all(stage, batch, present);
     struct rc_rulebook book;
     rc_rulebook_init(&book, present, stage->memories, stage->n_memories, rc_clock_wall_ms());
+    rc_guard_enter(stage, present, &book, batch);
     struct rc_audience_rules *rules = NULL;
     rc_status status = prepare_topics(stage, &book, err);
     if (status == RC_OK) {
@@ -263,6 +297,8 @@ rc_status rc_rules_adopt(struct stage *stage, struct rc_catalog *catalog, struct
     stage->catalog = present;
     stage->book = book;
     stage->rules = rules;
+    stage->words = rc_rules_words(stage);
+    rc_guard_adopt(stage);
     set_own_topics(stage);
     rc_stage_set_share(stage); /* looks for what is due as well */
     stage->view_stale = true;
@@ -282,9 +318,12 @@ void rc_rules_free(struct stage *stage) {
     rc_audience_rules_free(stage->rules);
     rc_rulebook_deinit(&stage->book);
     rc_catalog_free(stage->catalog);
-    for (size_t i = 0; i < stage->n_memories; i++)
+    for (size_t i = 0; i < stage->n_memories; i++) {
         free(stage->memories[i].id);
+        json_decref(stage->memories[i].where);
+    }
     free(stage->memories);
+    json_decref(stage->memory_index);
     for (size_t i = 0; i < stage->n_tallies; i++)
         free(stage->own_topics[i]);
     free(stage->own_topics);

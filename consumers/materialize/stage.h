@@ -5,6 +5,8 @@
  *   checkpoint.c   state, output and offset become durable together; exits get their tombstones
  *   sweep.c        all persons are held against new rules
  *   publish.c      scheduled audiences are published, and who did not fit comes in when there is room
+ *   walk.c         over everybody, slice by slice: what the two have in common
+ *   guard.c        a new condition is counted before it is in force, and held when it would change too much
  *   rules.c        the catalog becomes rules, and what must outlive a definition is remembered
  *   report.c       status and metrics
  *   answers.c      what HTTP asks about one person
@@ -31,6 +33,8 @@
 
 #define RC_MATERIALIZE_ROLE "materialize"
 #define RC_MATERIALIZE_FORMAT 1
+/* Between two looks of the guard at what others tell, while something waits for it. */
+#define RC_GUARD_LOOK_MS 100
 
 /* Values of the whole process lie in the store's meta space under this partition number, which no topic has. */
 #define RC_MATERIALIZE_GLOBAL INT32_MAX
@@ -105,6 +109,18 @@ struct pass {
     int64_t started_ms; /* monotonic: when PASS_RUNNING began */
 };
 
+/* Counting, silently, what new conditions would have. */
+struct count {
+    enum {
+        COUNT_NONE,
+        COUNT_SAVING, /* until everybody who was there is in the store */
+        COUNT_RUNNING,
+    } state;
+    uint32_t slice;      /* the next one */
+    struct tried *tried; /* by candidate of the guard; owned */
+    bool look;           /* something may have become live */
+};
+
 enum part_phase {
     PART_LEARNING,  /* takes signals in without deciding, up to `learn_to` */
     PART_REPEATING, /* decides again what the output log may hold already, up to `boundary` */
@@ -141,7 +157,8 @@ struct part {
     bool *released;    /* by audience name: all are live now, and everybody is still to be held against it */
     int64_t clock_ms;  /* as handed over: all schedules but those named open are done up to here; 0: not told */
     struct pass pass;
-    bool look;            /* something may be due */
+    bool look; /* something may be due */
+    struct count count;
     int64_t next_fill_ms; /* monotonic: not before */
 
     /* Checkpoints. */
@@ -158,6 +175,7 @@ struct part {
     int64_t batch_next, batch_output_end, batch_version;
     bool batch_for_sweep; /* it began when the partition was live, and after the present rules came */
     bool batch_for_pass;  /* it began after what the pass waits for was decided */
+    bool batch_for_count; /* it began after the count was wanted */
 
     struct pending_exit *exits; /* not in a batch yet */
     size_t n_exits, exits_capacity;
@@ -194,8 +212,11 @@ struct stage {
     struct rc_catalog *catalog;
     struct rc_audience_memory *memories;
     size_t n_memories, memories_capacity;
+    json_t *memory_index; /* by id: the place in memories */
     struct rc_rulebook book;
     struct rc_audience_rules *rules;
+    struct guard *guard;
+    uint64_t words;                /* what was said beside the definitions by then */
     char **own_topics;             /* by audience name: own topic, NULL for none */
     struct rc_audience_tally *all; /* by audience name */
     int64_t *last_change_ms;       /* by audience name */
@@ -299,11 +320,43 @@ bool rc_publish_pending(const struct part *part, size_t entry);
 /* The instant of its schedule that was published last in all partitions; 0: not in all of them. */
 int64_t rc_publish_last_ms(const struct stage *stage, size_t entry);
 void rc_publish_free(struct part *part);
+/* For each of the rules whether all segments that it names are live in the partition. */
+rc_status rc_publish_ready(struct part *part, const struct rc_audience_rules *rules, bool *ready, struct rc_error *err)
+    RC_MUST_USE;
+
+/* walk.c */
+/* What is done with one person; true when the record has changed. */
+typedef bool (*rc_walk_verb)(struct part *part, const struct rc_audience_desk *desk, struct rc_audience_person *person);
+/* Goes on from `*slice`, until RC_PERSONS_SLICES are done, the time is up, or the producer is full. */
+rc_status rc_walk(struct part *part, uint32_t *slice, int64_t budget_ms, rc_walk_verb verb, struct rc_error *err)
+    RC_MUST_USE;
+
+/* guard.c */
+void rc_guard_open(struct stage *stage);
+void rc_guard_close(struct stage *stage);
+/* Puts into the book which condition of each audience is in force, and remembers that. */
+void rc_guard_enter(struct stage *stage, const struct rc_catalog *catalog, struct rc_rulebook *book,
+                    struct rc_store_batch *batch);
+/* The book is in force: what waits in it is counted from now on. */
+void rc_guard_adopt(struct stage *stage);
+/* Counts on in one partition. */
+rc_status rc_guard_count(struct part *part, int64_t budget_ms, struct rc_error *err) RC_MUST_USE;
+/* Tells the own numbers, and, with partition 0, judges everybody's. */
+rc_status rc_guard_turn(struct stage *stage, int64_t monotonic_ms, struct rc_error *err) RC_MUST_USE;
+/* A count is under way, or a word is to be written, in the next moments. */
+bool rc_guard_busy(const struct stage *stage);
+void rc_guard_part_free(struct part *part);
 
 /* rules.c */
 rc_status rc_rules_load(struct stage *stage, struct rc_error *err) RC_MUST_USE;
 /* Takes `catalog` (NULL: the present one again, because time has passed). */
 rc_status rc_rules_adopt(struct stage *stage, struct rc_catalog *catalog, struct rc_error *err) RC_MUST_USE;
+/* Grows with everything that is said beside the definitions: approvals, what is in force. */
+uint64_t rc_rules_words(const struct stage *stage);
+/* Remembers which condition of an audience is in force; `where` is borrowed. */
+void rc_rules_remember(struct stage *stage, struct rc_store_batch *batch, const char *id, int version, json_t *where);
+/* What is remembered of it; NULL: nothing. */
+const struct rc_audience_memory *rc_rules_memory(const struct stage *stage, const char *id);
 /* Writes names that the store has not. */
 rc_status rc_rules_save_names(struct stage *stage, struct rc_error *err) RC_MUST_USE;
 void rc_rules_free(struct stage *stage);

@@ -11,29 +11,8 @@ bool rc_sweep_pending(const struct part *part) {
     return part->reviewed != rc_audience_rules_generation(part->stage->rules);
 }
 
-struct slice {
-    struct part *part;
-    struct rc_audience_desk desk;
-    rc_status status;
-    struct rc_error *err;
-};
-
-static bool review(void *ctx, struct rc_span key) {
-    struct slice *slice = ctx;
-    struct part *part = slice->part;
-    struct stage *stage = part->stage;
-    slice->status = rc_persons_load(part->persons, key, rc_names_count(stage->signals),
-                                    rc_names_count(stage->audiences), &stage->person, slice->err);
-    if (slice->status)
-        return false;
-    stage->deciding_key = key;
-    if (rc_audience_review(&slice->desk, &stage->person, part->review_cause, rc_clock_wall_ms()))
-        rc_persons_keep(part->persons, key, &stage->person);
-    if (stage->failed) {
-        *slice->err = stage->failure;
-        slice->status = RC_FAIL;
-    }
-    return slice->status == RC_OK;
+static bool review(struct part *part, const struct rc_audience_desk *desk, struct rc_audience_person *person) {
+    return rc_audience_review(desk, person, part->review_cause, rc_clock_wall_ms());
 }
 
 rc_status rc_sweep_turn(struct part *part, int64_t budget_ms, struct rc_error *err) {
@@ -45,16 +24,8 @@ rc_status rc_sweep_turn(struct part *part, int64_t budget_ms, struct rc_error *e
             part->changed = part->wanted_now = true;
         return RC_OK;
     }
-    int64_t until = rc_clock_monotonic_ms() + budget_ms;
-    struct slice slice = {.part = part, .desk = rc_input_desk(part), .err = err};
-    stage->told_ms = 0;
-    while (part->sweep_slice < RC_PERSONS_SLICES && !rc_producer_full(stage->producer)) {
-        if (rc_persons_each(part->persons, part->sweep_slice, review, &slice, err) || slice.status)
-            return RC_FAIL;
-        part->sweep_slice++;
-        if (rc_clock_monotonic_ms() >= until)
-            break;
-    }
+    if (rc_walk(part, &part->sweep_slice, budget_ms, review, err))
+        return RC_FAIL;
     part->changed = true;
     if (part->sweep_slice < RC_PERSONS_SLICES)
         return RC_OK;

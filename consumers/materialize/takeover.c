@@ -125,6 +125,7 @@ static void part_free(struct part *part) {
     free(part->buried);
     free(part->here);
     rc_publish_free(part);
+    rc_guard_part_free(part);
     free(part);
 }
 

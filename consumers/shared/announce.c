@@ -86,6 +86,10 @@ rc_status rc_announcer_tell(struct rc_announcer *announcer, const int32_t *parti
     return status;
 }
 
+struct rc_producer *rc_announcer_producer(struct rc_announcer *announcer) {
+    return announcer->producer;
+}
+
 void rc_announcer_close(struct rc_announcer *announcer) {
     if (!announcer)
         return;

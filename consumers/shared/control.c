@@ -175,14 +175,24 @@ bool rc_controls_take(struct rc_controls *controls, struct rc_span key, struct r
     return !same;
 }
 
-void rc_controls_find(const struct rc_controls *controls, const char *kind, const char *id, struct rc_control *out) {
+static const struct rc_control_item *find_id(const struct rc_controls *controls, const char *kind, const char *id) {
     struct rc_buf key;
     rc_buf_init(&key, MAX_KEY_BYTES);
     const struct rc_control_item *item = NULL;
     if (rc_control_key_add(&key, kind, id) == RC_OK)
         item = find(controls, key.data, key.len);
-    *out = item ? item->control : (struct rc_control){0};
     rc_buf_deinit(&key);
+    return item;
+}
+
+void rc_controls_find(const struct rc_controls *controls, const char *kind, const char *id, struct rc_control *out) {
+    const struct rc_control_item *item = find_id(controls, kind, id);
+    *out = item ? item->control : (struct rc_control){0};
+}
+
+const char *rc_controls_text(const struct rc_controls *controls, const char *kind, const char *id) {
+    const struct rc_control_item *item = find_id(controls, kind, id);
+    return item ? item->value : NULL;
 }
 
 const char *rc_control_id(const struct rc_control_item *item, const char *kind) {

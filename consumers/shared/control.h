@@ -51,6 +51,9 @@ bool rc_controls_take(struct rc_controls *controls, struct rc_span key, struct r
 /* What was said of the definition: zeroes when nothing was. */
 void rc_controls_find(const struct rc_controls *controls, const char *kind, const char *id, struct rc_control *out);
 
+/* The record itself, one line of JSON, of a (kind, id) that need not be a definition's; NULL: none, or withdrawn. Borrowed until the next take. */
+const char *rc_controls_text(const struct rc_controls *controls, const char *kind, const char *id);
+
 /* The id of what a record's key is about when it is a `kind`, else NULL. Borrowed from the key. */
 const char *rc_control_id(const struct rc_control_item *item, const char *kind);
 

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "consumers/shared/serving.h"
 #include "kafka/embedded.h"
 #include "kafka/producer.h"
 #include "kafka/read.h"
@@ -42,7 +43,7 @@ struct rc_definitions {
     struct item *items;
     size_t n, capacity;
     struct rc_controls controls;
-    uint64_t control_changes;
+    uint64_t control_changes, serving_changes;
     bool changed; /* records came since the last catalog */
     bool more;    /* the last one is not the end of its change */
     bool first;   /* no catalog was given yet */
@@ -63,6 +64,11 @@ static struct item *item_of(struct rc_definitions *definitions, struct rc_span k
 
 static void take(struct rc_definitions *definitions, const struct rc_message *message) {
     struct rc_span more;
+    if (rc_serving_is_key(message->key)) { /* may come in the midst of a change, and is no part of it */
+        definitions->serving_changes +=
+            rc_controls_take(&definitions->controls, message->key, message->value, message->null_value);
+        return;
+    }
     definitions->more = rc_message_header(message, RC_DEFINITIONS_MORE_HEADER, &more);
     if (rc_control_is_key(message->key)) {
         definitions->control_changes +=
@@ -244,7 +250,7 @@ void rc_definitions_close(struct rc_definitions *definitions) {
 }
 
 rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_catalog **out, struct rc_error *err) {
-    uint64_t control_changes = definitions->control_changes;
+    uint64_t changes = definitions->control_changes + definitions->serving_changes;
     *out = NULL;
     for (;;) {
         struct rc_message message;
@@ -260,7 +266,7 @@ rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_cata
             return RC_FAIL;
         }
     }
-    if (definitions->control_changes != control_changes)
+    if (definitions->control_changes + definitions->serving_changes != changes)
         keep(definitions);
     if (!definitions->first && rc_clock_wall_ms() < rc_definitions_due(definitions))
         return RC_OK;
@@ -284,6 +290,10 @@ const struct rc_controls *rc_definitions_controls(const struct rc_definitions *d
 
 uint64_t rc_definitions_control_changes(const struct rc_definitions *definitions) {
     return definitions->control_changes;
+}
+
+uint64_t rc_definitions_serving_changes(const struct rc_definitions *definitions) {
+    return definitions->serving_changes;
 }
 
 int64_t rc_definitions_due(const struct rc_definitions *definitions) {

@@ -35,6 +35,8 @@ const struct rc_controls *rc_definitions_controls(const struct rc_definitions *d
 
 /* Grows with each control record that said something new: who looks again only when it has, misses none. */
 uint64_t rc_definitions_control_changes(const struct rc_definitions *definitions);
+/* The same of what is said to be in force (serving.h), which is not counted there. */
+uint64_t rc_definitions_serving_changes(const struct rc_definitions *definitions);
 
 /* Looks for news; never blocks. `*out` becomes a new catalog (owned by the caller) when something changed since the
  * last one that was returned (the first call after open always returns one, maybe empty), else NULL. */

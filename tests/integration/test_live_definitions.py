@@ -74,8 +74,11 @@ class LiveTest(unittest.TestCase):
         bought |= {("bought", "b"): "realized", ("both", "b"): "realized"}
         self.expect(bought)
 
-        # An edit of an audience: the difference is told, with the cause.
+        # An edit of an audience: the difference is told, with the cause; three instead of one when somebody says so.
         self.site.define(audience("both", {"or": [{"segment": "viewed"}, {"segment": "bought"}]}))
+        held = wait_until(lambda: next((r for r in self.site.run("status", "--json").rows if r.get("id") == "both" and r["state"] == "held"), None), 30, "held")
+        self.assertEqual((held["held"], held["servingVersion"]), ({"members": 1, "wouldHave": 3}, 1))
+        self.site.run("approve", "audience", "both")
         bought |= {("both", "a"): "realized", ("both", "c"): "realized"}
         self.expect(bought)
         (edited,) = [c for c in self.changes() if c.what[:2] == ("both", ("id", "a"))]

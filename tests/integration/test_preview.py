@@ -348,7 +348,7 @@ class DiffTest(unittest.TestCase):
                 self.assertEqual((effect["before"], effect["after"], effect["enter"], effect["leave"]), (len(old), len(new), len(new - old), len(old - new)))
                 self.assertEqual(effect["against"], against if key in before else "what was told")
                 self.assertEqual(effect["drastic"], None if not old else "it would be empty" if not new else "it would more than double" if len(new) > 2 * len(old) else None)
-                self.assertEqual(effect["held"], effect["drastic"] is not None and key[0] == "segment" and row["result"] == "changed")
+                self.assertEqual(effect["held"], effect["drastic"] is not None and row["result"] == "changed")
         return set(told)
 
     def test_diff_predicts_what_apply_leads_to(self):

@@ -372,6 +372,32 @@ static void test_digest_is_of_what_decides(void **state) {
     assert_false(all == rc_audience_rules_digest(bench->rules));
 }
 
+/* What is in force may be another condition than the definition's, also one over a segment that is gone. */
+static void test_the_condition_in_force_decides(void **state) {
+    struct bench *bench = *state;
+    const struct rc_audience *audience = &bench->catalog->audiences[rc_catalog_audience(bench->catalog, "a-not-b")];
+    json_t *own = rc_audience_where_json(bench->catalog, audience->where);
+    json_t *same = json_loads("{\"and\":[{\"segment\":\"a\"},{\"not\":{\"segment\":\"b\"}}]}", 0, NULL);
+    assert_true(json_equal(own, same));
+    struct rc_audience_spec spec = {.definition = audience, .id = audience->id, .version = 2, .serves = same};
+    compile(bench, "a-not-b", RC_AUDIENCE_LIVE, 1);
+    uint64_t digest = rc_audience_rules_digest(bench->rules);
+    rc_audience_rules_free(bench->rules);
+    bench->rules = rc_audience_rules_new(bench->catalog, &spec, 1, bench->signals, bench->audiences);
+    assert_true(digest == rc_audience_rules_digest(bench->rules));
+    spec.serves = json_loads("{\"or\":[{\"segment\":\"gone\"},{\"segment\":\"b\"}]}", 0, NULL);
+    rc_audience_rules_free(bench->rules);
+    bench->rules = rc_audience_rules_new(bench->catalog, &spec, 1, bench->signals, bench->audiences);
+    assert_false(digest == rc_audience_rules_digest(bench->rules));
+    DECIDE("", EVENT("a", true, 100, 1));
+    DECIDE("+a-not-b@200/event", EVENT("gone", true, 200, 2));
+    DECIDE("-a-not-b@300/event", EVENT("gone", false, 300, 3));
+    DECIDE("+a-not-b@400/event", EVENT("b", true, 400, 4));
+    json_decref(own);
+    json_decref(same);
+    json_decref((json_t *)(uintptr_t)spec.serves);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_existence_makes_a_not_true, setup, teardown),
@@ -390,6 +416,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_room_again_lets_in_who_was_withheld, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saved_and_loaded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_digest_is_of_what_decides, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_condition_in_force_decides, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
