@@ -16,7 +16,8 @@
 
 struct load {
     struct rc_buf bytes; /* all values, one behind the other */
-    size_t *ends;
+    struct rc_buf keys;  /* of their persons, likewise */
+    size_t *ends, *key_ends;
     size_t n;
     int64_t first_ms;
 };
@@ -34,13 +35,17 @@ static void make_load(struct load *load, size_t n, uint64_t persons) {
     rc_buf_init(&key, 1 << 16);
     rc_buf_init(&value, 1 << 16);
     rc_buf_init(&load->bytes, (size_t)64 << 30);
+    rc_buf_init(&load->keys, (size_t)64 << 30);
     load->ends = rc_alloc(n * sizeof *load->ends);
+    load->key_ends = rc_alloc(n * sizeof *load->key_ends);
     load->n = n;
     load->first_ms = INT64_C(1767225600000);
     for (size_t i = 0; i < n; i++) {
         rc_synthetic_next(synthetic, load->first_ms + (int64_t)i, &key, &value);
         rc_buf_add_span(&load->bytes, rc_buf_span(&value));
+        rc_buf_add_span(&load->keys, rc_buf_span(&key));
         load->ends[i] = load->bytes.len;
+        load->key_ends[i] = load->keys.len;
     }
     rc_buf_deinit(&key);
     rc_buf_deinit(&value);
@@ -83,6 +88,17 @@ static void count_change(void *ctx, const struct rc_change *change) {
     ++*(size_t *)ctx;
 }
 
+/* As ingest does when many records wait. */
+static void expect(const struct load *load, size_t from, struct rc_population *population) {
+    struct rc_span keys[RC_EXPECT_MAX];
+    size_t n = 0;
+    for (size_t at = from ? load->key_ends[from - 1] : 0; n < RC_EXPECT_MAX && from + n < load->n; n++) {
+        keys[n] = rc_span_of(load->keys.data + at, load->key_ends[from + n] - at);
+        at = load->key_ends[from + n];
+    }
+    rc_population_expect(population, keys, n);
+}
+
 /* Decodes all events; applies them when there is a population. Returns CPU seconds. */
 static double run(const struct load *load, struct rc_decoder *decoder, struct rc_population *population) {
     struct rc_arena arena;
@@ -95,6 +111,8 @@ static double run(const struct load *load, struct rc_decoder *decoder, struct rc
         struct rc_record record = {.value = rc_span_of(load->bytes.data + from, load->ends[i] - from),
                                    .timestamp_ms = load->first_ms + (int64_t)i};
         from = load->ends[i];
+        if (population && i % RC_EXPECT_MAX == 0)
+            expect(load, i, population);
         rc_arena_reset(&arena);
         if (rc_decode(decoder, &record, &arena, &event, &err) != RC_DECODED) {
             bad++;
@@ -148,6 +166,8 @@ int main(int argc, char **argv) {
     rc_plan_free(plan);
     rc_catalog_free(catalog);
     rc_buf_deinit(&load.bytes);
+    rc_buf_deinit(&load.keys);
     free(load.ends);
+    free(load.key_ends);
     return 0;
 }

@@ -52,10 +52,10 @@ static void count(void *ctx, const struct rc_change *change) {
     ++*(uint64_t *)ctx;
 }
 
-/* A chunk of waiting events: values one behind the other. */
+/* A chunk of waiting events: values, and keys, one behind the other. */
 struct chunk {
-    struct rc_buf bytes;
-    size_t ends[CHUNK];
+    struct rc_buf bytes, keys;
+    size_t ends[CHUNK], key_ends[CHUNK];
     size_t n;
     int64_t first_ms;
 };
@@ -65,14 +65,28 @@ static void make(struct chunk *chunk, struct rc_synthetic *synthetic, size_t n, 
     rc_buf_init(&key, 1 << 12);
     rc_buf_init(&value, 1 << 12);
     rc_buf_reset(&chunk->bytes);
+    rc_buf_reset(&chunk->keys);
     for (chunk->n = 0; chunk->n < n; chunk->n++) {
         rc_synthetic_next(synthetic, first_ms + (int64_t)chunk->n, &key, &value);
         rc_buf_add_span(&chunk->bytes, rc_buf_span(&value));
+        rc_buf_add_span(&chunk->keys, rc_buf_span(&key));
         chunk->ends[chunk->n] = chunk->bytes.len;
+        chunk->key_ends[chunk->n] = chunk->keys.len;
     }
     chunk->first_ms = first_ms;
     rc_buf_deinit(&key);
     rc_buf_deinit(&value);
+}
+
+/* As ingest does when many records wait. */
+static void expect(const struct chunk *chunk, size_t from, struct rc_population *population) {
+    struct rc_span keys[RC_EXPECT_MAX];
+    size_t n = 0;
+    for (size_t at = from ? chunk->key_ends[from - 1] : 0; n < RC_EXPECT_MAX && from + n < chunk->n; n++) {
+        keys[n] = rc_span_of(chunk->keys.data + at, chunk->key_ends[from + n] - at);
+        at = chunk->key_ends[from + n];
+    }
+    rc_population_expect(population, keys, n);
 }
 
 /* Decodes the chunk, and applies it when there is a population. CPU seconds. */
@@ -86,6 +100,8 @@ static double go_through(const struct chunk *chunk, struct rc_decoder *decoder, 
         struct rc_record record = {.value = rc_span_of(chunk->bytes.data + from, chunk->ends[i] - from),
                                    .timestamp_ms = chunk->first_ms + (int64_t)i};
         from = chunk->ends[i];
+        if (population && i % RC_EXPECT_MAX == 0)
+            expect(chunk, i, population);
         rc_arena_reset(arena);
         if (rc_decode(decoder, &record, arena, &event, &why) != RC_DECODED) {
             ++*bad;
@@ -117,6 +133,7 @@ static rc_status run(const void *ctx, void *result, struct rc_error *err) {
     struct rc_arena arena;
     uint64_t bad_again = 0;
     rc_buf_init(&chunk->bytes, (size_t)CHUNK << 12);
+    rc_buf_init(&chunk->keys, (size_t)CHUNK << 12);
     rc_arena_init(&arena, 64 << 10);
     while (alone->events < bench->options.events) {
         uint64_t left = bench->options.events - alone->events;
@@ -129,6 +146,7 @@ static rc_status run(const void *ctx, void *result, struct rc_error *err) {
     alone->bytes_per_person = (double)rc_population_bytes(population) / (double)rc_population_persons(population);
     rc_arena_deinit(&arena);
     rc_buf_deinit(&chunk->bytes);
+    rc_buf_deinit(&chunk->keys);
     free(chunk);
     rc_population_free(population);
     rc_synthetic_free(synthetic);

@@ -171,7 +171,7 @@ static void emit_changes(struct rc_population *p, uint32_t domain, const struct 
         };
         change.existence = rc_plan_is_existence(p->plan, c->segment, &change.index);
         if (c->cause == RC_CAUSE_EVENT && place->event_id) {
-            change.event_id = rc_strings_get(&p->strings, place->event_id - 1);
+            change.event_id = rc_span_of(place->event_id, place->event_id_len);
             change.event_time_ms = place->event_ms;
         }
         p->emit(p->emit_ctx, &change);

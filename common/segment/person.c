@@ -52,14 +52,14 @@ static void free_series(struct rc_person *person, const struct rc_plan *plan, st
     person->n_series = person->cap_series = 0;
 }
 
-static void free_instants(struct rc_person_domain *place, struct rc_strings *strings) {
-    if (place->event_id)
-        rc_strings_release(strings, place->event_id - 1);
+static void free_instants(struct rc_person_domain *place) {
+    free(place->event_id);
     if (place->touched)
         free(place->touched->segments);
     free(place->touched);
     free(place->timers);
-    place->event_id = 0;
+    place->event_id = NULL;
+    place->event_id_len = place->event_id_cap = 0;
     place->touched = NULL;
     place->timers = NULL;
     place->n_timers = place->cap_timers = 0;
@@ -69,7 +69,7 @@ void rc_person_empty(struct rc_person *person, const struct rc_plan *plan, struc
                      enum rc_quarantine quarantine) {
     free_series(person, plan, strings);
     for (size_t d = 0; d < plan->n_domains; d++) {
-        free_instants(&person->domains[d], strings);
+        free_instants(&person->domains[d]);
         person->domains[d].first_ms = RC_NEVER;
     }
     person->quarantine = (uint8_t)quarantine;
@@ -80,7 +80,7 @@ void rc_person_free(struct rc_person *person, const struct rc_plan *plan, struct
         return;
     free_series(person, plan, strings);
     for (size_t d = 0; d < plan->n_domains; d++)
-        free_instants(&person->domains[d], strings);
+        free_instants(&person->domains[d]);
     free(person->members);
     free(person);
 }
@@ -93,7 +93,8 @@ size_t rc_person_bytes(const struct rc_person *person, const struct rc_plan *pla
     size_t bytes = sizeof *person + person->key_len + person->cap_series * sizeof *person->series +
                    person->cap_members * sizeof *person->members + plan->catalog->n_datasets * sizeof *person->first_ms;
     for (size_t d = 0; d < plan->n_domains; d++)
-        bytes += sizeof *person->domains + person->domains[d].cap_timers * sizeof *person->domains->timers;
+        bytes += sizeof *person->domains + person->domains[d].event_id_cap +
+                 person->domains[d].cap_timers * sizeof *person->domains->timers;
     for (uint32_t i = 0; i < person->n_series; i++)
         bytes += person->series[i].capacity * columns(&person->series[i]) * sizeof(int64_t);
     return bytes;
@@ -454,6 +455,17 @@ void rc_timer_lower(struct rc_person_domain *place, uint32_t segment, int64_t at
     uint32_t at = find_timer(place, segment);
     if (at >= place->n_timers || place->timers[at].segment != segment || place->timers[at].at_ms > at_ms)
         rc_timer_set(place, segment, at_ms);
+}
+
+void rc_person_note_event(struct rc_person_domain *place, struct rc_span event_id, int64_t event_ms) {
+    if (event_id.len > place->event_id_cap) {
+        place->event_id = rc_realloc(place->event_id, event_id.len);
+        place->event_id_cap = (uint32_t)event_id.len;
+    }
+    if (event_id.len)
+        memcpy(place->event_id, event_id.data, event_id.len);
+    place->event_id_len = (uint32_t)event_id.len;
+    place->event_ms = event_ms;
 }
 
 struct rc_touched *rc_touched_to_timers(struct rc_person_domain *place) {

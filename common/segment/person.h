@@ -50,9 +50,10 @@ struct rc_person_domain {
     int64_t saved_due_ms;       /* due_ms as it was saved last; RC_NEVER: none was */
     uint32_t heap_at;           /* position in the domain's heap + 1; 0: not in it */
     bool soon;                  /* in the list of those who are due soon */
-    uint32_t event_id;          /* interned id of the event applied last, + 1; 0: none */
-    int64_t event_ms;           /* its timestamp */
-    bool redefined;             /* loaded from another plan: every segment must be looked at, cause DEFINITION */
+    char *event_id;             /* id of the event that touched a segment last; NULL: none; owned */
+    uint32_t event_id_len, event_id_cap;
+    int64_t event_ms; /* its timestamp */
+    bool redefined;   /* loaded from another plan: every segment must be looked at, cause DEFINITION */
 };
 
 /* Somebody with more events than a person may have (definitions.md §6). */
@@ -102,6 +103,8 @@ void rc_person_set_realized(struct rc_person *person, uint32_t segment, bool rea
 void rc_timer_set(struct rc_person_domain *place, uint32_t segment, int64_t at_ms);
 /* Sets it to the lesser of what it is and `at_ms`. */
 void rc_timer_lower(struct rc_person_domain *place, uint32_t segment, int64_t at_ms);
+/* Notes the event that has touched a segment last: it is named as the cause of what is decided at its instant. */
+void rc_person_note_event(struct rc_person_domain *place, struct rc_span event_id, int64_t event_ms);
 /* Turns what is touched into timers, and gives back the empty list. */
 struct rc_touched *rc_touched_to_timers(struct rc_person_domain *place);
 

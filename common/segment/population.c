@@ -153,7 +153,7 @@ struct application {
     const struct rc_event *event;
     uint64_t id;
     uint64_t tie;  /* interned event id and dataset; held for the application once `named` */
-    bool named;    /* most events bring nothing that needs their id as text */
+    bool named;    /* most events bring nothing that keeps their id as text */
     bool changed;  /* state has changed */
     bool touching; /* a segment may have */
     bool over;     /* there are more events than a person may have */
@@ -306,7 +306,7 @@ static void decide_before(struct rc_population *p, struct rc_person *person, con
 }
 
 /* Any event of a person proves that their time has come so far; the one that may have changed a segment is named as the cause. */
-static void note_event(struct rc_population *p, struct rc_person *person, struct application *a) {
+static void note_event(struct rc_population *p, struct rc_person *person, const struct application *a) {
     const struct rc_event *event = a->event;
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
         if (!p->plan->domains[d].datasets[event->dataset])
@@ -314,14 +314,8 @@ static void note_event(struct rc_population *p, struct rc_person *person, struct
         struct rc_person_domain *place = &person->domains[d];
         if (event->timestamp_ms > place->latest_ms)
             place->latest_ms = event->timestamp_ms;
-        if (!a->touching)
-            continue;
-        if (place->event_id)
-            rc_strings_release(&p->strings, place->event_id - 1);
-        uint32_t id = (uint32_t)event_tie(a);
-        rc_strings_share(&p->strings, id);
-        place->event_id = id + 1;
-        place->event_ms = event->timestamp_ms;
+        if (a->touching)
+            rc_person_note_event(place, event->event_id, event->timestamp_ms);
     }
 }
 

@@ -120,6 +120,56 @@ void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person) {
     p->dirty[p->n_dirty++] = person;
 }
 
+/* ---- ahead of their events --------------------------------------------------------------------------------------------- */
+
+#define LINE 64
+#define PREFETCH_MOST 512 /* bytes of one block; the head of a long column is enough to begin with */
+
+static void prefetch(const void *block, size_t bytes) {
+    for (size_t i = 0; i < bytes && i < PREFETCH_MOST; i += LINE)
+        __builtin_prefetch((const char *)block + i);
+}
+
+static void prefetch_domains(const struct rc_population *p, const struct rc_person *person) {
+    prefetch(person->series, person->n_series * sizeof *person->series);
+    prefetch(person->members, person->n_members * sizeof *person->members);
+    for (size_t d = 0; d < p->plan->n_domains; d++)
+        prefetch(person->domains[d].timers, person->domains[d].n_timers * sizeof *person->domains[d].timers);
+}
+
+/* Each step needs what the one before has fetched. */
+void rc_population_expect(const struct rc_population *p, const struct rc_span *person_keys, size_t n) {
+    uint32_t hashes[RC_EXPECT_MAX];
+    uint32_t numbers[RC_EXPECT_MAX];
+    size_t mask = p->n_slots - 1, found = 0;
+    if (p->n_persons == 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        hashes[i] = hash_of(person_keys[i]);
+        __builtin_prefetch(&p->slots[hashes[i] & mask]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t at = hashes[i] & mask;
+        while (p->slots[at].number && p->slots[at].hash != hashes[i])
+            at = (at + 1) & mask;
+        if (!p->slots[at].number)
+            continue;
+        numbers[found] = p->slots[at].number - 1;
+        __builtin_prefetch(&p->persons[numbers[found++]]);
+    }
+    size_t head = sizeof(struct rc_person) + p->plan->catalog->n_datasets * sizeof(int64_t) +
+                  p->plan->n_domains * sizeof(struct rc_person_domain) + LINE; /* and the key */
+    for (size_t i = 0; i < found; i++)
+        prefetch(p->persons[numbers[i]], head);
+    for (size_t i = 0; i < found; i++)
+        prefetch_domains(p, p->persons[numbers[i]]);
+    for (size_t i = 0; i < found; i++) {
+        const struct rc_person *person = p->persons[numbers[i]];
+        for (uint32_t k = 0; k < person->n_series; k++)
+            __builtin_prefetch(person->series[k].ts);
+    }
+}
+
 /* ---- who is due next ---------------------------------------------------------------------------------------------------
  *
  * A heap of deadlines, and in front of it a list of those whom an event has made due within SOON_MS. Most events make their person due at once

@@ -153,20 +153,36 @@ static void set_paused(struct ingest *ingest, bool paused) {
         }
 }
 
+void rc_ingest_drop_ahead(struct ingest *ingest) {
+    while (ingest->ahead_at < ingest->n_ahead)
+        rc_message_release(&ingest->ahead[ingest->ahead_at++]);
+    ingest->ahead_at = ingest->n_ahead = 0;
+    ingest->has_stuck = false;
+}
+
+/* Feeds what was taken together. One that waits for the registry holds up those behind it. */
+static void feed_ahead(struct ingest *ingest) {
+    ingest->has_stuck = false;
+    while (ingest->ahead_at < ingest->n_ahead && !ingest->failed) {
+        struct rc_message *message = &ingest->ahead[ingest->ahead_at];
+        struct input *input = message->ctx;
+        bool taken = input && lane_works(input->lane); /* what comes while it is restored is read again */
+        if (taken && rc_ingest_feed(ingest, input, message) == FED_AGAIN) {
+            ingest->has_stuck = true;
+            ingest->stuck_retry_ms = rc_clock_monotonic_ms() + AGAIN_MS;
+            return;
+        }
+        rc_message_release(message);
+        ingest->ahead_at++;
+    }
+    rc_ingest_drop_ahead(ingest);
+}
+
 /* Tries the record that waits for the registry once more. True when nothing waits any more. */
 static bool retry_stuck(struct ingest *ingest) {
-    if (!ingest->has_stuck)
-        return true;
-    int64_t now = rc_clock_monotonic_ms();
-    if (now < ingest->stuck_retry_ms)
-        return false;
-    if (rc_ingest_feed(ingest, ingest->stuck.ctx, &ingest->stuck) == FED_AGAIN) {
-        ingest->stuck_retry_ms = now + AGAIN_MS;
-        return false;
-    }
-    rc_message_release(&ingest->stuck);
-    ingest->has_stuck = false;
-    return true;
+    if (ingest->has_stuck && rc_clock_monotonic_ms() >= ingest->stuck_retry_ms)
+        feed_ahead(ingest);
+    return !ingest->has_stuck;
 }
 
 /* Whether records may be taken now. While not, partitions are paused (after a while, because pausing fetches anew)
@@ -183,39 +199,59 @@ static bool may_read(struct ingest *ingest) {
     return !full && !stuck;
 }
 
+/* Tells the populations whose events come next. A record's key is its person's, or it says nothing. */
+static void expect_ahead(const struct ingest *ingest) {
+    struct rc_span keys[RC_EXPECT_MAX];
+    for (size_t i = 0, n = 0; i < ingest->n_ahead; i++) {
+        const struct input *input = ingest->ahead[i].ctx;
+        keys[n++] = ingest->ahead[i].key;
+        const struct input *next = i + 1 < ingest->n_ahead ? ingest->ahead[i + 1].ctx : NULL;
+        if (next == input && n < RC_EXPECT_MAX)
+            continue;
+        if (input && lane_works(input->lane))
+            rc_population_expect(input->lane->population, keys, n);
+        n = 0;
+    }
+}
+
+/* Takes records, as many as are looked ahead at, and feeds them. MESSAGE: there may be more. A rebalance drops those that were taken before it
+ * inside the poll: they are read again by whoever has the partition next. */
+static enum rc_polled read_ahead(struct ingest *ingest, struct rc_error *err) {
+    enum rc_polled polled = RC_POLLED_MESSAGE;
+    for (int n = 0; n < RC_EXPECT_MAX && polled == RC_POLLED_MESSAGE; n++) {
+        struct rc_message message;
+        polled = rc_source_poll(ingest->source, 0, &message, err);
+        if (polled != RC_POLLED_MESSAGE)
+            break;
+        rc_grow(&ingest->ahead, &ingest->ahead_capacity, ingest->n_ahead + 1, sizeof *ingest->ahead);
+        ingest->ahead[ingest->n_ahead++] = message;
+    }
+    if (ingest->has_stuck) /* partitions are paused; what comes all the same waits behind it */
+        return polled;
+    expect_ahead(ingest);
+    feed_ahead(ingest);
+    return polled;
+}
+
 static rc_status read_some(struct ingest *ingest, struct rc_error *err) {
     ingest->drained = false;
     bool may = may_read(ingest);
     if (!may && !ingest->paused)
         return RC_OK;
     int64_t until = rc_clock_monotonic_ms() + TURN_MS;
-    for (int n = 0; n < TURN_RECORDS; n++) {
-        struct rc_message message;
-        enum rc_polled polled = rc_source_poll(ingest->source, 0, &message, err);
-        if (polled == RC_POLLED_NOTHING) {
-            ingest->drained = may;
-            return RC_OK;
-        }
+    for (int n = 0; n < TURN_RECORDS && !ingest->failed; n += RC_EXPECT_MAX) {
+        enum rc_polled polled = read_ahead(ingest, err);
+        if (ingest->has_stuck)
+            set_paused(ingest, true);
         if (polled == RC_POLLED_ERROR) {
             if (err->class != RC_CLASS_RETRY)
                 return RC_FAIL;
             rc_log_limited(RC_LOG_WARN, "reading", rc_f_err(err));
         }
-        if (polled == RC_POLLED_MESSAGE) {
-            struct input *input = message.ctx;
-            bool taken = input && lane_works(input->lane); /* what comes while it is restored is read again */
-            if (taken && rc_ingest_feed(ingest, input, &message) == FED_AGAIN) {
-                ingest->stuck = message;
-                ingest->has_stuck = true;
-                ingest->stuck_retry_ms = rc_clock_monotonic_ms() + AGAIN_MS;
-                set_paused(ingest, true);
-                return RC_OK;
-            }
-            rc_message_release(&message);
-            if (rc_producer_full(ingest->producer) || (n % 64 == 63 && rc_clock_monotonic_ms() >= until))
-                return RC_OK;
-        }
-        if (ingest->failed)
+        if (polled == RC_POLLED_NOTHING && !ingest->has_stuck)
+            ingest->drained = may;
+        if (polled == RC_POLLED_NOTHING || ingest->has_stuck || rc_producer_full(ingest->producer) ||
+            rc_clock_monotonic_ms() >= until)
             return RC_OK;
     }
     return RC_OK;
@@ -409,9 +445,7 @@ static rc_status run(struct ingest *ingest, struct rc_error *err) {
 
 static void close_all(struct ingest *ingest) {
     rc_ingest_rekey_stop(ingest);
-    if (ingest->has_stuck)
-        rc_message_release(&ingest->stuck);
-    ingest->has_stuck = false;
+    rc_ingest_drop_ahead(ingest);
     if (ingest->announcer) {
         struct rc_error err;
         rc_announcer_close(ingest->announcer);
@@ -429,6 +463,7 @@ static void close_all(struct ingest *ingest) {
     while (ingest->n_lanes > 0)
         rc_ingest_lane_free(ingest->lanes[0]);
     free(ingest->lanes);
+    free(ingest->ahead);
     rc_ingest_program_free(ingest->program);
     rc_store_close(ingest->store);
     if (ingest->registry)

@@ -282,8 +282,10 @@ struct ingest {
     int64_t last_checkpoint_ms; /* monotonic; when it began */
     bool behind;                /* many records wait */
 
-    /* A record that waits for the schema registry. */
-    struct rc_message stuck;
+    /* Records that were taken together and are not fed yet. None between turns, unless the first of them waits for the
+     * schema registry. */
+    struct rc_message *ahead;
+    size_t ahead_at, n_ahead, ahead_capacity;
     bool has_stuck;
     int64_t stuck_retry_ms; /* monotonic */
     bool paused;            /* all partitions are */
@@ -434,6 +436,9 @@ static inline bool lane_works(const struct lane *lane) {
 
 enum fed { FED, FED_AGAIN };
 /* Applies one record of an input. FED_AGAIN: not applied, try later. Failures go to rc_ingest_fail. */
+/* Lets go of records that are not fed yet; whoever has their partitions next reads them again. */
+void rc_ingest_drop_ahead(struct ingest *ingest);
+
 enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct rc_message *message);
 /* Applies those of the record's events that are the person's once more; anything else was dealt with when it came first. */
 void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,

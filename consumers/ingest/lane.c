@@ -529,10 +529,7 @@ void rc_ingest_lanes_revoked(void *ctx, const struct rc_source_partition *partit
     (void)partitions, (void)n;
     struct ingest *ingest = ctx;
     struct rc_error err;
-    if (ingest->has_stuck) {
-        rc_message_release(&ingest->stuck);
-        ingest->has_stuck = ingest->paused = false;
-    }
+    rc_ingest_drop_ahead(ingest);
     ingest->paused = false;
     if (!lost && !ingest->failed && rc_ingest_checkpoint_now(ingest, REVOKE_FLUSH_MS, &err) != RC_OK) {
         if (err.class == RC_CLASS_RETRY)
@@ -566,7 +563,9 @@ void rc_ingest_lanes_revoked(void *ctx, const struct rc_source_partition *partit
  * was sent, may close the millisecond of its last record. */
 static int64_t clock_of(struct ingest *ingest, struct input *input, int64_t now_ms, bool *wants_end) {
     int64_t known_ms, position, end, clock = input->clock_ms;
-    bool waits = ingest->has_stuck && ingest->stuck.ctx == input;
+    bool waits = false;
+    for (size_t i = ingest->ahead_at; i < ingest->n_ahead; i++)
+        waits |= ingest->ahead[i].ctx == input;
     if (input->greatest_ms > clock)
         clock = input->greatest_ms;
     if (!waits && rc_source_position(ingest->source, input->topic, input->lane->number, &position, &end) == RC_OK) {
