@@ -340,6 +340,17 @@ void rc_person_prune(struct rc_person *person, const struct rc_plan *plan, struc
 
 /* ---- insertion -------------------------------------------------------------------------------------------------------- */
 
+/* Whether the event is in the series, of which `at` is the first entry not before it. */
+static bool is_there(const struct rc_series *series, bool sessions, uint32_t at, int64_t ts, uint64_t id) {
+    /* A session's interval that holds the timestamp holds the event. */
+    if (sessions && at > 0 && series->value[at - 1] >= ts)
+        return true;
+    for (uint32_t i = at; i < series->n && series->ts[i] == ts; i++)
+        if (sessions || series->id[i] == id)
+            return true;
+    return false;
+}
+
 bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, struct rc_strings *strings,
                       uint32_t series_index, int64_t ts, uint64_t id, uint64_t tie, const int64_t *values,
                       size_t n_values) {
@@ -348,20 +359,17 @@ bool rc_person_insert(struct rc_person *person, const struct rc_plan *plan, stru
     bool sessions = p->keep == RC_KEEP_SESSIONS;
     uint32_t n = p->value_slot == RC_NONE ? 1 : (uint32_t)n_values;
     uint32_t at = first_at_least(series, ts);
-    bool known = n == 0;
-    for (uint32_t i = at; i < series->n && series->ts[i] == ts && !known; i++)
-        known = sessions || series->id[i] == id;
-    /* A session's interval that holds the timestamp holds the event. */
-    known |= sessions && series->n > 0 && at > 0 && series->value[at - 1] >= ts;
+    bool known = n == 0 || is_there(series, sessions, at, ts, id);
+    if (!known && series->n + n > series->capacity && series->n > 0) { /* before it grows, see what can go */
+        prune_series(series, plan, strings, person->domains[p->domain].decided_ms);
+        at = first_at_least(series, ts);
+        known = is_there(series, sessions, at, ts, id); /* an interval that has been joined may hold it */
+    }
     if (known) {
         if (p->value_slot != RC_NONE && p->value_type == RC_STRING)
             for (size_t i = 0; i < n_values; i++)
                 rc_strings_release(strings, (uint32_t)values[i]);
         return false;
-    }
-    if (series->n + n > series->capacity && series->n > 0) { /* before it grows, see what can go */
-        prune_series(series, plan, strings, person->domains[p->domain].decided_ms);
-        at = first_at_least(series, ts);
     }
     reserve(series, p, series->n + n);
     while (at < series->n && series->ts[at] == ts && series->id[at] < id)

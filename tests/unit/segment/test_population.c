@@ -339,6 +339,24 @@ static void replan_tells_only_the_difference(void **state) {
     close_world(w);
 }
 
+/* An event within a run that is joined into one interval just before it would have gone in beside it. */
+static void late_event_within_a_session_is_in_its_interval(void **state) {
+    (void)state;
+    struct world *w =
+        open_world("0s", "{'kind':'segment','id':'s','dataset':'web','where':{'session':{'event':{'field':"
+                         "'type','eq':'view'}},'count':{'ge':1}}}");
+    advance(w, 1001);
+    happen(w, 1000, "view", "");
+    advance(w, 1201);
+    happen(w, 1200, "view", "");
+    advance(w, 1300);
+    happen(w, 1100, "view", "");
+    advance(w, 1400);
+    rc_population_replan(w->population, w->plan); /* reads each person's record */
+    assert_int_equal(rc_population_members(w->population, 0), 1);
+    close_world(w);
+}
+
 /* ---- too many events ----------------------------------------------------------------------------------------------------- */
 
 static void quarantine_freezes_and_release_is_exact(void **state) {
@@ -582,6 +600,7 @@ int main(void) {
         cmocka_unit_test(saved_state_goes_on),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(replan_tells_only_the_difference),
+        cmocka_unit_test(late_event_within_a_session_is_in_its_interval),
         cmocka_unit_test(quarantine_freezes_and_release_is_exact),
         cmocka_unit_test(bounded_is_bounded),
         cmocka_unit_test(class_is_told),
