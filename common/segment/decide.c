@@ -24,7 +24,12 @@ static int64_t plus(int64_t a, int64_t b) {
 }
 
 int64_t rc_decide_allowed(const struct rc_population *p, uint32_t domain, const struct rc_person *person) {
-    int64_t over = less(p->domain_clocks[domain], 1);
+    return rc_decide_allowed_at(p, domain, person, p->domain_clocks[domain]);
+}
+
+int64_t rc_decide_allowed_at(const struct rc_population *p, uint32_t domain, const struct rc_person *person,
+                             int64_t clock_ms) {
+    int64_t over = less(clock_ms, 1);
     int64_t by_time = less(over, p->plan->domains[domain].grace_ms), by_event = person->domains[domain].latest_ms;
     if (by_event > over)
         by_event = over;
@@ -137,22 +142,22 @@ static void add_change(struct rc_population *p, uint32_t segment, bool realized,
     p->changes[p->n_changes++] = (struct pending_change){segment, realized, since_ms, cause};
 }
 
-static void keep_realized(struct rc_population *p, struct rc_person *person, uint32_t leader, bool realized,
-                          int64_t since_ms) {
-    bool was = rc_person_realized(person, leader) != NULL;
-    size_t more = (size_t)(realized && !was) - (size_t)(!realized && was);
-    p->members[leader] += more;
+static void count(struct rc_population *p, const struct rc_person *person, uint32_t segment, bool was, bool is) {
+    size_t more = (size_t)(is && !was) - (size_t)(!is && was);
+    p->members[segment] += more;
     if (rc_population_pending(p, person))
-        p->saved_members[leader] += more;
-    rc_person_set_realized(person, leader, realized, since_ms);
+        p->saved_members[segment] += more;
 }
 
 /* A change of a segment is one of all its twins. */
 static void note_change(struct rc_population *p, struct rc_person *person, uint32_t leader, bool realized,
                         int64_t since_ms, enum rc_cause cause) {
-    keep_realized(p, person, leader, realized, since_ms);
-    for (uint32_t s = leader; s != RC_NONE; s = p->plan->segments[s].next_twin)
+    bool was = rc_person_realized(person, leader) != NULL;
+    rc_person_set_realized(person, leader, realized, since_ms);
+    for (uint32_t s = leader; s != RC_NONE; s = p->plan->segments[s].next_twin) {
+        count(p, person, s, was, realized);
         add_change(p, s, realized, since_ms, cause);
+    }
 }
 
 /* Emits what the instant has brought, all as one decision. */
@@ -235,6 +240,7 @@ static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc
             since = person->first_ms[dataset];
         for (uint32_t s = leader; s != RC_NONE; s = p->plan->segments[s].next_twin) {
             const struct rc_realized *was = rc_person_realized(person, s);
+            count(p, person, s, was != NULL, truth.value);
             if (truth.value == (was != NULL)) {
                 since = was && since == RC_NEVER ? was->since_ms : since;
                 continue;
@@ -245,7 +251,7 @@ static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc
         }
         for (uint32_t s = p->plan->segments[leader].next_twin; s != RC_NONE; s = p->plan->segments[s].next_twin)
             rc_person_set_realized(person, s, false, 0);
-        keep_realized(p, person, leader, truth.value, since);
+        rc_person_set_realized(person, leader, truth.value, since);
         rc_timer_set(place, leader, truth.next_ms);
     }
 }

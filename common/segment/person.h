@@ -74,6 +74,7 @@ struct rc_person {
     bool released;      /* what `redefined` brings has cause RESTORE */
     bool used;          /* asked for since the last look at who may leave memory */
     uint32_t number;    /* position in the population */
+    uint32_t listed;    /* while dirty: position in the list of those to save */
     uint32_t bytes;     /* as measured last */
     uint32_t key_len;
     char *key;         /* this and the next two lie behind the person, in the same block */

@@ -418,6 +418,11 @@ static void compile_segments(struct rc_plan *plan) {
         out->domain = put_domain(plan, datasets);
         out->node = compile_segment(plan, segment, out->domain);
         out->id_hash = XXH3_64bits_withSeed(segment->id, strlen(segment->id), 's');
+        if (out->role ==
+            RC_SEGMENT_COUNTED) { /* who is in it is not in the version that comes after it under this name */
+            const char *json = rc_catalog_definition(catalog, "segment", segment->id)->json;
+            out->id_hash ^= XXH3_64bits(json, strlen(json));
+        }
     }
     for (uint32_t d = 0; d < catalog->n_datasets; d++)
         plan->segments[catalog->n_segments + d].node = RC_NONE;

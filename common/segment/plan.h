@@ -118,7 +118,7 @@ struct rc_segment_plan {
     uint32_t leader;    /* the first segment with the same node: it is kept and decided for all of them */
     uint32_t next_twin; /* the next segment with the same node; RC_NONE */
     uint32_t domain;
-    uint64_t id_hash;          /* of its id */
+    uint64_t id_hash;          /* of its id; of one that is counted beside another, of its meaning too */
     enum rc_segment_role role; /* SERVES for existences */
     bool born_changing;        /* may be true, or become true by time alone, for a person without a match */
     enum rc_state_class state_class;

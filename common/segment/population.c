@@ -1,5 +1,5 @@
-/* The persons of one partition: their clocks, what events bring them, how they are saved and go over to another plan. Who is in memory
- * is in table.c and residence.c; when and how each is decided in decide.c. */
+/* The persons of one partition: what events bring them, and how they are saved. Who is in memory is in table.c and residence.c; when and how each
+ * is decided in decide.c; how they go over to another plan in replan.c. */
 #include "segment/population.h"
 
 #include <stdlib.h>
@@ -55,6 +55,10 @@ struct rc_population *rc_population_new(const struct rc_plan *plan, rc_change_fn
 void rc_population_free(struct rc_population *p) {
     if (!p)
         return;
+    rc_population_free(p->former);
+    free(p->domain_now);
+    free(p->replaced_clocks);
+    free(p->replaced_at);
     for (size_t i = 0; i < p->n_persons; i++)
         rc_person_free(p->persons[i], p->plan, &p->strings);
     forget_plan(p);
@@ -79,19 +83,8 @@ void rc_population_free(struct rc_population *p) {
 /* ---- clocks ----------------------------------------------------------------------------------------------------------- */
 
 void rc_population_set_clock(struct rc_population *p, uint32_t dataset, int64_t clock_ms) {
-    if (clock_ms <= p->clocks[dataset])
-        return;
-    p->clocks[dataset] = clock_ms;
-    for (size_t d = 0; d < p->plan->n_domains; d++) {
-        const struct rc_domain *domain = &p->plan->domains[d];
-        if (!domain->datasets[dataset])
-            continue;
-        int64_t clock = INT64_MAX;
-        for (size_t i = 0; i < p->plan->catalog->n_datasets; i++)
-            if (domain->datasets[i] && p->clocks[i] < clock)
-                clock = p->clocks[i];
-        p->domain_clocks[d] = clock;
-    }
+    rc_table_set_clock(p, dataset, clock_ms);
+    rc_replan_clock(p, dataset, clock_ms);
 }
 
 static void decide_due(struct rc_population *p, uint32_t domain, struct rc_person *person) {
@@ -100,8 +93,18 @@ static void decide_due(struct rc_population *p, uint32_t domain, struct rc_perso
     rc_table_redue(p, domain, person);
 }
 
+/* Of somebody who has just been carried over. */
+static void decide_all_due(struct rc_population *p, struct rc_person *person) {
+    for (uint32_t d = 0; d < p->plan->n_domains; d++)
+        if (p->domain_clocks[d] != INT64_MIN && person->domains[d].due_ms <= p->domain_clocks[d])
+            decide_due(p, d, person);
+}
+
 bool rc_population_advance_events(struct rc_population *p) {
-    bool more = false;
+    struct rc_person *carried;
+    while (!p->failed && (carried = rc_replan_take_due(p, true)) != NULL)
+        decide_all_due(p, carried);
+    bool more = rc_replan_is_due(p);
     for (uint32_t d = 0; d < p->plan->n_domains && !p->failed; d++) {
         struct rc_person *person;
         while ((person = rc_table_take_soon(p, d)) != NULL)
@@ -118,6 +121,12 @@ bool rc_population_advance(struct rc_population *p, size_t max_persons) {
         return false;
     rc_population_advance_events(p);
     bool more = rc_residence_sweep(p);
+    struct rc_person *carried;
+    while ((carried = rc_replan_take_due(p, false)) != NULL) {
+        decide_all_due(p, carried);
+        if (max_persons && ++done == max_persons)
+            return true;
+    }
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
         more |= rc_residence_bring_due(p, d);
         struct rc_person *person;
@@ -133,7 +142,7 @@ bool rc_population_advance(struct rc_population *p, size_t max_persons) {
 }
 
 int64_t rc_population_next_due(const struct rc_population *p) {
-    int64_t next = INT64_MAX;
+    int64_t next = rc_replan_next_due(p);
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
         if (p->domain_clocks[d] == INT64_MIN)
             continue;
@@ -425,7 +434,7 @@ bool rc_population_apply_history(struct rc_population *p, const struct rc_event 
 
 /* ---- saving and loading ------------------------------------------------------------------------------------------------ */
 
-void rc_population_save_begin(struct rc_population *p) {
+static void list_changed(struct rc_population *p) {
     if (p->saving_at < p->n_saving)
         abort(); /* the header says: one at a time */
     struct rc_person **empty = p->saving;
@@ -438,6 +447,11 @@ void rc_population_save_begin(struct rc_population *p) {
     p->n_dirty = 0;
     p->cap_dirty = capacity;
     p->round = !p->round;
+}
+
+void rc_population_save_begin(struct rc_population *p) {
+    for (struct rc_population *one = p; one; one = one->former)
+        list_changed(one);
     p->saved_total = p->total;
     p->saved_quarantined = p->quarantined;
     memcpy(p->saved_members, p->members, p->plan->n_segments * sizeof *p->members);
@@ -459,9 +473,14 @@ bool rc_population_save_some(struct rc_population *p, size_t max_persons, rc_rec
     if (p->failed)
         return false;
     rc_residence_forget_stale(p); /* first: the same deadline may be saved anew */
-    for (size_t n = 0; p->saving_at < p->n_saving && (max_persons == 0 || n < max_persons); n++)
-        save_one(p, p->saving[p->saving_at++], put, ctx);
-    return p->saving_at < p->n_saving;
+    size_t n = 0;
+    for (struct rc_population *one = p; one; one = one->former)
+        for (; one->saving_at < one->n_saving; n++) {
+            if (max_persons && n == max_persons)
+                return true;
+            save_one(one, one->saving[one->saving_at++], put, ctx);
+        }
+    return false;
 }
 
 static void put_all(struct rc_population *p, rc_record_fn put, void *ctx) {
@@ -481,7 +500,13 @@ struct rc_saved_numbers rc_population_saved(const struct rc_population *p) {
 }
 
 size_t rc_population_saved_members(const struct rc_population *p, uint32_t segment) {
-    return p->saved_members[p->plan->segments[segment].leader];
+    return p->saved_members[segment];
+}
+
+/* The next segment of which the same membership makes a member; RC_NONE. */
+static uint32_t next_member(const struct rc_population *p, const struct rc_person *person, uint32_t segment) {
+    bool alone = person->domains[p->plan->segments[segment].domain].redefined; /* then twins stand for themselves */
+    return alone ? RC_NONE : p->plan->segments[segment].next_twin;
 }
 
 rc_status rc_population_load(struct rc_population *p, struct rc_span person_key, struct rc_span record,
@@ -494,62 +519,9 @@ rc_status rc_population_load(struct rc_population *p, struct rc_span person_key,
     p->total++;
     p->quarantined += person->quarantine != RC_QUARANTINE_NONE;
     for (uint32_t i = 0; i < person->n_members; i++)
-        if (p->plan->segments[person->members[i].segment].leader == person->members[i].segment)
-            p->members[person->members[i].segment]++;
+        for (uint32_t s = person->members[i].segment; s != RC_NONE; s = next_member(p, person, s))
+            p->members[s]++;
     return RC_OK;
-}
-
-/* The save under way has yet to put the person. */
-static void wait_for_save(struct rc_population *p, struct rc_person *person) {
-    person->dirty = true;
-    person->round = !p->round;
-    rc_grow(&p->saving, &p->cap_saving, p->n_saving + 1, sizeof(struct rc_person *));
-    p->saving[p->n_saving++] = person;
-}
-
-void rc_population_replan(struct rc_population *p, const struct rc_plan *plan) {
-    const struct rc_plan *old = p->plan;
-    struct rc_person **persons = p->persons;
-    size_t n = p->n_persons;
-    int64_t *clocks = rc_alloc(plan->catalog->n_datasets * sizeof *clocks);
-    for (size_t d = 0; d < plan->catalog->n_datasets; d++) {
-        uint32_t was = rc_plan_find(old, RC_NAMED_DATASET, plan->dataset_hashes[d]);
-        clocks[d] = was == RC_NONE ? INT64_MIN : p->clocks[was];
-    }
-    /* Every person goes through its saved form: one way to carry state from plan to plan, the one that a restart takes. Who is on
-     * disk alone is looked for afterwards. */
-    struct rc_population *next = rc_population_new(plan, p->emit, p->emit_ctx);
-    rc_residence_move(next, p);
-    struct rc_backing backing = next->backing;
-    next->backing = (struct rc_backing){0};
-    for (size_t i = 0; i < n; i++) {
-        struct rc_error err;
-        struct rc_person *moved;
-        rc_buf_reset(&p->record);
-        rc_decide_settle(p, persons[i]);
-        rc_person_encode(persons[i], old, &p->strings, &p->record);
-        if (rc_residence_take(next, rc_span_of(persons[i]->key, persons[i]->key_len), rc_buf_span(&p->record), &moved,
-                              &err) != RC_OK)
-            abort(); /* our own bytes of a moment ago */
-        for (uint32_t d = 0; d < plan->n_domains; d++) {
-            uint32_t was = rc_plan_find(old, RC_NAMED_DOMAIN, plan->domains[d].hash);
-            moved->domains[d].saved_due_ms = was == RC_NONE ? RC_NEVER : persons[i]->domains[was].saved_due_ms;
-        }
-        if (rc_population_pending(p, persons[i]))
-            wait_for_save(next, moved);
-        else if (persons[i]->dirty)
-            rc_table_mark_dirty(next, moved);
-    }
-    next->backing = backing;
-    for (uint32_t d = 0; d < plan->catalog->n_datasets; d++)
-        rc_population_set_clock(next, d, clocks[d]);
-    free(clocks);
-    struct rc_population swap = *p;
-    *p = *next;
-    *next = swap;
-    p->eval.strings = &p->strings;
-    next->eval.strings = &next->strings;
-    rc_population_free(next);
 }
 
 /* ---- quarantine -------------------------------------------------------------------------------------------------------- */
@@ -613,35 +585,42 @@ size_t rc_population_persons(const struct rc_population *p) {
 }
 
 size_t rc_population_resident(const struct rc_population *p) {
-    return p->n_persons;
+    size_t n = 0;
+    for (; p; p = p->former)
+        n += p->n_persons;
+    return n;
 }
 
 size_t rc_population_bytes(const struct rc_population *p) {
-    return p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes + p->strings.n * 40 +
-           p->person_bytes;
+    size_t bytes = 0;
+    for (; p; p = p->former)
+        bytes += p->n_slots * sizeof *p->slots + p->cap_persons * sizeof *p->persons + p->strings.bytes +
+                 p->strings.n * 40 + p->person_bytes;
+    return bytes;
 }
 
 void rc_population_measure(struct rc_population *p) {
-    for (size_t i = 0; i < p->n_persons; i++)
-        rc_table_measure(p, p->persons[i]);
+    for (; p; p = p->former)
+        for (size_t i = 0; i < p->n_persons; i++)
+            rc_table_measure(p, p->persons[i]);
 }
 
 size_t rc_population_dirty(const struct rc_population *p) {
-    return p->n_dirty + p->n_saving - p->saving_at;
+    size_t n = 0;
+    for (; p; p = p->former)
+        n += p->n_dirty + p->n_saving - p->saving_at;
+    return n;
 }
 
 size_t rc_population_members(const struct rc_population *p, uint32_t segment) {
-    return p->members[p->plan->segments[segment].leader];
+    return p->members[segment];
 }
 
 static void visit_members(const struct rc_population *p, const struct rc_person *person, rc_member_fn visit,
                           void *ctx) {
     for (uint32_t i = 0; i < person->n_members; i++) {
         const struct rc_realized *member = &person->members[i];
-        bool alone =
-            person->domains[p->plan->segments[member->segment].domain].redefined; /* then twins stand for themselves */
-        for (uint32_t s = member->segment; s < p->plan->catalog->n_segments;
-             s = alone ? RC_NONE : p->plan->segments[s].next_twin)
+        for (uint32_t s = member->segment; s < p->plan->catalog->n_segments; s = next_member(p, person, s))
             visit(ctx, rc_span_of(person->key, person->key_len), s, member->since_ms);
     }
 }

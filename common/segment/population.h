@@ -8,7 +8,7 @@
  * once its clock is past it (> t): either time alone (clock − grace > t) or the person's own latest event (at t) says so. So all events
  * of one person and millisecond are seen together, however the caller's batches fall.
  *
- * Life: new → (load…) → { set_clock, apply, advance, save }… → free. One thread at a time. */
+ * Life: new → (load…) → { set_clock, apply, advance, save, replan, carry }… → free. One thread at a time. */
 #ifndef RC_SEGMENT_POPULATION_H
 #define RC_SEGMENT_POPULATION_H
 
@@ -58,7 +58,8 @@ typedef void (*rc_change_fn)(void *ctx, const struct rc_change *change);
 
 struct rc_population;
 
-/* `plan` is borrowed until the population is freed or replanned. `emit` is called from apply and advance only. */
+/* `plan` is borrowed until the population is freed, or replanned and does not use it any more. `emit` is called from apply, advance and carry, and
+ * after a replan from whatever looks for a person. */
 struct rc_population *rc_population_new(const struct rc_plan *plan, rc_change_fn emit, void *ctx);
 void rc_population_free(struct rc_population *population);
 
@@ -120,9 +121,15 @@ rc_status rc_population_load(struct rc_population *population, struct rc_span pe
 
 /* Goes over to another plan, keeping all state that the plans share (a segment that is unchanged emits nothing). New and edited
  * segments start from what shared state knows, which is all if the old plan held them as WARMS and their history was read; their difference comes
- * with the next advance, cause DEFINITION, or BACKFILL for those that are BACKFILLED. Segments that are gone emit nothing; those that END
- * exit their members. The old plan may be freed afterwards. */
+ * when the person is carried over, cause DEFINITION, or BACKFILL for those that are BACKFILLED. Segments that are gone emit nothing; those that END
+ * exit their members. The call itself costs nothing that grows with the persons: whoever has an event, is looked for or is due is carried over
+ * then, and the others by rc_population_carry; what is emitted of somebody is the same whenever that is (replan.c). Until it has returned false the
+ * old plan is used. */
 void rc_population_replan(struct rc_population *population, const struct rc_plan *plan);
+/* Carries over and decides at most `max_persons` (0: all) of those who are still under a former plan. True while some are left. */
+bool rc_population_carry(struct rc_population *population, size_t max_persons);
+/* Whether somebody is still under the plan, which was replaced. */
+bool rc_population_uses(const struct rc_population *population, const struct rc_plan *plan);
 
 /* ---- a person with too many events (definitions.md §6) ----
  *
@@ -188,7 +195,7 @@ size_t rc_population_evict(struct rc_population *population);
 /* Calls `visit` for every segment that the person is a member of, with `since`. False when the person is not known. */
 typedef void (*rc_member_fn)(void *ctx, struct rc_span person_key, uint32_t segment, int64_t since_ms);
 bool rc_population_person(struct rc_population *population, struct rc_span person_key, rc_member_fn visit, void *ctx);
-/* The same for all persons in memory. */
+/* The same for all persons in memory but those under a former plan. */
 void rc_population_each_member(const struct rc_population *population, rc_member_fn visit, void *ctx);
 
 #endif

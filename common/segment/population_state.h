@@ -1,5 +1,5 @@
 /* What a population is made of, for the files that are one thing: population.c (clocks, events, saving), table.c (persons in memory),
- * residence.c (who is in memory and who on disk) and decide.c (instants). Internal. */
+ * residence.c (who is in memory and who on disk), replan.c (who is under a former plan) and decide.c (instants). Internal. */
 #ifndef RC_SEGMENT_POPULATION_STATE_H
 #define RC_SEGMENT_POPULATION_STATE_H
 
@@ -79,11 +79,17 @@ struct rc_population {
     struct rc_buf sweep_key;
     struct stale_due *stale;
     size_t n_stale, cap_stale;
-    struct rc_buf record;   /* working memory */
-    struct queue *queues;   /* by domain */
-    int64_t *clocks;        /* by dataset */
-    int64_t *domain_clocks; /* by domain: the least of its datasets' */
-    size_t *members;        /* by segment */
+    /* replan.c */
+    struct rc_population
+        *former; /* whom the plan before has left, and whom the one before that; owned; NULL: everybody is here */
+    uint32_t *domain_now;     /* of a former one, by domain: which it is in the newest plan; RC_NONE */
+    int64_t *replaced_clocks; /* of a former one, by dataset: the clocks when its plan was replaced */
+    int64_t *replaced_at;     /* the same by the newest plan's domains */
+    struct rc_buf record;     /* working memory */
+    struct queue *queues;     /* by domain */
+    int64_t *clocks;          /* by dataset */
+    int64_t *domain_clocks;   /* by domain: the least of its datasets' */
+    size_t *members;          /* by segment; twins are counted each */
     struct pending_change *changes;
     size_t n_changes, cap_changes;
     struct rc_touched *spare; /* lists to use again */
@@ -104,9 +110,12 @@ static inline bool rc_population_pending(const struct rc_population *p, const st
 
 struct rc_person *rc_table_find(const struct rc_population *p, struct rc_span key); /* NULL: not in memory */
 void rc_table_add(struct rc_population *p, struct rc_person *person);               /* taken over */
-void rc_table_remove(struct rc_population *p, struct rc_person *person);            /* freed; must not be dirty */
+void rc_table_remove(struct rc_population *p, struct rc_person *person);            /* freed */
 void rc_table_measure(struct rc_population *p, struct rc_person *person);
 void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person);
+/* The save under way has yet to put the person. */
+void rc_table_wait_for_save(struct rc_population *p, struct rc_person *person);
+void rc_table_set_clock(struct rc_population *p, uint32_t dataset, int64_t clock_ms); /* of this plan alone */
 void rc_table_set_due(struct rc_population *p, uint32_t domain, struct rc_person *person, int64_t due_ms);
 void rc_table_redue(struct rc_population *p, uint32_t domain, struct rc_person *person);
 void rc_table_touch(struct rc_population *p, uint32_t domain, struct rc_person *person); /* the same, after an event */
@@ -133,15 +142,33 @@ int64_t rc_residence_next(const struct rc_population *p, uint32_t domain);
 /* Tells the deadlines of a person who is being saved, as far as they differ from those saved before. */
 void rc_residence_saved(struct rc_population *p, struct rc_person *person);
 void rc_residence_forget_stale(struct rc_population *p);
+void rc_residence_push_stale(struct rc_population *p, uint64_t domain, int64_t due_ms, struct rc_span key);
 /* Goes over from another plan's population. */
 void rc_residence_move(struct rc_population *next, struct rc_population *old);
 void rc_residence_init(struct rc_population *p);
 void rc_residence_deinit(struct rc_population *p);
 
+/* ---- replan.c ----------------------------------------------------------------------------------------------------------- */
+
+/* The person, carried over from a former plan; NULL: nobody under one. */
+struct rc_person *rc_replan_find(struct rc_population *p, struct rc_span key);
+bool rc_replan_holds(const struct rc_population *p, struct rc_span key); /* whether there is such a person */
+/* Carries over somebody who is due, or whom an event has made so; NULL: nobody is. */
+struct rc_person *rc_replan_take_due(struct rc_population *p, bool only_touched);
+bool rc_replan_is_due(const struct rc_population *p);
+int64_t rc_replan_next_due(const struct rc_population *p); /* RC_NEVER: nobody; may be too early */
+void rc_replan_clock(struct rc_population *p, uint32_t dataset, int64_t clock_ms);
+/* Whether all that are under former plans have been decided as the newest one does. */
+bool rc_replan_settled(const struct rc_population *p);
+
 /* ---- decide.c ----------------------------------------------------------------------------------------------------------- */
 
 /* The greatest instant that is settled for the person at the domain's clock. */
 int64_t rc_decide_allowed(const struct rc_population *p, uint32_t domain, const struct rc_person *person);
+
+/* The same at another clock than the present one. */
+int64_t rc_decide_allowed_at(const struct rc_population *p, uint32_t domain, const struct rc_person *person,
+                             int64_t clock_ms);
 
 /* The clock at which the person's earliest instant can be decided; INT64_MIN: at once; RC_NEVER. */
 int64_t rc_decide_due(const struct rc_population *p, uint32_t domain, const struct rc_person *person);

@@ -61,7 +61,7 @@ static void fail(struct rc_population *p, const struct rc_error *err) {
 
 /* ---- deadlines that nobody stands behind ------------------------------------------------------------------------------ */
 
-static void push_stale(struct rc_population *p, uint64_t domain, int64_t due_ms, struct rc_span key) {
+void rc_residence_push_stale(struct rc_population *p, uint64_t domain, int64_t due_ms, struct rc_span key) {
     rc_grow(&p->stale, &p->cap_stale, p->n_stale + 1, sizeof *p->stale);
     p->stale[p->n_stale++] = (struct stale_due){domain, due_ms, rc_span_dup(key), key.len};
 }
@@ -86,7 +86,7 @@ struct old_dues {
 static void old_due(void *ctx, uint64_t domain, int64_t due_ms) {
     const struct old_dues *old = ctx;
     if (due_ms != RC_NEVER && rc_plan_find(old->p->plan, RC_NAMED_DOMAIN, domain) == RC_NONE)
-        push_stale(old->p, domain, due_ms, old->key);
+        rc_residence_push_stale(old->p, domain, due_ms, old->key);
 }
 
 rc_status rc_residence_take(struct rc_population *p, struct rc_span key, struct rc_span record, struct rc_person **out,
@@ -114,6 +114,8 @@ rc_status rc_residence_take(struct rc_population *p, struct rc_span key, struct 
 
 struct rc_person *rc_residence_find(struct rc_population *p, struct rc_span key) {
     struct rc_person *person = rc_table_find(p, key);
+    if (!person && p->former)
+        person = rc_replan_find(p, key);
     if (person)
         person->used = true;
     if (person || p->complete)
@@ -158,11 +160,11 @@ static bool bring(void *ctx, struct rc_span key, int64_t due_ms) {
         return false;
     }
     b->n++;
-    if (rc_table_find(p, key))
+    if (rc_table_find(p, key) || rc_replan_holds(p, key))
         return true;
     const struct rc_person *person = rc_residence_find(p, key);
     if (!p->failed && (!person || person->domains[b->domain].saved_due_ms != due_ms))
-        push_stale(p, p->plan->domains[b->domain].hash, due_ms, key);
+        rc_residence_push_stale(p, p->plan->domains[b->domain].hash, due_ms, key);
     return true;
 }
 
@@ -202,7 +204,7 @@ static bool sweep_one(void *ctx, struct rc_span key, struct rc_span record) {
         return false;
     }
     b->n++;
-    if (rc_table_find(p, key))
+    if (rc_table_find(p, key) || rc_replan_holds(p, key))
         return true;
     struct rc_record_head head;
     struct rc_error err;
@@ -238,7 +240,7 @@ bool rc_population_settled(const struct rc_population *p) {
     for (uint32_t d = 0; d < p->plan->n_domains; d++)
         if (rc_table_next_due(p, d) == INT64_MIN)
             return false;
-    return !p->sweeping;
+    return !p->sweeping && rc_replan_settled(p);
 }
 
 /* ---- what is on disk at the start ------------------------------------------------------------------------------------- */
@@ -253,8 +255,7 @@ void rc_population_resume(struct rc_population *p, size_t persons, bool other_pl
 }
 
 void rc_population_set_members(struct rc_population *p, uint32_t segment, size_t members) {
-    if (p->plan->segments[segment].leader == segment)
-        p->members[segment] = members;
+    p->members[segment] = members;
 }
 
 struct accounting {
@@ -271,7 +272,7 @@ static void account_due(void *ctx, uint64_t domain, int64_t due_ms) {
 static void account_member(void *ctx, uint64_t segment) {
     const struct accounting *a = ctx;
     uint32_t s = rc_plan_find(a->p->plan, RC_NAMED_SEGMENT, segment);
-    if (s != RC_NONE && a->p->plan->segments[s].leader == s)
+    if (s != RC_NONE)
         a->p->members[s]++;
 }
 
@@ -357,23 +358,16 @@ void rc_residence_move(struct rc_population *next, struct rc_population *old) {
     next->quarantined = old->quarantined;
     for (uint32_t s = 0; s < next->plan->n_segments; s++) {
         uint32_t was = rc_plan_find(old->plan, RC_NAMED_SEGMENT, next->plan->segments[s].id_hash);
-        if (was != RC_NONE && next->plan->segments[s].leader == s) {
-            next->members[s] = old->members[old->plan->segments[was].leader];
-            next->saved_members[s] = old->saved_members[old->plan->segments[was].leader];
+        if (was != RC_NONE) {
+            next->members[s] = old->members[was];
+            next->saved_members[s] = old->saved_members[was];
         }
     }
     next->saved_total = old->saved_total;
     next->saved_quarantined = old->saved_quarantined;
-    /* Dues saved in a domain that is no more. */
-    for (size_t i = 0; i < old->n_persons && old->backing.deadline; i++)
-        for (size_t d = 0; d < old->plan->n_domains; d++)
-            if (old->persons[i]->domains[d].saved_due_ms != RC_NEVER &&
-                rc_plan_find(next->plan, RC_NAMED_DOMAIN, old->plan->domains[d].hash) == RC_NONE)
-                push_stale(next, old->plan->domains[d].hash, old->persons[i]->domains[d].saved_due_ms,
-                           rc_span_of(old->persons[i]->key, old->persons[i]->key_len));
     struct stale_due *stale = old->stale;
     for (size_t i = 0; i < old->n_stale; i++)
-        push_stale(next, stale[i].domain, stale[i].due_ms, rc_span_of(stale[i].key, stale[i].key_len));
+        rc_residence_push_stale(next, stale[i].domain, stale[i].due_ms, rc_span_of(stale[i].key, stale[i].key_len));
     size_t total = old->total;
     bool complete = old->complete;
     if (complete)

@@ -83,6 +83,15 @@ static size_t slot_of(const struct rc_population *p, const struct rc_person *per
     return find_slot(p, key, hash_of(key));
 }
 
+/* Not to be saved any more. */
+static void unlist(struct rc_population *p, const struct rc_person *person) {
+    bool saving = rc_population_pending(p, person);
+    struct rc_person **list = saving ? p->saving : p->dirty;
+    struct rc_person *last = list[saving ? --p->n_saving : --p->n_dirty];
+    list[person->listed] = last;
+    last->listed = person->listed;
+}
+
 void rc_table_remove(struct rc_population *p, struct rc_person *person) {
     for (uint32_t d = 0; d < p->plan->n_domains; d++) {
         struct queue *queue = &p->queues[d];
@@ -102,6 +111,8 @@ void rc_table_remove(struct rc_population *p, struct rc_person *person) {
     }
     p->n_persons--;
     p->person_bytes -= person->bytes;
+    if (person->dirty)
+        unlist(p, person);
     rc_person_free(person, p->plan, &p->strings);
 }
 
@@ -116,8 +127,35 @@ void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person) {
         return;
     person->dirty = true;
     person->round = p->round;
+    person->listed = (uint32_t)p->n_dirty;
     rc_grow(&p->dirty, &p->cap_dirty, p->n_dirty + 1, sizeof(struct rc_person *));
     p->dirty[p->n_dirty++] = person;
+}
+
+void rc_table_wait_for_save(struct rc_population *p, struct rc_person *person) {
+    person->dirty = true;
+    person->round = !p->round;
+    person->listed = (uint32_t)p->n_saving;
+    rc_grow(&p->saving, &p->cap_saving, p->n_saving + 1, sizeof(struct rc_person *));
+    p->saving[p->n_saving++] = person;
+}
+
+/* ---- clocks ----------------------------------------------------------------------------------------------------------- */
+
+void rc_table_set_clock(struct rc_population *p, uint32_t dataset, int64_t clock_ms) {
+    if (clock_ms <= p->clocks[dataset])
+        return;
+    p->clocks[dataset] = clock_ms;
+    for (size_t d = 0; d < p->plan->n_domains; d++) {
+        const struct rc_domain *domain = &p->plan->domains[d];
+        if (!domain->datasets[dataset])
+            continue;
+        int64_t clock = INT64_MAX;
+        for (size_t i = 0; i < p->plan->catalog->n_datasets; i++)
+            if (domain->datasets[i] && p->clocks[i] < clock)
+                clock = p->clocks[i];
+        p->domain_clocks[d] = clock;
+    }
 }
 
 /* ---- ahead of their events --------------------------------------------------------------------------------------------- */

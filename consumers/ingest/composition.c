@@ -15,12 +15,16 @@
 #include <xxhash.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "consumers/ingest/internal.h"
 #include "store/changelog.h"
 
 #define MAX_DEFINITION_BYTES ((size_t)16 << 20)
-#define ENDS 0 /* the meaning of a segment that is gone */
+#define CARRY_PERSONS 16
+#define CARRY_US 1000
+#define CARRY_BUSY_US 20000 /* while records wait anyway */
+#define ENDS 0              /* the meaning of a segment that is gone */
 
 /* ---- what a definition means ---- */
 
@@ -417,9 +421,38 @@ static void composition_let_go(struct ingest *ingest, struct composition *compos
     free(composition);
 }
 
+/* Former ones go when nobody of the population is under them any more. */
+static void let_unused_go(struct lane *lane) {
+    for (size_t i = lane->n_former; i-- > 0;) {
+        if (lane->population && rc_population_uses(lane->population, lane->former[i]->plan))
+            continue;
+        composition_let_go(lane->ingest, lane->former[i]);
+        lane->former[i] = lane->former[--lane->n_former];
+    }
+}
+
 void rc_ingest_composition_release(struct lane *lane) {
     composition_let_go(lane->ingest, lane->composition);
     lane->composition = NULL;
+    for (size_t i = 0; i < lane->n_former; i++)
+        composition_let_go(lane->ingest, lane->former[i]);
+    free(lane->former);
+    lane->former = NULL;
+    lane->n_former = lane->former_capacity = 0;
+}
+
+/* From here on the population decides by `next`, which is taken. */
+static void go_over(struct lane *lane, struct composition *next) {
+    if (lane->population) {
+        rc_population_replan(lane->population, next->plan);
+        rc_grow(&lane->former, &lane->former_capacity, lane->n_former + 1, sizeof *lane->former);
+        lane->former[lane->n_former++] = lane->composition;
+        lane->composition = NULL;
+        let_unused_go(lane);
+    }
+    composition_let_go(lane->ingest, lane->composition);
+    lane->composition = next;
+    lane->settled = false;
 }
 
 static rc_status make(struct lane *lane, struct composition **out, struct rc_error *err) {
@@ -475,11 +508,7 @@ rc_status rc_ingest_compose(struct lane *lane, struct rc_error *err) {
         composition_let_go(lane->ingest, next);
         return RC_OK;
     }
-    if (lane->population)
-        rc_population_replan(lane->population, next->plan);
-    rc_ingest_composition_release(lane);
-    lane->composition = next;
-    lane->settled = false;
+    go_over(lane, next);
     return RC_OK;
 }
 
@@ -487,6 +516,25 @@ rc_status rc_ingest_compose_first(struct lane *lane, bool adopts, struct rc_erro
     for (uint32_t s = 0; adopts && s < lane->ingest->program->catalog->n_segments; s++)
         serve_newest(lane, s, false, 0);
     return rc_ingest_compose(lane, err);
+}
+
+/* ---- going over, person by person ---- */
+
+bool rc_ingest_carry_turn(struct ingest *ingest, bool waits) {
+    int64_t slice_us = ingest_hurries(ingest) ? CARRY_BUSY_US : CARRY_US;
+    int64_t until_ns = rc_clock_monotonic_ns() + slice_us * 1000;
+    bool left = false;
+    for (size_t i = 0; i < ingest->n_lanes; i++) {
+        struct lane *lane = ingest->lanes[i];
+        if (!lane_works(lane) || lane->n_former == 0)
+            continue;
+        bool more = true;
+        while (more && !waits && !ingest->failed && rc_clock_monotonic_ns() < until_ns)
+            more = rc_population_carry(lane->population, CARRY_PERSONS);
+        let_unused_go(lane);
+        left |= lane->n_former > 0;
+    }
+    return left && !ingest->failed;
 }
 
 /* ---- switching over ---- */

@@ -284,7 +284,7 @@ static bool advance(struct ingest *ingest) {
                                    : rc_population_advance(lane->population, persons);
         more |= lane->more_due;
     }
-    return more;
+    return rc_ingest_carry_turn(ingest, waits || full) || more;
 }
 
 static int64_t next_due(const struct ingest *ingest) {

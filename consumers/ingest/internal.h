@@ -171,6 +171,8 @@ struct lane {
     enum lane_state state;
     struct rc_population *population;
     struct composition *composition; /* what the population decides by; NULL: none */
+    struct composition **former;     /* that some of its persons are under still */
+    size_t n_former, former_capacity;
     struct served *served;
     size_t n_served, served_capacity;
     json_t *served_index; /* id to place */
@@ -366,6 +368,9 @@ rc_status rc_ingest_compose(struct lane *lane, struct rc_error *err) RC_MUST_USE
 rc_status rc_ingest_compose_first(struct lane *lane, bool adopts, struct rc_error *err) RC_MUST_USE;
 void rc_ingest_composition_forget(struct lane *lane);  /* what it serves and warms up */
 void rc_ingest_composition_release(struct lane *lane); /* behind the population */
+/* Once a turn: carries over persons who are under a former composition, for a slice of time. True while some are left. `waits`: nothing may be told
+ * now but live changes. */
+bool rc_ingest_carry_turn(struct ingest *ingest, bool waits);
 
 /* Going over, in three steps around a checkpoint: what is ready is marked; the checkpoint says that it serves (`logged`: in the changelog too);
  * it is durable. Between the first and the last nothing else may change what the lane is composed of. */

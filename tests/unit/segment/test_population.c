@@ -326,11 +326,17 @@ static void replan_tells_only_the_difference(void **state) {
     struct rc_error err;
     assert_int_equal(rc_plan_compile(catalog, &plan, &err), RC_OK);
     rc_population_replan(w->population, plan);
-    rc_plan_free(w->plan);
-    rc_catalog_free(w->catalog);
+    struct rc_plan *old_plan = w->plan;
+    struct rc_catalog *old_catalog = w->catalog;
     w->plan = plan;
     w->catalog = catalog;
-    advance(w, 1100);
+    assert_true(rc_population_uses(w->population, old_plan));
+    assert_false(rc_population_settled(w->population));
+    assert_false(rc_population_carry(w->population, 1));
+    assert_true(rc_population_settled(w->population));
+    assert_false(rc_population_uses(w->population, old_plan));
+    rc_plan_free(old_plan);
+    rc_catalog_free(old_catalog);
     said(w, "+new@1000d&+edited@1000d ");
     assert_int_equal(rc_population_members(w->population, 0), 1);
     assert_int_equal(rc_population_members(w->population, 2), 1);
@@ -353,6 +359,7 @@ static void late_event_within_a_session_is_in_its_interval(void **state) {
     happen(w, 1100, "view", "");
     advance(w, 1400);
     rc_population_replan(w->population, w->plan); /* reads each person's record */
+    assert_false(rc_population_carry(w->population, 0));
     assert_int_equal(rc_population_members(w->population, 0), 1);
     close_world(w);
 }

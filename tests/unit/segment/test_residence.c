@@ -194,6 +194,14 @@ static const char *const definitions[] = {
     "{'event':{'field':'type','eq':'b'},'within':'1s'}],'window':'6s'}}]",
 };
 
+enum { MOST_PLANS = 64 };
+
+/* Definitions that are replaced, and may be in use still. */
+struct former {
+    struct rc_catalog *catalog;
+    struct rc_plan *plan;
+};
+
 struct twin {
     struct rc_population *whole, *part; /* the same persons: all in memory; few in memory */
     struct told told_whole, told_part;
@@ -201,6 +209,8 @@ struct twin {
     struct rc_catalog *catalog;
     struct rc_plan *plan;
     struct rc_decoder *decoders[2];
+    struct former former[MOST_PLANS];
+    size_t n_former;
     struct rc_arena arena;
     int64_t clock_ms;
     unsigned seed;
@@ -228,6 +238,25 @@ static void forget(struct rc_catalog *catalog, struct rc_plan *plan, struct rc_d
     rc_catalog_free(catalog);
 }
 
+/* Definitions that nobody is under any more go. */
+static void forget_unused(struct twin *t) {
+    for (size_t i = t->n_former; i-- > 0;) {
+        struct former *former = &t->former[i];
+        if (rc_population_uses(t->part, former->plan))
+            continue;
+        rc_plan_free(former->plan);
+        rc_catalog_free(former->catalog);
+        *former = t->former[--t->n_former];
+    }
+}
+
+static void carry_all(struct twin *t) {
+    assert_false(rc_population_carry(t->whole, 0));
+    assert_false(rc_population_carry(t->part, 0));
+    forget_unused(t);
+    assert_int_equal(t->n_former, 0);
+}
+
 static struct twin *open_twin(unsigned seed) {
     struct twin *t = rc_calloc(1, sizeof *t);
     t->seed = seed;
@@ -246,6 +275,7 @@ static struct twin *open_twin(unsigned seed) {
 }
 
 static void close_twin(struct twin *t) {
+    carry_all(t);
     rc_population_free(t->whole);
     rc_population_free(t->part);
     forget(t->catalog, t->plan, t->decoders);
@@ -270,7 +300,9 @@ static void advance_both(struct twin *t) {
     while (rc_population_advance(t->whole, 0)) {}
     for (int turns = 0; rc_population_advance(t->part, 0); turns++) {
         assert_true(turns < 1000);
-        if (rc_population_evict(t->part) == 0) { /* over the budget: save, and let go */
+        if (rc_population_evict(t->part) ==
+            0) { /* over the budget: save, and let go; nobody does who is under a former plan */
+            (void)rc_population_carry(t->part, 5);
             rc_population_save(t->part, disk_put, &t->disk);
             rc_population_evict(t->part);
         }
@@ -314,6 +346,7 @@ static void restart_part(struct twin *t) {
     bool settled = rc_population_settled(t->part);
     rc_population_free(t->part);
     t->part = rc_population_new(t->plan, on_change, &t->told_part);
+    forget_unused(t);
     struct rc_backing backing = backing_of(&t->disk);
     rc_population_back(t->part, &backing, any(t, 2) ? 20000 : 40000);
     if (any(t, 2)) {
@@ -334,14 +367,22 @@ static void restart_part(struct twin *t) {
     set_clocks(t);
 }
 
+/* All in memory go over at once, few in memory bit by bit. */
 static void replan_both(struct twin *t, const char *text) {
-    struct rc_catalog *catalog = t->catalog;
-    struct rc_plan *plan = t->plan;
-    struct rc_decoder *decoders[2] = {t->decoders[0], t->decoders[1]};
+    assert_true(t->n_former < MOST_PLANS);
+    t->former[t->n_former++] = (struct former){t->catalog, t->plan};
+    rc_decoder_free(t->decoders[0]);
+    rc_decoder_free(t->decoders[1]);
     use(t, text);
     rc_population_replan(t->whole, t->plan);
+    assert_false(rc_population_carry(t->whole, 0));
     rc_population_replan(t->part, t->plan);
-    forget(catalog, plan, decoders);
+    forget_unused(t);
+}
+
+static void carry_some(struct twin *t) {
+    if (t->n_former > 0 && any(t, 3) == 0 && !rc_population_carry(t->part, 1 + any(t, 10)))
+        forget_unused(t);
 }
 
 static void compare(struct twin *t, int step) {
@@ -376,7 +417,9 @@ static void few_in_memory_say_what_all_say(void **state) {
                 replan_both(t, definitions[any(t, 2)]);
                 advance_both(t);
             }
+            carry_some(t);
             if (any(t, 20) == 0) {
+                carry_all(t);
                 advance_both(t);
                 compare(t, step);
             }
@@ -515,6 +558,7 @@ static void advance_sliced(struct sliced *s) {
         assert_true(turns < 1000);
         if (!s->under_way && rc_population_evict(s->twin->part) > 0)
             continue;
+        (void)rc_population_carry(s->twin->part, 5);
         if (!s->under_way) /* over the budget: save, and let go */
             slices_begin(s);
         finish_slices(s);
@@ -531,6 +575,7 @@ static void die_and_go_on(struct sliced *s) {
     s->under_way = false;
     rc_population_free(t->part);
     t->part = rc_population_new(t->plan, on_change, &t->told_part);
+    forget_unused(t);
     struct rc_backing backing = sliced_backing(s);
     rc_population_back(t->part, &backing, 40000);
     for (uint32_t i = 0; i < t->catalog->n_segments && !t->told_whole.only_staying; i++)
@@ -552,6 +597,7 @@ static void die_and_go_on(struct sliced *s) {
 /* The last word on each segment of a person. `whole` may have said more. */
 static void compare_last(struct sliced *s, int step) {
     struct twin *t = s->twin;
+    carry_all(t);
     set_clocks(t);
     while (rc_population_advance(t->whole, 0)) {}
     advance_sliced(s);
@@ -610,6 +656,7 @@ static void slices_and_crashes_say_what_memory_says(void **state) {
                 die_and_go_on(s);
             if (t->told_whole.only_staying && any(t, 300) == 0)
                 replan_both(t, definitions[any(t, 2)]);
+            carry_some(t);
             if (any(t, 20) == 0) {
                 finish_slices(s); /* evicts, so that persons come and go */
                 compare_last(s, step);
