@@ -12,7 +12,6 @@
 #define TOPIC "bench.settled"
 #define SEGMENTS 100
 #define CATCH_UP_TIMEOUT_S 600
-#define REST_MS 5000
 #define IDLE_MAX_MS 20000
 
 struct settled {
@@ -22,6 +21,26 @@ struct settled {
     uint64_t persons;
     double cpu_s;
 };
+
+static double cpu_of(const struct process *processes, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += rc_bench_cpu_s(processes[i].pid);
+    return sum;
+}
+
+/* Waits until they have done, and saved, what the load made them do: until they take less than `busy` of a core. */
+static rc_status come_to_rest(const struct bench *bench, const struct process *processes, int n, double busy,
+                              struct rc_error *err) {
+    for (int look = 0; look < CATCH_UP_TIMEOUT_S; look++) {
+        double before = cpu_of(processes, n);
+        if (rc_bench_wait(bench, 1000, err) != RC_OK)
+            return RC_FAIL;
+        if (cpu_of(processes, n) - before < busy)
+            return RC_OK;
+    }
+    return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the processes do not come to rest");
+}
 
 static rc_status settle(struct bench *bench, struct settled *settled, struct rc_error *err) {
     char group[BENCH_NAME * 2];
@@ -41,7 +60,7 @@ static rc_status settle(struct bench *bench, struct settled *settled, struct rc_
         status = rc_bench_await_group(bench, rc_bench_site_group(&settled->site, "ingest", group), TOPIC,
                                       settled->ingest.pid, CATCH_UP_TIMEOUT_S, err);
     if (status == RC_OK)
-        status = rc_bench_wait(bench, REST_MS, err);
+        status = come_to_rest(bench, &settled->ingest, 1, 0.25, err);
     settled->resident = rc_bench_resident(settled->ingest.pid);
     settled->cpu_s = rc_bench_cpu_s(settled->ingest.pid);
     rc_buf_deinit(&definitions);
@@ -162,25 +181,6 @@ rc_status rc_bench_restore(struct bench *bench, struct rc_error *err) {
 
 /* ---- idle ---- */
 
-static double cpu_of(const struct process *processes) {
-    double sum = 0;
-    for (int i = 0; i < 3; i++)
-        sum += rc_bench_cpu_s(processes[i].pid);
-    return sum;
-}
-
-/* Waits until all three have done what the load made them do: until they take next to no CPU time. */
-static rc_status come_to_rest(const struct bench *bench, const struct process *processes, struct rc_error *err) {
-    for (int look = 0; look < CATCH_UP_TIMEOUT_S; look++) {
-        double before = cpu_of(processes);
-        if (rc_bench_wait(bench, 1000, err) != RC_OK)
-            return RC_FAIL;
-        if (cpu_of(processes) - before < 0.02)
-            return RC_OK;
-    }
-    return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "the processes do not come to rest");
-}
-
 static rc_status sit(struct bench *bench, struct site *site, const char *topic, struct rc_error *err) {
     static const char *const roles[] = {"ingest", "materialize", "sink"};
     struct process processes[3] = {0};
@@ -199,7 +199,7 @@ static rc_status sit(struct bench *bench, struct site *site, const char *topic, 
     for (int i = 0; status == RC_OK && i < 3; i++)
         status = rc_bench_process_ready(bench, &processes[i], CATCH_UP_TIMEOUT_S, err);
     if (status == RC_OK)
-        status = come_to_rest(bench, processes, err);
+        status = come_to_rest(bench, processes, 3, 0.02, err);
     int64_t arrived = 0;
     if (status == RC_OK)
         status = rc_bench_topic_records(bench, rc_bench_site_topic(site, "memberships", memberships), &arrived, err);

@@ -52,8 +52,10 @@ static json_t *describe(struct ingest *ingest, struct lane *lane) {
         lane->output_end = acknowledged;
     struct saved_lane saved = {.cluster = ingest->cluster,
                                .epoch = lane->versions.epoch,
-                               /* While work is done again, the log behind the old mark is still needed. */
-                               .output_end = lane->repeats ? lane->output_mark : lane->output_end,
+                               /* While work is done again that the log holds, the log behind the old mark is still
+                                * needed. A first start has a long way to go, and nothing to do again. */
+                               .output_end = lane->repeats && !rc_repeats_empty(lane->repeats) ? lane->output_mark
+                                                                                               : lane->output_end,
                                .n_inputs = lane->n_inputs};
     saved.inputs = rc_calloc(lane->n_inputs + 1, sizeof *saved.inputs);
     for (size_t i = 0; i < lane->n_inputs; i++) {

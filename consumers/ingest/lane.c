@@ -351,7 +351,8 @@ static rc_status take_up(struct lane *lane, uint32_t group_epoch, int64_t commit
     lane->state = LANE_CATCHING_UP;
     lane->opened_ms = rc_clock_wall_ms();
     rc_log(RC_LOG_INFO, "partition taken", rc_f_int("partition", lane->number), rc_f_int("epoch", lane->versions.epoch),
-           rc_f_int("persons", (int64_t)rc_population_persons(lane->population)));
+           rc_f_int("persons", (int64_t)rc_population_persons(lane->population)),
+           rc_f_int("output_read", lane->output_end - lane->output_mark));
     return RC_OK;
 }
 

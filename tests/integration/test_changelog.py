@@ -320,6 +320,33 @@ class ChangelogTest(unittest.TestCase):
         self.load(1)
         self.assert_exact()
 
+    def test_a_first_start_over_a_backlog_that_dies(self):
+        """However long it has to catch up, what was told before its last checkpoint is not read again."""
+        for _ in range(20):
+            produce(self.kafka, self.events, [event(f"u{self.sent + n}", now_ms(), "buy", n=self.sent + n) for n in range(200)])
+            self.sent += 200
+        self.keep()
+        self.throttle("ingest", 60000)
+        ingest = self.site.start("ingest", ready=False, settings={"kafka.fetch.message.max.bytes": 6000, "kafka.queued.min.messages": 1})
+        counts = []
+
+        def half_way():
+            counts[:] = [ingest.metric(f"rollcall_ingest_{what}_total") for what in ("checkpoints", "events", "changes")]
+            self.assertTrue(counts[0] >= 5 and counts[1] > 1000, counts)
+
+        eventually(half_way, 60)
+        told = counts[2]
+        ingest.kill()
+        self.assertEqual(self.logged(ingest, "partition caught up"), [], "it was no backlog")
+        self.throttle("ingest", 10**9)
+        at = len(ingest.log_text())
+        ingest.ready = True
+        ingest.start()
+        read = [int(line.rpartition("output_read=")[2]) for line in self.logged(ingest, "partition taken", at)]
+        self.assertEqual(len(read), 2)
+        self.assertLess(sum(read), told / 2)
+        self.assert_exact()
+
     def test_progress_is_shown_and_a_stop_is_heard(self):
         ingest = self.site.start("ingest")
         self.load(6)
