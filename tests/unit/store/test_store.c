@@ -96,6 +96,48 @@ static void batches_are_committed_in_the_background(void **state) {
     rc_store_close(store);
 }
 
+/* Some megabytes, and a value larger than a piece of it: each operation counts, in its order. */
+static void a_batch_of_any_size_keeps_its_order(void **state) {
+    (void)state;
+    enum { RECORDS = 20000, LARGE = 1 << 20 };
+    struct rc_store *store = open_store();
+    struct rc_store_batch *batch = rc_store_begin(store);
+    char *large = calloc(1, LARGE), key[16], value[200] = {0}, found[8];
+    memset(large, 'x', LARGE - 1);
+    rc_store_put(batch, RC_STORE_META, 7, rc_span_str("gone"), rc_span_str("1"));
+    rc_store_delete_partition(batch, RC_STORE_META, 7);
+    rc_store_put(batch, RC_STORE_META, 7, rc_span_str("stays"), rc_span_str("1"));
+    for (int i = 0; i < RECORDS; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        snprintf(value, sizeof value, "%0150d", i);
+        rc_store_put(batch, RC_STORE_PERSON, 7, rc_span_str(key), rc_span_str("before"));
+        rc_store_put(batch, RC_STORE_PERSON, 7, rc_span_str(key), rc_span_str(value));
+        if (i % 2)
+            rc_store_delete(batch, RC_STORE_PERSON, 7, rc_span_str(key));
+        if (i == RECORDS / 2)
+            rc_store_put(batch, RC_STORE_META, 7, rc_span_str("large"), rc_span_str(large));
+    }
+    commit(batch);
+    struct rc_buf got;
+    struct rc_error err;
+    bool there;
+    rc_buf_init(&got, 2 * LARGE);
+    for (int i = 0; i < RECORDS; i += 997) {
+        snprintf(key, sizeof key, "%d", i);
+        snprintf(value, sizeof value, "%0150d", i);
+        assert_int_equal(rc_store_get(store, RC_STORE_PERSON, 7, rc_span_str(key), &got, &there, &err), RC_OK);
+        assert_int_equal(there, i % 2 == 0);
+        assert_true(!there || rc_span_equal(rc_buf_span(&got), rc_span_str(value)));
+    }
+    assert_int_equal(rc_store_get(store, RC_STORE_META, 7, rc_span_str("large"), &got, &there, &err), RC_OK);
+    assert_true(there && rc_span_equal(rc_buf_span(&got), rc_span_str(large)));
+    assert_false(get(store, RC_STORE_META, 7, "gone", found, sizeof found));
+    assert_true(get(store, RC_STORE_META, 7, "stays", found, sizeof found));
+    rc_buf_deinit(&got);
+    free(large);
+    rc_store_close(store);
+}
+
 static void batches_are_whole_or_not_at_all(void **state) {
     (void)state;
     struct rc_store *store = open_store();
@@ -336,6 +378,7 @@ static int remove_folder(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_folder, remove_folder)
     const struct CMUnitTest tests[] = {
+        TEST(a_batch_of_any_size_keeps_its_order),
         TEST(batches_are_whole_or_not_at_all),
         TEST(batches_are_committed_in_the_background),
         TEST(partitions_are_ranges),
