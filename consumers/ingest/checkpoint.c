@@ -36,12 +36,11 @@
 #define SLICE_BUSY_US 20000 /* while records wait anyway, or there must be room first */
 #define PIECE_RECORDS 250
 #define PIECE_BUSY_RECORDS 5000
-#define BULK_RECORDS 1000
 #define BULK_BUSY_RECORDS 20000
 #define DEADLINE_BYTES 64 /* of a person, about */
 
 size_t rc_ingest_bulk_limit(const struct ingest *ingest) {
-    return ingest_hurries(ingest) ? BULK_BUSY_RECORDS : BULK_RECORDS;
+    return ingest_hurries(ingest) ? BULK_BUSY_RECORDS : ingest->pace.limit;
 }
 
 /* ---- begin ---- */

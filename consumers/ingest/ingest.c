@@ -284,6 +284,7 @@ static bool advance(struct ingest *ingest) {
                                    : rc_population_advance(lane->population, persons);
         more |= lane->more_due;
     }
+    ingest->wave = more;
     return rc_ingest_carry_turn(ingest, waits || full) || more;
 }
 
@@ -331,10 +332,10 @@ static void tell(struct ingest *ingest, int64_t now_ms) {
 /* ---- the loop ---- */
 
 /* When the next checkpoint begins (monotonic). The more rarely, the more changes of a person are saved as one; so in a backlog it
- * waits longer. */
+ * waits longer. In a wave as well: saving takes as much as deciding, and can be done when all are told. */
 static int64_t checkpoint_due(const struct ingest *ingest) {
     int64_t interval = ingest->checkpoint_ms;
-    if (ingest->behind && !ingest->exactly_once)
+    if ((ingest->behind || ingest->wave) && !ingest->exactly_once)
         interval *= BEHIND_INTERVALS;
     for (size_t i = 0; i < ingest->n_lanes; i++) /* then one follows the other */
         if (lane_works(ingest->lanes[i]) && ingest->lanes[i]->rewriting && interval > REWRITE_MS)
@@ -410,6 +411,7 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
     }
     if (!ingest->failed && rc_producer_poll(ingest->producer, 0, err) != RC_OK)
         return RC_FAIL;
+    rc_ingest_pace_turn(ingest);
     if (atomic_load(&ingest->rekey.failed))
         rc_ingest_fail(ingest, &ingest->rekey.failure);
     rc_ingest_tell_live(ingest);
@@ -494,6 +496,7 @@ static rc_status live(struct rc_process *process, struct rc_error *err) {
     ingest->checkpoint_ms = rc_delivery_interval_ms(process->config);
     ingest->exactly_once = rc_delivery_exactly_once(process->config);
     ingest->person_bytes = FIRST_PERSON_BYTES;
+    rc_ingest_pace_init(&ingest->pace);
     pthread_mutex_init(&ingest->report_lock, NULL);
     rc_arena_init(&ingest->arena, ARENA_BYTES);
     rc_buf_init(&ingest->key, (size_t)1 << 20);

@@ -233,6 +233,16 @@ struct checkpoint {
     int64_t began_ns;
 };
 
+/* How many records may be under way before what can wait has to (pace.c). */
+struct pace {
+    size_t limit;
+    int64_t least_ns; /* that an acknowledgement takes when little is under way */
+    /* The round: from a record's sending to the acknowledgement of all before it. */
+    bool measuring, held; /* held: the limit was reached meanwhile */
+    uint64_t mark;
+    int64_t began_ns;
+};
+
 struct release; /* release.c */
 struct guard;   /* guard.c */
 
@@ -293,10 +303,12 @@ struct ingest {
     bool paused;            /* all partitions are */
     int64_t full_since_ms;  /* monotonic; 0: the producer has room */
     bool crowded;           /* memory is over its budget, or far too much is unsaved: a checkpoint first */
-    int64_t waved_ms;       /* monotonic; when who was due by time alone was decided last */
-    bool much_unsaved;      /* who is due by time alone waits for a checkpoint */
-    size_t person_bytes;    /* that a person takes in a checkpoint, about */
-    int64_t next_trim_ms;   /* monotonic */
+    struct pace pace;
+    int64_t waved_ms;     /* monotonic; when who was due by time alone was decided last */
+    bool wave;            /* some who are due are left */
+    bool much_unsaved;    /* who is due by time alone waits for a checkpoint */
+    size_t person_bytes;  /* that a person takes in a checkpoint, about */
+    int64_t next_trim_ms; /* monotonic */
 
     int64_t next_tell_ms;    /* monotonic */
     int64_t next_restore_ms; /* monotonic */
@@ -476,6 +488,14 @@ rc_status rc_ingest_checkpoint_finish(struct ingest *ingest, bool wait, struct r
 /* Flush, begin, finish: when the partitions are about to go, or the process. */
 rc_status rc_ingest_checkpoint_now(struct ingest *ingest, int timeout_ms, struct rc_error *err) RC_MUST_USE;
 void rc_ingest_checkpoint_drop(struct ingest *ingest);
+
+/* ---- pace.c ---- */
+
+void rc_ingest_pace_init(struct pace *pace);
+/* Takes in that a round has taken so long. */
+void rc_ingest_pace_round(struct pace *pace, int64_t took_ns);
+/* Once a turn, behind rc_producer_poll: ends the round whose records are acknowledged, and begins one when something is under way. */
+void rc_ingest_pace_turn(struct ingest *ingest);
 
 /* ---- changelog.c ---- */
 

@@ -16,9 +16,11 @@
 #define MAX_KEY_BYTES ((size_t)1 << 20)
 #define REBUILD_PERSONS 20000 /* in one batch */
 #define TRIM_MS 20            /* at most so often, because it looks at every person */
-/* Of the memory: what a checkpoint holds of it before who is due by time alone waits for it. With little memory, what is in it is bound enough. */
-#define UNSAVED_SHARE 8
-#define UNSAVED_LEAST ((size_t)32 << 20)
+/* Of the memory: what a checkpoint may hold of it. Who is due by time alone waits for one from WAVE_PERCENT of that on, which leaves room for
+ * events. With little memory, what is in it is bound enough. */
+#define UNSAVED_SHARE 4
+#define UNSAVED_LEAST ((size_t)64 << 20)
+#define WAVE_PERCENT 88
 
 /* ---- keys ---- */
 
@@ -247,6 +249,6 @@ void rc_ingest_residence_trim(struct ingest *ingest) {
     size_t unsaved = dirty * ingest->person_bytes * 2,
            limit = (size_t)rc_config_bytes(ingest->config, "state.memory_bytes") / UNSAVED_SHARE;
     limit = limit < UNSAVED_LEAST ? UNSAVED_LEAST : limit;
-    ingest->much_unsaved = unsaved > limit;
-    ingest->crowded |= unsaved > 2 * limit;
+    ingest->much_unsaved = unsaved > limit / 100 * WAVE_PERCENT;
+    ingest->crowded |= unsaved > limit;
 }
