@@ -28,7 +28,7 @@ class KillTest(unittest.TestCase):
         cls._load(seed_of_run("test_kill"))
         time.sleep(1.5 * SLOW)
         cls.store, cls.at = snapshot(cls.redis)
-        cls.until = now_ms() - 1000 * SLOW
+        cls.until = now_ms() - GRACE_MS - 1000 * SLOW  # what time alone brings is told by the grace later
         cls.seen = Changes(cls.kafka)
         cls.truth = Recomputation(cls.definitions, cls.kafka)
         cls.timeline = cls.truth.timeline(now_ms())
