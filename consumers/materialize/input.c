@@ -1,4 +1,7 @@
-/* A record of the segments topic becomes part of a decision, and a decision becomes changes on the memberships topic. */
+/* A record of the segments topic becomes part of a decision, and a decision becomes changes on the memberships topic.
+ *
+ * One change is always kept back until the next one of the same decision is sent or the decision is over: the header `more` must be true of what is on the
+ * topic, and while work is repeated some changes of a decision may be there already. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -9,7 +12,8 @@
 #include "consumers/shared/deadletter.h"
 #include "consumers/shared/live.h"
 
-#define MORE_HEADER "more" /* consumers/ingest/ingest.h: the decision goes on with the person's next record */
+#define MORE_HEADER \
+    "more" /* consumers/ingest/ingest.h: the decision goes on with the person's next record; told on in the same way */
 
 struct rc_audience_desk rc_input_desk(struct part *part) {
     struct stage *stage = part->stage;
@@ -24,31 +28,55 @@ struct rc_audience_desk rc_input_desk(struct part *part) {
 
 /* ---- out --------------------------------------------------------------------------------------------------------------------- */
 
-static rc_status send_to(struct stage *stage, const char *topic, int32_t partition, const struct rc_membership *change,
-                         struct rc_error *err) {
-    rc_buf_reset(&stage->value);
-    if (rc_membership_add(&stage->value, change, stage->schema_id))
+static rc_status encode(struct stage *stage, struct rc_buf *out, const struct rc_membership *change,
+                        struct rc_error *err) {
+    rc_buf_reset(out);
+    if (rc_membership_add(out, change, stage->schema_id))
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
-                            "%s: a change of audience %.*s does not fit into %zu bytes", topic, (int)change->target.len,
-                            change->target.data, stage->value.limit);
+                            "a change of audience %.*s does not fit into %zu bytes", (int)change->target.len,
+                            change->target.data, out->limit);
+    return RC_OK;
+}
+
+static rc_status send_to(struct stage *stage, const char *topic, int32_t partition, struct rc_span key,
+                         struct rc_span value, bool more, struct rc_error *err) {
+    struct rc_header header = {.name = rc_span_str(MORE_HEADER), .value = rc_span_str("1")};
     struct rc_outgoing record = {.topic = topic,
                                  .partition = partition,
-                                 .key = rc_buf_span(&stage->key),
-                                 .value = rc_buf_span(&stage->value),
-                                 .timestamp_ms = RC_NO_TIMESTAMP};
+                                 .key = key,
+                                 .value = value,
+                                 .timestamp_ms = RC_NO_TIMESTAMP,
+                                 .headers = &header,
+                                 .n_headers = more};
     return rc_producer_send(stage->producer, &record, err);
 }
 
 /* To the audience's own topic, when it has one. Its partitions need not be as many as ours. */
-static rc_status send_to_own(struct stage *stage, uint32_t audience, struct rc_span person_key,
-                             const struct rc_membership *change, struct rc_error *err) {
+static rc_status send_to_own(struct stage *stage, uint32_t audience, struct rc_span key, struct rc_span value,
+                             struct rc_error *err) {
     const char *topic = stage->own_topics[audience];
+    struct rc_span person_key, target;
+    int32_t n = 0;
     if (!topic)
         return RC_OK;
-    int32_t n = 0;
+    if (rc_membership_key_split(key, &person_key, &target))
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "a key of %zu bytes cannot be split", key.len);
     if (rc_producer_partitions(stage->producer, topic, 10000, &n, err))
         return RC_FAIL;
-    return send_to(stage, topic, rc_person_key_partition(person_key, n), change, err);
+    return send_to(stage, topic, rc_person_key_partition(person_key, n), key, value, false, err);
+}
+
+/* What was kept back goes out. */
+static rc_status send_kept(struct part *part, bool more, struct rc_error *err) {
+    struct kept *kept = &part->stage->kept;
+    if (!kept->is)
+        return RC_OK;
+    kept->is = false;
+    return send_to(part->stage, part->stage->memberships_topic, part->number, rc_buf_span(&kept->key),
+                   rc_buf_span(&kept->value), more, err) ||
+                   send_to_own(part->stage, kept->audience, rc_buf_span(&kept->key), rc_buf_span(&kept->value), err)
+               ? RC_FAIL
+               : RC_OK;
 }
 
 static void observe(struct stage *stage, const struct rc_membership *change) {
@@ -66,9 +94,13 @@ static void observe(struct stage *stage, const struct rc_membership *change) {
 static rc_status publish(struct part *part, struct rc_span person_key, uint32_t audience,
                          const struct rc_membership *change, struct rc_error *err) {
     struct stage *stage = part->stage;
-    if (send_to(stage, stage->memberships_topic, part->number, change, err) ||
-        send_to_own(stage, audience, person_key, change, err))
+    struct kept *kept = &stage->kept;
+    if (send_kept(part, true, err) || encode(stage, &kept->value, change, err))
         return RC_FAIL;
+    rc_buf_reset(&kept->key);
+    (void)rc_buf_add_span(&kept->key, rc_buf_span(&stage->key)); /* as large as that one */
+    kept->audience = audience;
+    kept->is = true;
     observe(stage, change);
     if (!change->realized)
         rc_checkpoint_note_exit(part, person_key, audience, change->version, change->emitted_at_ms);
@@ -86,11 +118,15 @@ rc_status rc_input_send_anew(struct part *part, struct rc_span person_key, uint3
     if (rc_membership_key_add(&stage->key, person_key, change->target))
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "a person key of %zu bytes is too long",
                             person_key.len);
-    if (publish(part, person_key, audience, &fresh, err))
+    if (publish(part, person_key, audience, &fresh, err) || rc_input_end(part, err))
         return RC_FAIL;
     part->versions = versions;
     *version = fresh.version;
     return RC_OK;
+}
+
+rc_status rc_input_end(struct part *part, struct rc_error *err) {
+    return send_kept(part, false, err);
 }
 
 static void fail(struct stage *stage, const struct rc_error *err) {
@@ -134,7 +170,9 @@ int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change) {
              * held both.) */
             out.version = known;
             rc_counter_inc(stage->metrics.adopted);
-            if (!stage->exactly_once && send_to_own(stage, audience, stage->deciding_key, &out, &err))
+            if (!stage->exactly_once &&
+                (encode(stage, &stage->value, &out, &err) ||
+                 send_to_own(stage, audience, rc_buf_span(&stage->key), rc_buf_span(&stage->value), &err)))
                 fail(stage, &err);
             if (!out.realized)
                 rc_checkpoint_note_exit(part, stage->deciding_key, audience, known, out.emitted_at_ms);
@@ -170,6 +208,8 @@ static rc_status decide(struct part *part, struct rc_span key, struct rc_audienc
         *err = stage->failure;
         return RC_FAIL;
     }
+    if (rc_input_end(part, err))
+        return RC_FAIL;
     if (changed)
         rc_persons_keep(part->persons, key, person);
     else

@@ -339,6 +339,8 @@ static void close_all(struct stage *stage, bool in_order) {
     rc_audience_person_deinit(&stage->person);
     rc_buf_deinit(&stage->key);
     rc_buf_deinit(&stage->value);
+    rc_buf_deinit(&stage->kept.key);
+    rc_buf_deinit(&stage->kept.value);
     rc_buf_deinit(&stage->scratch);
     free(stage->segments_topic);
     free(stage->memberships_topic);
@@ -360,6 +362,8 @@ rc_status rc_materialize_run(struct rc_process *process, struct rc_error *err) {
     rc_audience_person_init(&stage->person);
     rc_buf_init(&stage->key, 1u << 20);
     rc_buf_init(&stage->value, 8u << 20);
+    rc_buf_init(&stage->kept.key, 1u << 20);
+    rc_buf_init(&stage->kept.value, 8u << 20);
     rc_buf_init(&stage->scratch, 1u << 20);
     rc_report_open(stage);
     rc_status status = open_all(stage, err);

@@ -121,6 +121,13 @@ struct count {
     bool look;           /* something may have become live */
 };
 
+/* The last change of the decision that is being made, until it is known whether another one follows. */
+struct kept {
+    bool is;
+    uint32_t audience;
+    struct rc_buf key, value;
+};
+
 enum part_phase {
     PART_LEARNING,  /* takes signals in without deciding, up to `learn_to` */
     PART_REPEATING, /* decides again what the output log may hold already, up to `boundary` */
@@ -235,6 +242,8 @@ struct stage {
     bool failed;
     struct rc_error failure; /* of an emit */
 
+    struct kept kept;
+
     struct rc_audience_person person; /* scratch */
     struct rc_buf key, value, scratch;
 
@@ -265,9 +274,12 @@ rc_status rc_takeover_progress(struct part *part, int64_t next, struct rc_error 
 /* input.c */
 rc_status rc_input_take(struct part *part, const struct rc_message *message, struct rc_error *err) RC_MUST_USE;
 rc_status rc_input_close_old_groups(struct part *part, int64_t now_ms, struct rc_error *err) RC_MUST_USE;
-/* Publishes one change of the person `stage->deciding_key`; rc_audience_emit_fn with a part as context. */
+/* Publishes one change of the person `stage->deciding_key`; rc_audience_emit_fn with a part as context. The last one is kept back until the next, or
+ * rc_input_end. */
 int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change);
-/* Sends a change under a new version. */
+/* The person's decision is over: every call that decides is followed by it. */
+rc_status rc_input_end(struct part *part, struct rc_error *err) RC_MUST_USE;
+/* Sends a change under a new version, a decision of its own. */
 rc_status rc_input_send_anew(struct part *part, struct rc_span person_key, uint32_t audience,
                              const struct rc_membership *change, int64_t *version, struct rc_error *err) RC_MUST_USE;
 struct rc_audience_desk rc_input_desk(struct part *part);

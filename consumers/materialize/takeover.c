@@ -371,6 +371,8 @@ static rc_status review_tail(struct part *part, struct rc_error *err) {
             *err = stage->failure;
             return RC_FAIL;
         }
+        if (rc_input_end(part, err))
+            return RC_FAIL;
     }
     for (size_t i = 0; i < part->n_tail; i++)
         free(part->tail[i].key);

@@ -22,6 +22,7 @@ static bool visit(void *ctx, struct rc_span key) {
     stage->deciding_key = key;
     if (walk->verb(part, &walk->desk, &stage->person))
         rc_persons_keep(part->persons, key, &stage->person);
+    walk->status = rc_input_end(part, walk->err);
     if (stage->failed) {
         *walk->err = stage->failure;
         walk->status = RC_FAIL;
