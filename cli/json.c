@@ -6,9 +6,10 @@
 
 #include "base/alloc.h"
 #include "base/timezone.h"
+#include "segment/definition_json.h"
 
 void rc_cli_json_print(json_t *value) {
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    char *text = value ? rc_def_write_text(value, SIZE_MAX) : NULL;
     if (!text)
         abort(); /* what is printed is built here, from valid UTF-8 */
     puts(text);

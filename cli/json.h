@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
-/* Prints one line and releases `value` (taken). */
+/* Prints one line and releases `value` (taken). A number with a fraction is the shortest text that reads back the same. */
 void rc_cli_json_print(json_t *value);
 
 /* JSON text as people read it: indented, numbers in their short form. Text that is none comes back as it is. Owned by the caller. */
