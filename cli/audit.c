@@ -3,13 +3,10 @@
 #include "cli/audit.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -17,31 +14,15 @@
 #include "kafka/read.h"
 #include "kafka/topics.h"
 
-/* The first time that this stands outside a text: what comes before it holds no key of that name, and quotes inside texts are escaped. */
+/* What stands before the definition (consumers/shared/audit.c). The first time that it stands outside a text: what comes before it holds no key of that
+ * name, and quotes inside texts are escaped. */
 static const char mark[] = ",\"definition\":";
-
-rc_status rc_cli_audit_add(struct rc_buf *out, const struct rc_cli_audit *entry) {
-    char time[25];
-    rc_rfc3339_format(entry->at_ms, time);
-    rc_buf_printf(out, "{\"time\":\"%s\",\"who\":", time);
-    rc_buf_add_json_string(out, rc_span_str(entry->who));
-    rc_buf_add_str(out, ",\"kind\":");
-    rc_buf_add_json_string(out, rc_span_str(entry->kind));
-    rc_buf_add_str(out, ",\"id\":");
-    rc_buf_add_json_string(out, rc_span_str(entry->id));
-    rc_buf_printf(out, ",\"action\":\"%s\",\"version\":%d", entry->action, entry->version);
-    if (entry->effect)
-        rc_buf_printf(out, ",\"effect\":%s", entry->effect);
-    rc_buf_add_str(out, mark);
-    rc_buf_add_str(out, entry->json);
-    return rc_buf_add_byte(out, '}');
-}
 
 static const char *text_of(const json_t *head, const char *key) {
     return json_string_value(json_object_get(head, key));
 }
 
-static rc_status take_head(const json_t *head, struct rc_cli_audit *out) {
+static rc_status take_head(const json_t *head, struct rc_audit *out) {
     const json_t *version = json_object_get(head, "version");
     const char *time = text_of(head, "time");
     out->who = text_of(head, "who");
@@ -57,7 +38,7 @@ static rc_status take_head(const json_t *head, struct rc_cli_audit *out) {
 
 rc_status rc_cli_audit_parse(struct rc_span value, rc_cli_audit_fn fn, void *ctx, bool *more, struct rc_error *err) {
     const char *at = value.len ? memmem(value.data, value.len, mark, sizeof mark - 1) : NULL;
-    struct rc_cli_audit entry = {0};
+    struct rc_audit entry = {0};
     json_t *head = NULL;
     if (at) {
         char *text = rc_span_dup(rc_span_of(value.data, (size_t)(at - value.data) + 1));
@@ -87,12 +68,26 @@ rc_status rc_cli_audit_parse(struct rc_span value, rc_cli_audit_fn fn, void *ctx
 struct reading {
     rc_cli_audit_fn fn;
     void *ctx;
+    json_t *effects; /* "kind/id@version" of what took effect */
 };
 
-static bool take_value(const struct reading *reading, struct rc_span value, int64_t place) {
+/* What took effect is told once, though a crash may have written it twice. */
+static bool fold(void *ctx, const struct rc_audit *entry) {
+    const struct reading *reading = ctx;
+    char name[192];
+    snprintf(name, sizeof name, "%s/%s@%d", entry->kind, entry->id, entry->version);
+    bool effect = strcmp(entry->action, RC_AUDIT_TOOK_EFFECT) == 0;
+    if (effect && json_object_get(reading->effects, name))
+        return true;
+    if (effect)
+        json_object_set_new(reading->effects, name, json_true());
+    return reading->fn(reading->ctx, entry);
+}
+
+static bool take_value(struct reading *reading, struct rc_span value, int64_t place) {
     struct rc_error err;
     bool more = true;
-    if (rc_cli_audit_parse(value, reading->fn, reading->ctx, &more, &err) != RC_OK)
+    if (rc_cli_audit_parse(value, fold, reading, &more, &err) != RC_OK)
         rc_log(RC_LOG_ERROR, "audit entry left out", rc_f_int("place", place), rc_f_err(&err));
     return more;
 }
@@ -101,15 +96,8 @@ static bool take_record(void *ctx, const struct rc_message *message) {
     return message->null_value || take_value(ctx, message->value, message->offset);
 }
 
-static char *kept_file(const struct rc_cli *cli) {
-    char *path;
-    if (asprintf(&path, "%s/audit.jsonl", rc_config_text(cli->config, "state.dir")) < 0)
-        abort();
-    return path;
-}
-
-static rc_status read_kept(const struct rc_cli *cli, const struct reading *reading, struct rc_error *err) {
-    char *path = kept_file(cli), *line = NULL;
+static rc_status read_kept(const struct rc_cli *cli, struct reading *reading, struct rc_error *err) {
+    char *path = rc_audit_file(cli->config), *line = NULL;
     size_t capacity = 0;
     ssize_t len = 0;
     FILE *file = fopen(path, "re");
@@ -128,15 +116,19 @@ static rc_status read_kept(const struct rc_cli *cli, const struct reading *readi
     return status;
 }
 
-rc_status rc_cli_audit_read(const struct rc_cli *cli, rc_cli_audit_fn fn, void *ctx, struct rc_error *err) {
-    struct reading reading = {.fn = fn, .ctx = ctx};
-    if (cli->embedded)
-        return read_kept(cli, &reading, err);
+static rc_status read_topic(const struct rc_cli *cli, struct reading *reading, struct rc_error *err) {
     char *topic = rc_topic_name(cli->config, "audit");
-    rc_status status = rc_kafka_read(cli->config, topic, 0, RC_START_BEGINNING, CLI_KAFKA_TIMEOUT_MS, take_record,
-                                     &reading, NULL, err);
+    rc_status status =
+        rc_kafka_read(cli->config, topic, 0, RC_START_BEGINNING, CLI_KAFKA_TIMEOUT_MS, take_record, reading, NULL, err);
     free(topic);
     return status == RC_OK ? RC_OK : rc_cli_broker_error(cli, err);
+}
+
+rc_status rc_cli_audit_read(const struct rc_cli *cli, rc_cli_audit_fn fn, void *ctx, struct rc_error *err) {
+    struct reading reading = {.fn = fn, .ctx = ctx, .effects = json_object()};
+    rc_status status = cli->embedded ? read_kept(cli, &reading, err) : read_topic(cli, &reading, err);
+    json_decref(reading.effects);
+    return status;
 }
 
 struct search {
@@ -145,7 +137,7 @@ struct search {
     char *json;
 };
 
-static bool look(void *ctx, const struct rc_cli_audit *entry) {
+static bool look(void *ctx, const struct rc_audit *entry) {
     struct search *search = ctx;
     if (strcmp(entry->kind, search->kind) != 0 || strcmp(entry->id, search->id) != 0)
         return true;
@@ -176,22 +168,4 @@ rc_status rc_cli_audit_find(const struct rc_cli *cli, const char *kind, const ch
                         "the audit trail of %s/%s begins with version %d and holds no version %d; `rollcall history %s "
                         "%s` shows what it holds",
                         kind, id, search.first, version, kind, id);
-}
-
-/* ---- beside an embedded broker ---- */
-
-rc_status rc_cli_audit_keep(const struct rc_cli *cli, struct rc_span lines, struct rc_error *err) {
-    char *path = kept_file(cli);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    /* One write at the end of the file, one writer at a time: lines never mix. */
-    bool good = fd >= 0 && flock(fd, LOCK_EX) == 0 && write(fd, lines.data, lines.len) == (ssize_t)lines.len &&
-                fdatasync(fd) == 0;
-    rc_status status =
-        good ? RC_OK
-             : rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_TEMPORARY,
-                            "the change was made, but not noted in the audit trail %s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    free(path);
-    return status;
 }

@@ -233,14 +233,14 @@ static rc_status put_one(const struct rc_cli *cli, struct rc_cli_change *change,
         rc_catalog_builder_find(&change->applied, definition.kind, definition.id), &definition, change->now_ms);
     definition.applied_by = change->who;
     char *effect = effect_of(cli, change, &definition, outcome);
-    struct rc_cli_audit entry = {.at_ms = change->now_ms,
-                                 .who = change->who,
-                                 .kind = definition.kind,
-                                 .id = definition.id,
-                                 .action = change->action ? change->action : rc_cli_outcomes[outcome],
-                                 .version = definition.version,
-                                 .effect = effect,
-                                 .json = definition.json};
+    struct rc_audit entry = {.at_ms = change->now_ms,
+                             .who = change->who,
+                             .kind = definition.kind,
+                             .id = definition.id,
+                             .action = change->action ? change->action : rc_cli_outcomes[outcome],
+                             .version = definition.version,
+                             .effect = effect,
+                             .json = definition.json};
     rc_status status = put_control(change, writer, &definition, err);
     if (status == RC_OK)
         status = rc_cli_writer_put(writer, definition.kind, definition.id, &definition, err);

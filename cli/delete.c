@@ -72,14 +72,14 @@ static rc_status write(struct deletion *deletion, struct rc_cli_writer *writer, 
     if (deletion->members >= 0)
         rc_buf_printf(&effect, "\"membersBefore\":%lld", (long long)deletion->members);
     rc_buf_add_str(&effect, "}");
-    struct rc_cli_audit entry = {.at_ms = rc_clock_wall_ms(),
-                                 .who = who,
-                                 .kind = deletion->kind,
-                                 .id = deletion->id,
-                                 .action = "deleted",
-                                 .version = definition->version,
-                                 .effect = effect.len > 2 ? effect.data : NULL,
-                                 .json = definition->json};
+    struct rc_audit entry = {.at_ms = rc_clock_wall_ms(),
+                             .who = who,
+                             .kind = deletion->kind,
+                             .id = deletion->id,
+                             .action = "deleted",
+                             .version = definition->version,
+                             .effect = effect.len > 2 ? effect.data : NULL,
+                             .json = definition->json};
     rc_status status = rc_cli_writer_put_control(writer, deletion->kind, deletion->id, &control, who, err);
     if (status == RC_OK)
         status = rc_cli_writer_put(writer, deletion->kind, deletion->id, NULL, err);

@@ -140,7 +140,7 @@ struct past {
     json_t *entries; /* the last ones, oldest first */
 };
 
-static bool take_entry(void *ctx, const struct rc_cli_audit *entry) {
+static bool take_entry(void *ctx, const struct rc_audit *entry) {
     struct past *past = ctx;
     char time[25];
     if (!is_kind(past->definition, entry->kind) || strcmp(entry->id, past->definition->id) != 0)

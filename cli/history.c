@@ -34,7 +34,7 @@ static void write_effect(const char *effect, struct rc_buf *out) {
     json_decref(object);
 }
 
-static void print_row(const struct rc_cli_audit *entry) {
+static void print_row(const struct rc_audit *entry) {
     char time[25];
     struct rc_buf line;
     rc_buf_init(&line, SIZE_MAX);
@@ -50,7 +50,7 @@ static void print_row(const struct rc_cli_audit *entry) {
     rc_buf_deinit(&line);
 }
 
-static bool show_entry(void *ctx, const struct rc_cli_audit *entry) {
+static bool show_entry(void *ctx, const struct rc_audit *entry) {
     struct view *view = ctx;
     char time[25];
     struct rc_buf effect;
@@ -171,7 +171,8 @@ const struct rc_cli_command rc_cli_command_history = {
     .text =
         "The audit trail: every change of a definition, and what operators said of it, oldest first. It is kept for "
         "ever in <topics.prefix>.audit (beside an embedded broker: in state.dir). The effect is what was known when "
-        "the change was made. With --json each entry holds the whole definition.",
+        "the change was made; how many entered and left is an entry of its own, \"took effect\". With --json each "
+        "entry holds the whole definition.",
     .options = options,
     .examples = "rollcall history\nrollcall history segment cart-abandoners\nrollcall history segment cart-abandoners "
                 "--show 2\nrollcall history segment cart-abandoners --diff 2 3",

@@ -93,10 +93,12 @@ struct last {
     char *json; /* owned */
 };
 
-static bool take_last(void *ctx, const struct rc_cli_audit *entry) {
+static bool take_last(void *ctx, const struct rc_audit *entry) {
     struct last *last = ctx;
     if (strcmp(entry->kind, last->kind) != 0 || strcmp(entry->id, last->id) != 0)
         return true;
+    if (strcmp(entry->action, RC_AUDIT_TOOK_EFFECT) == 0)
+        return true; /* of a version that was there already */
     last->found = true;
     last->deleted = strcmp(entry->action, "deleted") == 0;
     last->version = entry->version;

@@ -183,14 +183,13 @@ rc_status rc_cli_writer_put_control(struct rc_cli_writer *writer, const char *ki
     return status;
 }
 
-rc_status rc_cli_writer_put_audit(struct rc_cli_writer *writer, const struct rc_cli_audit *entry,
-                                  struct rc_error *err) {
+rc_status rc_cli_writer_put_audit(struct rc_cli_writer *writer, const struct rc_audit *entry, struct rc_error *err) {
     char key[MAX_KEY];
     struct rc_buf value;
     snprintf(key, sizeof key, "%s/%s", entry->kind, entry->id);
     rc_buf_init(&value, MAX_AUDIT);
     rc_status status = RC_OK;
-    if (rc_cli_audit_add(&value, entry) != RC_OK)
+    if (rc_audit_add(&value, entry) != RC_OK)
         status = too_large(entry->kind, entry->id, "its entry in the audit trail is larger than 9 MiB", err);
     else
         put(writer, AUDIT, key, &value);
@@ -280,7 +279,7 @@ static rc_status keep_audit(const struct rc_cli_writer *writer, struct rc_error 
     for (size_t i = 0; i < writer->n; i++)
         if (writer->out[i].rank == AUDIT)
             rc_buf_printf(&lines, "%s\n", writer->out[i].value);
-    rc_status status = rc_cli_audit_keep(writer->cli, rc_buf_span(&lines), err);
+    rc_status status = rc_audit_keep(writer->cli->config, rc_buf_span(&lines), err);
     rc_buf_deinit(&lines);
     return status;
 }
@@ -364,11 +363,11 @@ rc_status rc_cli_write(const struct rc_cli *cli, rc_cli_write_fn fn, void *ctx, 
 static rc_status note_control(struct rc_cli_writer *writer, const struct rc_definition *definition, const char *who,
                               const struct rc_control *before, const struct rc_control *after, struct rc_error *err) {
     char effect[64];
-    struct rc_cli_audit entry = {.at_ms = rc_clock_wall_ms(),
-                                 .who = who,
-                                 .kind = definition->kind,
-                                 .id = definition->id,
-                                 .json = definition->json};
+    struct rc_audit entry = {.at_ms = rc_clock_wall_ms(),
+                             .who = who,
+                             .kind = definition->kind,
+                             .id = definition->id,
+                             .json = definition->json};
     bool revived = before->cancelled_version == definition->version && !after->cancelled_version;
     const struct {
         bool differs;

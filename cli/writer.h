@@ -40,7 +40,7 @@ rc_status rc_cli_writer_put_control(struct rc_cli_writer *writer, const char *ki
     RC_MUST_USE;
 
 /* An entry of the audit trail. */
-rc_status rc_cli_writer_put_audit(struct rc_cli_writer *writer, const struct rc_cli_audit *entry, struct rc_error *err)
+rc_status rc_cli_writer_put_audit(struct rc_cli_writer *writer, const struct rc_audit *entry, struct rc_error *err)
     RC_MUST_USE;
 
 /* Changes what is said of an applied definition, whole: reads it, lets `change` alter it (`definition`: as it is applied) and writes it, with an

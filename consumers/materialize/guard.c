@@ -4,7 +4,8 @@
  *   1. A new condition is applied. Everybody goes on by the record of what is in force (consumers/shared/serving.h), so nobody switches by itself.
  *   2. When all of its segments are live in a partition, everybody there is held against it, silently: how many there are, how many there would be.
  *      Each process tells that for its partitions beside what it tells of itself (`<prefix>.processes`).
- *   3. Who holds partition 0 adds up everybody's and writes the verdict into that record: the new one is in force, or it is held, with the numbers.
+ *   3. Who holds partition 0 adds up everybody's and writes the verdict into that record: the new one is in force, or it is held, with the numbers. Before
+ *      it is in force, what it moves is noted in the audit trail.
  *   4. Everybody reads the record: a new condition is a new generation of the rules, which reviews everybody (sweep.c).
  * The verdict is written once and stays: numbers that move later change nothing, whoever judges then. The mistake that this prevents: a slip of the pen
  * that empties an audience, in some partitions or in all. */
@@ -16,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consumers/materialize/stage.h"
+#include "consumers/shared/audit.h"
 #include "consumers/shared/peers.h"
 #include "consumers/shared/serving.h"
 
@@ -24,10 +26,10 @@
 #define PATIENCE_MS 5000
 #define VERSION_NAME 96
 
-/* What one partition would have. */
+/* What one partition has and would have, who would enter and leave. */
 struct tried {
     bool wanted, known;
-    int64_t was, would;
+    int64_t was, would, enter, leave;
 };
 
 struct guard {
@@ -36,6 +38,7 @@ struct guard {
     size_t n;                             /* of them */
     json_t *names;                        /* "<audience>@<version>" of each, in their order */
     json_t *sent;                         /* by audience: what was written and not read back yet */
+    json_t *noted;                        /* by version: the producer's mark behind its entry in the audit trail */
     int64_t sent_ms, next_look_ms;        /* monotonic */
     bool look;                            /* something to judge, or to write */
     bool all;                             /* also of those whose condition does not wait */
@@ -90,6 +93,12 @@ void rc_guard_enter(struct stage *stage, const struct rc_catalog *catalog, struc
 
 /* ---- counting ---- */
 
+static bool is_approved(const struct stage *stage, const struct rc_audience_entry *entry) {
+    struct rc_control control;
+    rc_definitions_control(stage->definitions, "audience", entry->id, &control);
+    return control.approved_version >= entry->newest;
+}
+
 void rc_guard_adopt(struct stage *stage) {
     struct guard *guard = stage->guard;
     struct rc_audience_spec *specs = rc_calloc(stage->book.n, sizeof *specs);
@@ -98,7 +107,7 @@ void rc_guard_adopt(struct stage *stage) {
     for (size_t i = 0; i < stage->book.n; i++) {
         const struct rc_audience_entry *entry = &stage->book.entries[i];
         char name[VERSION_NAME];
-        if (!entry->serves || entry->held)
+        if (!entry->serves || (entry->held && !is_approved(stage, entry)))
             continue;
         specs[n] = stage->book.specs[i];
         specs[n].serves = NULL;
@@ -134,7 +143,7 @@ static rc_status want(struct part *part, bool *any, struct rc_error *err) {
         count->tried[i].wanted = ready[i] && !count->tried[i].known;
         *any |= count->tried[i].wanted;
         if (count->tried[i].wanted)
-            count->tried[i].would = 0;
+            count->tried[i] = (struct tried){.wanted = true};
     }
     free(ready);
     return status;
@@ -145,9 +154,16 @@ static bool try_all(struct part *part, const struct rc_audience_desk *desk, stru
     size_t n;
     const struct rc_audience_rule *rules = rc_audience_rules_all(guard->candidates, &n);
     (void)desk;
-    for (size_t i = 0; i < n; i++)
-        part->count.tried[i].would +=
-            part->count.tried[i].wanted && rc_audience_holds(guard->candidates, &rules[i], person);
+    for (size_t i = 0; i < n; i++) {
+        struct tried *tried = &part->count.tried[i];
+        if (!tried->wanted)
+            continue;
+        const struct rc_audience_standing *standing = rc_audience_person_standing(person, rules[i].name);
+        bool is = standing && standing->realized, would = rc_audience_holds(guard->candidates, &rules[i], person);
+        tried->would += would;
+        tried->enter += would && !is;
+        tried->leave += is && !would;
+    }
     return false;
 }
 
@@ -207,7 +223,12 @@ rc_status rc_guard_count(struct part *part, int64_t budget_ms, struct rc_error *
 
 /* ---- telling ---- */
 
-/* {"<audience>@<version>": {"<partition>": [members, would have]}} */
+static json_t *numbers_of(const struct tried *tried) {
+    return json_pack("[I, I, I, I]", (json_int_t)tried->was, (json_int_t)tried->would, (json_int_t)tried->enter,
+                     (json_int_t)tried->leave);
+}
+
+/* {"<audience>@<version>": {"<partition>": [members, would have, enter, leave]}} */
 static json_t *own_numbers(const struct stage *stage) {
     json_t *own = json_object();
     for (size_t c = 0; c < stage->guard->n; c++) {
@@ -217,9 +238,7 @@ static json_t *own_numbers(const struct stage *stage) {
             char partition[16];
             snprintf(partition, sizeof partition, "%d", (int)part->number);
             if (part->count.tried && part->count.tried[c].known)
-                json_object_set_new(
-                    numbers, partition,
-                    json_pack("[I, I]", (json_int_t)part->count.tried[c].was, (json_int_t)part->count.tried[c].would));
+                json_object_set_new(numbers, partition, numbers_of(&part->count.tried[c]));
         }
         json_object_set_new(own, json_string_value(json_array_get(stage->guard->names, c)), numbers);
     }
@@ -231,7 +250,7 @@ static json_t *own_numbers(const struct stage *stage) {
 struct sum {
     bool *known; /* by partition */
     int32_t n;
-    int64_t was, would;
+    int64_t was, would, enter, leave;
 };
 
 static void add_up(struct sum *sum, json_t *numbers) {
@@ -244,6 +263,8 @@ static void add_up(struct sum *sum, json_t *numbers) {
         sum->known[partition] = true;
         sum->was += json_integer_value(json_array_get(pair, 0));
         sum->would += json_integer_value(json_array_get(pair, 1));
+        sum->enter += json_integer_value(json_array_get(pair, 2));
+        sum->leave += json_integer_value(json_array_get(pair, 3));
     }
 }
 
@@ -259,41 +280,62 @@ static bool add_up_all(const struct stage *stage, json_t *own, const char *name,
     for (int32_t p = 0; p < sum->n; p++)
         all &= sum->known[p];
     free(sum->known);
+    sum->known = NULL;
     return all;
 }
 
-/* What the record of the audience is to say. */
-static void judge(const struct stage *stage, size_t at, json_t *own, struct rc_serving *out) {
+/* What the record of the audience is to say. True, and `*sum` says what it moves, when a new condition was counted and is let through. */
+static bool judge(const struct stage *stage, size_t at, json_t *own, struct rc_serving *out, struct sum *sum) {
     const struct rc_audience_entry *entry = &stage->book.entries[at];
     const struct rc_audience_spec *spec = &stage->book.specs[at];
-    struct rc_control control;
     char name[VERSION_NAME];
-    struct sum sum;
+    bool passes = false, approved = is_approved(stage, entry);
     *out = (struct rc_serving){.version = spec->version};
-    bool passes = !entry->serves;
-    if (!passes) {
-        rc_definitions_control(stage->definitions, "audience", entry->id, &control);
-        bool approved = control.approved_version >= entry->newest;
-        version_name(entry->id, entry->newest, name);
-        if (entry->held) {
-            passes = approved;
-            out->held = entry->newest;
-            out->members = entry->held_members;
-            out->would_have = entry->held_would_have;
-        } else if (add_up_all(stage, own, name, &sum)) {
-            int64_t limit = spec->definition->size_limit;
-            sum.would = sum.would < limit ? sum.would : limit;
-            passes = approved || sum.was == 0 || (sum.would > 0 && sum.would <= 2 * sum.was);
-            out->held = entry->newest;
-            out->members = sum.was;
-            out->would_have = sum.would;
-        }
+    if (entry->held)
+        *out = (struct rc_serving){spec->version, NULL, entry->newest, entry->held_members, entry->held_would_have};
+    version_name(entry->id, entry->newest, name);
+    if (entry->serves && (!entry->held || approved) && add_up_all(stage, own, name, sum)) {
+        int64_t limit = spec->definition->size_limit, past = sum->would > limit ? sum->would - limit : 0;
+        sum->would -= past;
+        sum->enter -= past < sum->enter ? past : sum->enter;
+        passes = approved || sum->was == 0 || (sum->would > 0 && sum->would <= 2 * sum->was);
+        *out = (struct rc_serving){spec->version, NULL, entry->newest, sum->was, sum->would};
     }
-    if (passes)
+    if (passes || !entry->serves)
         *out = (struct rc_serving){.version = entry->newest,
                                    .where = rc_audience_where_json(stage->catalog, spec->definition->where)};
     else
         out->where = json_incref(entry->serves);
+    return passes;
+}
+
+/* ---- writing ---- */
+
+/* Notes in the audit trail what a new condition moves, before it is in force; `*done` once that is durable. So it is noted once, but for a crash in
+ * between. */
+static rc_status note_effect(struct stage *stage, size_t at, const struct sum *sum, bool *done, struct rc_error *err) {
+    struct guard *guard = stage->guard;
+    const struct rc_audience_entry *entry = &stage->book.entries[at];
+    struct rc_producer *producer = rc_announcer_producer(stage->announcer);
+    char name[VERSION_NAME], effect[128];
+    version_name(entry->id, entry->newest, name);
+    const json_t *noted = json_object_get(guard->noted, name);
+    *done = noted && rc_producer_passed(producer, (uint64_t)json_integer_value(noted));
+    if (noted)
+        return RC_OK;
+    snprintf(effect, sizeof effect, "{\"entered\":%lld,\"left\":%lld,\"members\":%lld}", (long long)sum->enter,
+             (long long)sum->leave, (long long)sum->would);
+    struct rc_audit audit = {.at_ms = rc_clock_wall_ms(),
+                             .who = "rollcall",
+                             .kind = "audience",
+                             .id = entry->id,
+                             .action = RC_AUDIT_TOOK_EFFECT,
+                             .version = entry->newest,
+                             .effect = effect,
+                             .json = rc_catalog_definition(stage->catalog, "audience", entry->id)->json};
+    rc_status status = rc_audit_send(stage->config, producer, &audit, err);
+    json_object_set_new(guard->noted, name, json_integer((json_int_t)rc_producer_mark(producer)));
+    return status;
 }
 
 /* Writes what a record is to say (NULL: it is withdrawn), unless it says so, or is just being written. */
@@ -333,14 +375,23 @@ static void log_verdict(const struct rc_audience_entry *entry, const struct rc_s
                rc_f_int("would_have", word->would_have));
 }
 
+static bool publishes(const struct stage *stage, size_t at) {
+    enum rc_audience_mode mode = stage->book.specs[at].mode;
+    return mode == RC_AUDIENCE_LIVE || mode == RC_AUDIENCE_SCHEDULED;
+}
+
 static rc_status judge_all(struct stage *stage, json_t *own, struct rc_error *err) {
     for (size_t i = 0; i < stage->book.n; i++) {
         struct rc_serving word;
+        struct sum sum;
+        bool noted = true;
         if (!stage->book.specs[i].definition || (!stage->guard->all && !stage->book.entries[i].serves))
             continue;
-        judge(stage, i, own, &word);
+        bool passes = judge(stage, i, own, &word, &sum);
         bool new = !json_object_get(stage->guard->sent, stage->book.entries[i].id);
-        rc_status status = write_word(stage, stage->book.entries[i].id, &word, err);
+        rc_status status = passes && publishes(stage, i) ? note_effect(stage, i, &sum, &noted, err) : RC_OK;
+        if (status == RC_OK && noted)
+            status = write_word(stage, stage->book.entries[i].id, &word, err);
         if (new &&json_object_get(stage->guard->sent, stage->book.entries[i].id))
             log_verdict(&stage->book.entries[i], &word);
         rc_serving_deinit(&word);
@@ -364,6 +415,7 @@ void rc_guard_open(struct stage *stage) {
     stage->guard->peers = rc_peers_new(stage->config, stage->loop, PEERS_KEY);
     stage->guard->names = json_array();
     stage->guard->sent = json_object();
+    stage->guard->noted = json_object();
 }
 
 void rc_guard_close(struct stage *stage) {
@@ -374,6 +426,7 @@ void rc_guard_close(struct stage *stage) {
     rc_audience_rules_free(guard->candidates);
     json_decref(guard->names);
     json_decref(guard->sent);
+    json_decref(guard->noted);
     free(guard);
     stage->guard = NULL;
 }

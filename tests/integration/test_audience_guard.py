@@ -51,6 +51,14 @@ class GuardTest(unittest.TestCase):
     def word(self, audience):
         return latest_by_key(read_all(self.kafka, f"{self.prefix}.definitions")).get(f"control/serves/{audience}".encode())
 
+    def effects(self, kind, id):
+        """{version: effect} of what took effect, by the trail, which holds each once."""
+        rows = [r for r in self.site.run("history", kind, id, "--json").rows if r["action"] == "took effect"]
+        written = [r for r in read_all(self.kafka, f"{self.prefix}.audit") if r.key == f"{kind}/{id}".encode() and b'"took effect"' in r.value]
+        self.assertEqual(len(rows), len(written))
+        self.assertEqual({r["who"] for r in rows}, {"rollcall"})
+        return {r["version"]: r["effect"] for r in rows}
+
     def start(self):
         self.ingest = self.site.start("ingest")
         self.both = [self.site.start("materialize", name=name, ready=False) for name in ("one", "two")]
@@ -103,6 +111,11 @@ class GuardTest(unittest.TestCase):
         self.site.define(audience("a", VIEWED))
         self.expect("a", [*people, "new", "late"])
         self.assertEqual(self.members("small"), {*people, "new", "late"})
+        # Who entered and left stands in the trail, once for each version, with what it was.
+        self.assertEqual(self.effects("audience", "a"), {2: {"entered": 0, "left": 5, "members": 7}, 3: {"entered": 0, "left": 9, "members": 0},
+                                                         4: {"entered": 14, "left": 0, "members": 14}})  # fmt: skip
+        self.assertRegex(self.site.run("history", "audience", "a").out, r"rollcall +audience/a +took effect +3 +entered 0, left 9, members 0")
+        self.assertEqual(self.site.run("history", "audience", "a", "--json").rows[-1]["definition"]["where"], VIEWED)
 
         # Deleted and made anew: nothing of what was before is in the way.
         self.site.run("delete", "audience", "a")
