@@ -254,6 +254,11 @@ static void sort_by_since(struct rc_audience_input *inputs, size_t n) {
     }
 }
 
+/* What history or definitions have brought is told as the net of it, however long it has been so: nobody passes through states of the past. */
+static bool is_net(const struct rc_audience_input *input) {
+    return input->cause == RC_CAUSE_BACKFILL || input->cause == RC_CAUSE_DEFINITION;
+}
+
 static size_t mark_affected(struct rc_audience_rules *rules, uint32_t signal, size_t n_affected) {
     if (signal >= rules->n_touched)
         return n_affected;
@@ -279,10 +284,13 @@ bool rc_audience_decide(const struct rc_audience_desk *desk, struct rc_audience_
         size_t n_affected = 0;
         bool any = false;
         rules->pass++;
-        for (to = from; to < n && inputs[to].since_ms == inputs[from].since_ms; to++) {
+        for (to = from; to < n && (inputs[to].since_ms == inputs[from].since_ms ||
+                                   (is_net(&inputs[to - 1]) && is_net(&inputs[to])));
+             to++) {
             if (!take(person, &inputs[to]))
                 continue;
             changed = true;
+            why.otherwise_ms = inputs[to].since_ms;
             n_affected = mark_affected(rules, inputs[to].name, n_affected);
             /* Of several reasons at one instant an event is the better one: it can be named. */
             if (!any || (why.cause != RC_CAUSE_EVENT && inputs[to].cause == RC_CAUSE_EVENT)) {

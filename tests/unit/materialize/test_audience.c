@@ -163,6 +163,14 @@ static void test_instants_of_a_group_go_in_order(void **state) {
            TIME("b", true, 250, 3), EVENT("a", true, 200, 2));
 }
 
+/* What history brings is one difference, since whenever each part of it holds: nobody passes through `never-b` and `a-not-b`. */
+static void test_what_history_brings_makes_nothing_pass(void **state) {
+    struct bench *bench = *state;
+    DECIDE("+just-a@200/backfill +a-and-b@250/backfill +not-s@100/backfill",
+           told(bench, "_exists.web", true, 100, 1, RC_CAUSE_BACKFILL),
+           told(bench, "a", true, 200, 2, RC_CAUSE_BACKFILL), told(bench, "b", true, 250, 3, RC_CAUSE_BACKFILL));
+}
+
 static void test_event_is_the_better_reason(void **state) {
     struct bench *bench = *state;
     struct rc_audience_input inputs[] = {TIME("b", true, 100, 2), EVENT("a", true, 100, 3),
@@ -404,6 +412,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_no_existence_no_member, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_segment_tells_of_existence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_segments_that_flip_together_make_nothing_pass, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_history_brings_makes_nothing_pass, setup, teardown),
         cmocka_unit_test_setup_teardown(test_instants_of_a_group_go_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_event_is_the_better_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(test_old_records_are_dropped, setup, teardown),
