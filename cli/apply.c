@@ -7,8 +7,27 @@
 #include "cli/change.h"
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "cli/replay.h"
 
 static const char *const class_names[] = {"bounded", "per window", "all history"};
+
+/* Whether a dataset's events mean something else than before to segments that have read some of them: what is known of those stays as it was. */
+static bool wants_replay(const struct rc_cli_change *change, const struct rc_definition *definition) {
+    static const char *const keys[] = {"fields", "elements", "where", "session_timeout", "timezone", "schema", NULL};
+    const struct rc_definition *old = rc_catalog_builder_find(&change->applied, definition->kind, definition->id);
+    if (!old || strcmp(definition->kind, "dataset") != 0 ||
+        rc_cli_replay_segments(change->catalog, definition->id) == 0)
+        return false;
+    json_t *was = json_loads(old->json, 0, NULL), *is = json_loads(definition->json, 0, NULL);
+    bool differs = false;
+    for (size_t i = 0; keys[i]; i++) {
+        const json_t *a = json_object_get(was, keys[i]), *b = json_object_get(is, keys[i]);
+        differs |= a && b ? !json_equal(a, b) : a != b;
+    }
+    json_decref(was);
+    json_decref(is);
+    return differs;
+}
 
 static void report(const struct rc_cli *cli, const struct rc_cli_change *change,
                    const struct rc_definition *definition) {
@@ -19,16 +38,24 @@ static void report(const struct rc_cli *cli, const struct rc_cli_change *change,
         int segment = rc_catalog_segment(change->catalog, definition->id);
         class = class_names[rc_plan_state_class(change->plan, (uint32_t)segment, &reason)];
     }
+    bool replay = wants_replay(change, definition);
     if (rc_cli_has(cli, "json")) {
-        rc_cli_json_print(json_pack("{s:s, s:s, s:s, s:i, s:b, s:s*, s:s*}", "kind", definition->kind, "id",
-                                    definition->id, "result", rc_cli_outcomes[outcome], "version", version, "dryRun",
-                                    change->dry, "state", class, "reason", reason));
+        json_t *line = json_pack("{s:s, s:s, s:s, s:i, s:b, s:s*, s:s*}", "kind", definition->kind, "id",
+                                 definition->id, "result", rc_cli_outcomes[outcome], "version", version, "dryRun",
+                                 change->dry, "state", class, "reason", reason);
+        if (replay)
+            json_object_set_new(line, "wantsReplay", json_true());
+        rc_cli_json_print(line);
         return;
     }
     printf("%s/%s %s%s (version %d)\n", definition->kind, definition->id, rc_cli_outcomes[outcome],
            change->dry ? " (dry run)" : "", version);
     if (class)
         printf("    state: %s: %s\n", class, reason);
+    if (replay)
+        printf("    counts for what is read from now on; `rollcall replay --dataset %s` counts what was read before "
+               "anew\n",
+               definition->id);
 }
 
 static rc_status apply_texts(const struct rc_cli *cli, const struct rc_cli_texts *texts, struct rc_error *err) {

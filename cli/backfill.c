@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/processes.h"
@@ -124,8 +125,14 @@ static rc_status say(void *ctx, const struct rc_definition *definition, struct r
     case RESUME:
         control->paused = false;
         control->cancelled_version = 0;
+        control->cancelled_ms = 0;
         break;
-    case CANCEL: control->cancelled_version = definition->version; break;
+    case CANCEL:
+        control->cancelled_version = definition->version;
+        control->cancelled_ms = rc_clock_wall_ms();
+        if (control->cancelled_ms < control->replay_ms)
+            control->cancelled_ms = control->replay_ms;
+        break;
     case RATE: control->rate = saying->rate; break;
     case N_ORDERS: break;
     }
@@ -137,7 +144,12 @@ static rc_status tell(struct rc_cli *cli, enum order order, struct rc_error *err
     size_t wanted = order == RATE ? 3 : 2;
     if (rc_cli_expect(cli, wanted, wanted, err) != RC_OK)
         return RC_FAIL;
-    const char *id = cli->args.positional[1];
+    const char *id = cli->args.positional[1], *kind = "segment";
+    const char dataset[] = "dataset/";
+    if (strncmp(id, dataset, sizeof dataset - 1) == 0) {
+        kind = "dataset";
+        id += sizeof dataset - 1;
+    }
     if (order == RATE) {
         char *end;
         const char *text = cli->args.positional[2];
@@ -145,12 +157,12 @@ static rc_status tell(struct rc_cli *cli, enum order order, struct rc_error *err
         if (*end || end == text || saying.rate < 0)
             return rc_cli_usage(cli, err, "\"%s\" is no rate, expected records per second, or 0 for no limit", text);
     }
-    if (rc_cli_connect(cli, err) != RC_OK || rc_cli_control_change(cli, "segment", id, say, &saying, err) != RC_OK)
+    if (rc_cli_connect(cli, err) != RC_OK || rc_cli_control_change(cli, kind, id, say, &saying, err) != RC_OK)
         return RC_FAIL;
     if (rc_cli_has(cli, "json"))
-        rc_cli_json_print(json_pack("{s:s, s:s}", "segment", id, "result", said[order]));
+        rc_cli_json_print(json_pack("{s:s, s:s}", kind, id, "result", said[order]));
     else
-        printf("segment/%s: %s\n", id, said[order]);
+        printf("%s/%s: %s\n", kind, id, said[order]);
     return RC_OK;
 }
 
@@ -169,7 +181,8 @@ static const struct rc_cli_option options[] = {CLI_OPTION_WHO, {0}};
 const struct rc_cli_command rc_cli_command_backfill = {
     .name = "backfill",
     .summary = "How far new segments' history is read; pause, cancel, slow down",
-    .arguments = "list | pause SEGMENT | resume SEGMENT | cancel SEGMENT | rate SEGMENT RECORDS",
+    .arguments =
+        "list | pause SEGMENT | resume SEGMENT | cancel SEGMENT | rate SEGMENT RECORDS; or dataset/ID for SEGMENT",
     .text = "A segment that is new or edited reads its history from the datasets' topics, beside live traffic; the "
             "version before serves until all of "
             "it is read. `list` shows those that are at it. A paused one stands still and does not take over; segments "
@@ -178,7 +191,9 @@ const struct rc_cli_command rc_cli_command_backfill = {
             "limit); of those that read together "
             "the least counts. A cancelled version is given up: the version before stays, until another one is "
             "applied, or `resume` begins "
-            "anew. All of it is kept, whatever is restarted, and noted in the audit trail (`rollcall history`).",
+            "anew. With dataset/ID all of it is said of the dataset's replay (`rollcall replay`): of partitions that "
+            "have gone over already a cancelled one takes nothing back. All of it is kept, whatever is restarted, and "
+            "noted in the audit trail (`rollcall history`).",
     .options = options,
     .examples =
         "rollcall backfill list\nrollcall backfill rate cart-abandoners 20000\nrollcall backfill pause cart-abandoners",

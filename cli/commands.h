@@ -20,6 +20,7 @@
     X(approve)         \
     X(renew)           \
     X(backfill)        \
+    X(replay)          \
     X(status)          \
     X(explain)         \
     X(is)              \

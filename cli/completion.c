@@ -32,6 +32,8 @@ static void print_arguments(void) {
     for (const char *const *kind = rc_cli_kinds; *kind; kind++)
         printf("%s%s", kind == rc_cli_kinds ? "" : " ", *kind);
     printf("\" -- \"$word\")) ;;\n        help) COMPREPLY=($(compgen -W \"$commands config\" -- \"$word\")) ;;\n"
+           "        backfill) ((place == 2)) && COMPREPLY=($(compgen -W \"list pause resume cancel rate\" -- "
+           "\"$word\")) ;;\n"
            "        deadletters) ((place == 2)) && COMPREPLY=($(compgen -W \"list show redrive\" -- \"$word\")) ;;\n"
            "        completion) COMPREPLY=($(compgen -W bash -- \"$word\")) ;;\n"
            "        apply|produce|eval) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n");

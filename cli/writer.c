@@ -368,7 +368,8 @@ static rc_status note_control(struct rc_cli_writer *writer, const struct rc_defi
                              .kind = definition->kind,
                              .id = definition->id,
                              .json = definition->json};
-    bool revived = before->cancelled_version == definition->version && !after->cancelled_version;
+    bool revived = (before->cancelled_version == definition->version && !after->cancelled_version) ||
+                   (before->cancelled_ms && !after->cancelled_ms);
     const struct {
         bool differs;
         const char *action;
@@ -377,8 +378,10 @@ static rc_status note_control(struct rc_cli_writer *writer, const struct rc_defi
         {after->approved_version != before->approved_version, "approved", after->approved_version},
         {after->paused && !before->paused, "paused", definition->version},
         {revived || (!after->paused && before->paused), "resumed", definition->version},
-        {after->cancelled_version && after->cancelled_version != before->cancelled_version, "cancelled",
-         after->cancelled_version},
+        {after->cancelled_ms > before->cancelled_ms ||
+             (after->cancelled_version && after->cancelled_version != before->cancelled_version),
+         "cancelled", definition->version},
+        {after->replay_ms != before->replay_ms, "replayed", definition->version},
         {after->rate != before->rate, "rate set", definition->version},
     };
     for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
@@ -396,7 +399,8 @@ static rc_status note_control(struct rc_cli_writer *writer, const struct rc_defi
 
 static bool same_control(const struct rc_control *a, const struct rc_control *b) {
     return a->approved_version == b->approved_version && a->paused == b->paused &&
-           a->cancelled_version == b->cancelled_version && a->rate == b->rate &&
+           a->cancelled_version == b->cancelled_version && a->cancelled_ms == b->cancelled_ms && a->rate == b->rate &&
+           a->replay_ms == b->replay_ms && a->replay_from_ms == b->replay_from_ms &&
            a->deleted_version == b->deleted_version && a->on_end == b->on_end;
 }
 

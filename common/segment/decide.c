@@ -219,9 +219,12 @@ static void decide_net(struct rc_population *p, struct rc_person *person, uint32
 }
 
 static enum rc_cause cause_of(const struct rc_plan *plan, const struct rc_person *person, uint32_t segment) {
+    uint32_t dataset;
     if (person->released)
         return RC_CAUSE_RESTORE;
-    return plan->segments[segment].role == RC_SEGMENT_BACKFILLED ? RC_CAUSE_BACKFILL : RC_CAUSE_DEFINITION;
+    bool history =
+        plan->segments[segment].role == RC_SEGMENT_BACKFILLED || rc_plan_is_existence(plan, segment, &dataset);
+    return history ? RC_CAUSE_BACKFILL : RC_CAUSE_DEFINITION;
 }
 
 /* Definitions have changed, or the person was released from quarantine: every segment is looked at. Until here each stood for itself among the person's memberships; from now on
@@ -236,16 +239,21 @@ static void decide_redefined(struct rc_population *p, uint32_t domain, struct rc
         uint32_t dataset;
         struct rc_truth truth = truth_at(p, person, leader, to);
         int64_t since = RC_NEVER;
-        if (truth.value && rc_plan_is_existence(p->plan, leader, &dataset))
+        bool exists = truth.value && rc_plan_is_existence(p->plan, leader, &dataset);
+        if (exists)
             since = person->first_ms[dataset];
         for (uint32_t s = leader; s != RC_NONE; s = p->plan->segments[s].next_twin) {
             const struct rc_realized *was = rc_person_realized(person, s);
             count(p, person, s, was != NULL, truth.value);
+            if (exists && was && was->since_ms != since) { /* for longer than was told */
+                add_change(p, s, true, since, cause_of(p->plan, person, s));
+                continue;
+            }
             if (truth.value == (was != NULL)) {
                 since = was && since == RC_NEVER ? was->since_ms : since;
                 continue;
             }
-            int64_t changed = since_when(p, person, leader, from, to, truth.value);
+            int64_t changed = exists ? since : since_when(p, person, leader, from, to, truth.value);
             add_change(p, s, truth.value, changed, cause_of(p->plan, person, s));
             since = since == RC_NEVER ? changed : since;
         }

@@ -199,8 +199,9 @@ rc_status rc_catalog_builder_add_scheduled(struct rc_catalog_builder *builder, s
 }
 
 rc_status rc_catalog_builder_add_segment(struct rc_catalog_builder *builder, struct rc_span json, const char *name,
-                                         int version, enum rc_segment_role role, struct rc_error *err) {
-    struct rc_definition item = {.version = version, .role = role};
+                                         int version, enum rc_segment_role role, int64_t generation,
+                                         struct rc_error *err) {
+    struct rc_definition item = {.version = version, .role = role, .generation = generation};
     json_t *value = rc_def_parse("segment in use", json, err);
     if (!value)
         return RC_FAIL;
@@ -286,6 +287,7 @@ static rc_status lay_out(const struct rc_catalog_builder *builder, struct buildi
                                      .schema_file = copy(from->schema_file),
                                      .version = from->version,
                                      .role = from->role,
+                                     .generation = from->generation,
                                      .applied_ms = from->applied_ms,
                                      .scheduled_ms = from->scheduled_ms,
                                      .applied_by = copy(from->applied_by)};
@@ -334,6 +336,7 @@ static rc_status read_one(const struct rc_def_node *node, const struct rc_defini
     case RC_KIND_SEGMENT: {
         NAMED(segment);
         to->role = from->role;
+        to->generation = from->generation;
         return rc_def_segment(node, catalog, to);
     }
     case RC_KIND_AUDIENCE: {

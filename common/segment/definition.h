@@ -154,6 +154,7 @@ enum rc_segment_role {
 struct rc_segment {
     char *id;
     enum rc_segment_role role;
+    int64_t generation; /* as in struct rc_definition */
     int version;        /* as applied; 1 in files */
     int64_t applied_ms; /* 0 in files */
     uint32_t *datasets; /* indices into the catalog's datasets, in the order written; owned */
@@ -287,6 +288,8 @@ struct rc_definition {
     char *schema_file; /* a dataset's "schema" as written, when it named a file; else NULL; owned */
     int version;
     enum rc_segment_role role; /* of a segment */
+    int64_t
+        generation; /* of a segment: its state was built by so manieth a replay; what another generation kept is not its own */
     int64_t applied_ms;
     int64_t scheduled_ms; /* an audience's: when its present schedule was first applied; else as applied_ms */
     char *applied_by;     /* NULL in files */
@@ -336,10 +339,11 @@ rc_status rc_catalog_builder_add_scheduled(struct rc_catalog_builder *builder, s
                                            int64_t applied_ms, int64_t scheduled_ms, const char *applied_by,
                                            struct rc_error *err) RC_MUST_USE;
 
-/* Adds a segment in the given role under the given name, which may be one that no id can be (with a '~'); `json` says "id" as it likes. References to
- * such names are followed. */
+/* Adds a segment in the given role and generation under the given name, which may be one that no id can be (with a '~'); `json` says "id" as it
+ * likes. References to such names are followed. */
 rc_status rc_catalog_builder_add_segment(struct rc_catalog_builder *builder, struct rc_span json, const char *name,
-                                         int version, enum rc_segment_role role, struct rc_error *err) RC_MUST_USE;
+                                         int version, enum rc_segment_role role, int64_t generation,
+                                         struct rc_error *err) RC_MUST_USE;
 
 /* Takes a definition out; false when there is none. What refers to it is found by the next build, as an error. */
 bool rc_catalog_builder_remove(struct rc_catalog_builder *builder, const char *kind, const char *id);
@@ -364,6 +368,9 @@ int rc_catalog_destination(const struct rc_catalog *catalog, const char *id);
 typedef void (*rc_referrer_fn)(void *ctx, const struct rc_definition *referrer);
 size_t rc_catalog_referrers(const struct rc_catalog *catalog, const char *kind, const char *id, rc_referrer_fn visit,
                             void *ctx);
+
+/* Whether the segment's truth rests on the dataset: it reads it, or refers to a segment that does. */
+bool rc_catalog_rests_on(const struct rc_catalog *catalog, uint32_t segment, uint32_t dataset);
 
 /* Whether an installation that runs `before` can go over to `after` (pipeline.md §5): a dataset that is in both must keep its person,
  * timestamp and event_id. The error (POISON, exit 65) says what to do instead. */

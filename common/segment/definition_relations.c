@@ -250,3 +250,22 @@ char *rc_definition_with_text(const char *json, const char *key, const char *val
     json_decref(definition);
     return text ? text : rc_strdup(json);
 }
+
+/* ---- what a segment rests on ------------------------------------------------------------------------------------------ */
+
+static bool refers_to_one_on(const struct rc_catalog *catalog, const struct rc_cond *cond, uint32_t dataset) {
+    if (cond->head == RC_HEAD_SEGMENT && rc_catalog_rests_on(catalog, cond->segment, dataset))
+        return true;
+    for (size_t i = 0; i < cond->n_children; i++)
+        if (refers_to_one_on(catalog, cond->children[i], dataset))
+            return true;
+    return false;
+}
+
+bool rc_catalog_rests_on(const struct rc_catalog *catalog, uint32_t segment, uint32_t dataset) {
+    const struct rc_segment *s = &catalog->segments[segment];
+    for (size_t i = 0; i < s->n_datasets; i++)
+        if (s->datasets[i] == dataset)
+            return true;
+    return refers_to_one_on(catalog, s->where, dataset);
+}

@@ -171,6 +171,8 @@ static uint32_t put_series(struct rc_plan *plan, const struct place *place, cons
                   want.unique_values, want.keeps_order, (int)want.keep, (long long)want.timeout_ms);
     if (want.keep == RC_KEEP_LATEST_K && !plan->chains[chain].plain)
         describe_chain(&text, place);
+    if (place->segment->generation)
+        rc_buf_printf(&text, "@%lld", (long long)place->segment->generation);
     uint32_t at = rc_plan_names_put(plan->names, 'S', rc_buf_span(&text), (uint32_t)plan->n_series);
     if (at == plan->n_series) {
         want.hash = XXH3_64bits(text.data, text.len);
@@ -400,9 +402,9 @@ static uint64_t definitions_hash(const struct rc_catalog *catalog) {
         bool decided = d->role == RC_SEGMENT_SERVES || d->role == RC_SEGMENT_BACKFILLED;
         /* Beside the version that serves, whose text may change places with its own. */
         if (d->role == RC_SEGMENT_COUNTED)
-            sum += XXH3_64bits_withSeed(d->json, strlen(d->json), RC_SEGMENT_COUNTED);
+            sum += XXH3_64bits_withSeed(d->json, strlen(d->json), RC_SEGMENT_COUNTED + (uint64_t)d->generation);
         if (strcmp(d->kind, "dataset") == 0 || (strcmp(d->kind, "segment") == 0 && decided))
-            sum += XXH3_64bits(d->json, strlen(d->json));
+            sum += XXH3_64bits_withSeed(d->json, strlen(d->json), (uint64_t)d->generation);
     }
     return sum;
 }

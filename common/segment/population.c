@@ -351,6 +351,11 @@ static void freeze(struct rc_population *p, struct rc_person *person) {
     empty(p, person, RC_QUARANTINE_FROZEN);
 }
 
+/* Not of somebody who was just born, nor of somebody known by history alone. */
+static bool existence_told(const struct rc_population *p, const struct rc_person *person, uint32_t dataset) {
+    return rc_person_realized(person, (uint32_t)p->plan->catalog->n_segments + dataset) != NULL;
+}
+
 bool rc_population_apply(struct rc_population *p, const struct rc_event *event) {
     const struct rc_dispatch *dispatch = &p->plan->dispatch[event->dataset];
     rc_buf_reset(&p->key);
@@ -372,12 +377,17 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     struct application a = {.population = p, .person = person, .event = event};
     a.id = rc_event_hash(p->plan, event->dataset, event->event_id);
     rc_plan_dispatch(p->plan, event, p->seen, apply_trigger, &a);
-    if (event->timestamp_ms < person->first_ms[event->dataset]) {
-        person->first_ms[event->dataset] = event->timestamp_ms;
+    int64_t *first_ms = &person->first_ms[event->dataset];
+    bool first = event->timestamp_ms < *first_ms;
+    if (first) {
+        *first_ms = event->timestamp_ms;
+        a.changed = true;
+    }
+    if (first || !existence_told(p, person, event->dataset)) {
         for (size_t i = 0; i < dispatch->n_born; i++)
             rc_decide_touch(p, &person->domains[p->plan->segments[dispatch->born[i]].domain], dispatch->born[i],
-                            event->timestamp_ms);
-        a.changed = a.touching = true;
+                            *first_ms);
+        a.touching = true;
     }
     note_event(p, person, &a);
     if (a.changed)
@@ -404,10 +414,22 @@ static void look_for_warming(void *ctx, const struct rc_trigger *trigger) {
     }
 }
 
-bool rc_population_apply_history(struct rc_population *p, const struct rc_event *event) {
+/* Somebody known by history alone: what there was before now is not decided for them. */
+static struct rc_person *bring_to_life(struct rc_population *p) {
+    struct rc_person *person = rc_person_new(p->plan, rc_buf_span(&p->key));
+    person->used = true;
+    rc_table_add(p, person);
+    p->total++;
+    for (uint32_t d = 0; d < p->plan->n_domains; d++)
+        if (p->domain_clocks[d] != INT64_MIN)
+            person->domains[d].decided_ms = rc_decide_allowed(p, d, person);
+    return person;
+}
+
+bool rc_population_apply_history(struct rc_population *p, const struct rc_event *event, bool all) {
     struct application a = {.population = p, .event = event, .history = true};
     rc_plan_dispatch(p->plan, event, p->seen, look_for_warming, &a);
-    if (!a.touching)
+    if (!a.touching && !all)
         return false;
     rc_buf_reset(&p->key);
     if (rc_person_key_add(&p->key, event->namespace, event->person_id) != RC_OK)
@@ -415,11 +437,14 @@ bool rc_population_apply_history(struct rc_population *p, const struct rc_event 
     a.person = rc_residence_find(p, rc_buf_span(&p->key));
     if (p->failed)
         return false;
-    /* Nobody has seen it yet: then it is an event like any other. */
-    if (!a.person || event->timestamp_ms < a.person->first_ms[event->dataset])
-        return rc_population_apply(p, event);
+    if (!a.person)
+        a.person = bring_to_life(p);
     if (a.person->quarantine == RC_QUARANTINE_FROZEN)
         return false;
+    if (event->timestamp_ms < a.person->first_ms[event->dataset]) {
+        a.person->first_ms[event->dataset] = event->timestamp_ms;
+        a.changed = true;
+    }
     a.touching = false;
     a.id = rc_event_hash(p->plan, event->dataset, event->event_id);
     rc_plan_dispatch(p->plan, event, p->seen, apply_trigger, &a);

@@ -77,9 +77,11 @@ void rc_population_expect(const struct rc_population *population, const struct r
  * copied as far as it is needed. Returns false when the event changed no state (a duplicate, or nothing needs it). */
 bool rc_population_apply(struct rc_population *population, const struct rc_event *event);
 
-/* Takes in an event that was read before, for what warms up (RC_SEGMENT_WARMS) alone: nothing that serves is looked at again, nothing is decided,
- * and no time passes for the person. An event that nothing needs brings nobody into memory. False when it changed nothing. */
-bool rc_population_apply_history(struct rc_population *population, const struct rc_event *event);
+/* Takes in an event of the past, for what warms up (RC_SEGMENT_WARMS) alone: nothing that serves is looked at again, nothing is decided, and no time
+ * passes for the person. Somebody whom nobody has met so far exists from then on, untold until they are decided anew (rc_population_replan)
+ * or an event comes live. Without `all`, an event that nothing which warms up needs brings nobody into memory, and nobody to life. False when it
+ * changed nothing. */
+bool rc_population_apply_history(struct rc_population *population, const struct rc_event *event, bool all);
 
 /* Decides everything that the clocks allow: first for everybody whom an event has just touched, then for at most `max_persons` others (0: no
  * limit). Returns true when more is due. */

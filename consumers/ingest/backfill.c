@@ -28,29 +28,48 @@
 
 /* ---- what operators say ---- */
 
-static struct rc_control control_of(const struct ingest *ingest, const char *id) {
+static struct rc_control control_of(const struct ingest *ingest, const char *kind, const char *id) {
     struct rc_control control = {0};
     if (ingest->definitions)
-        rc_definitions_control(ingest->definitions, "segment", id, &control);
+        rc_definitions_control(ingest->definitions, kind, id, &control);
     return control;
 }
 
 bool rc_ingest_backfill_cancelled(const struct ingest *ingest, const char *id, int version) {
-    return control_of(ingest, id).cancelled_version == version;
+    return control_of(ingest, "segment", id).cancelled_version == version;
+}
+
+bool rc_ingest_replay_cancelled(const struct ingest *ingest, const char *id, int64_t generation) {
+    return control_of(ingest, "segment", id).cancelled_ms >= generation;
+}
+
+/* What was said of the replay that the shadow is of; nothing of another. */
+static struct rc_control replay_control(const struct ingest *ingest, const struct lane *lane,
+                                        const struct shadow *shadow) {
+    const struct rc_catalog *catalog = ingest->program->catalog;
+    for (size_t d = 0; rc_ingest_is_replay(lane, shadow) && d < catalog->n_datasets; d++)
+        if (rc_ingest_replay_of(ingest, catalog->datasets[d].id) == shadow->generation)
+            return control_of(ingest, "dataset", catalog->datasets[d].id);
+    return (struct rc_control){0};
 }
 
 bool rc_ingest_backfill_held(const struct ingest *ingest, const struct lane *lane, const struct shadow *shadow) {
-    (void)lane;
-    return control_of(ingest, shadow->id).paused;
+    return control_of(ingest, "segment", shadow->id).paused || replay_control(ingest, lane, shadow).paused;
+}
+
+static int64_t lesser_rate(int64_t a, int64_t b) {
+    return a == 0 || (b > 0 && b < a) ? b : a;
 }
 
 /* The least of what is allowed to those who share the pass; 0: no limit. */
 static int64_t rate_of(const struct ingest *ingest, const struct lane *lane) {
     int64_t rate = 0;
     for (size_t i = 0; i < lane->n_shadows; i++) {
-        int64_t one = lane->shadows[i].reading ? control_of(ingest, lane->shadows[i].id).rate : 0;
-        if (one > 0 && (rate == 0 || one < rate))
-            rate = one;
+        const struct shadow *shadow = &lane->shadows[i];
+        if (!shadow->reading)
+            continue;
+        rate = lesser_rate(rate, control_of(ingest, "segment", shadow->id).rate);
+        rate = lesser_rate(rate, replay_control(ingest, lane, shadow).rate);
     }
     return rate;
 }
@@ -127,21 +146,37 @@ static int64_t lookback_of(const struct lane *lane, const struct shadow *shadow)
     return s < 0 ? -1 : rc_plan_lookback_ms(lane->composition->plan, (uint32_t)s);
 }
 
-/* Widens the topic's stretch to what the shadow needs of it: from its window's beginning (an event is dated at most RC_MAX_AHEAD_MS ahead of its
- * record) up to where live traffic has been for it from the first. */
+/* From records of when on the topic has to be read for the shadow; INT64_MIN: all of them. For its window an event is dated at most RC_MAX_AHEAD_MS
+ * ahead of its record. A replay wants more of the datasets that it is of: whoever is named there exists, however long ago it was. */
+static int64_t reads_from(const struct lane *lane, const struct shadow *shadow, const char *topic, int64_t now_ms) {
+    const struct ingest *ingest = lane->ingest;
+    const struct route *route = rc_ingest_program_route(ingest->program, topic);
+    for (size_t i = 0; route && rc_ingest_is_replay(lane, shadow) && i < route->n; i++) {
+        const char *dataset = ingest->program->catalog->datasets[route->datasets[i]].id;
+        if (rc_ingest_replay_of(ingest, dataset) == shadow->generation) {
+            int64_t from_ms = control_of(ingest, "dataset", dataset).replay_from_ms;
+            return from_ms > 0 ? from_ms : INT64_MIN;
+        }
+    }
+    int64_t lookback = lookback_of(lane, shadow);
+    return lookback < 0 ? INT64_MIN : now_ms - lookback - RC_MAX_AHEAD_MS;
+}
+
+/* Widens the topic's stretch to what the shadow needs of it, up to where live traffic has been for it from the first. */
 static rc_status add_stretch(struct lane *lane, struct shadow *shadow, const struct history_cut *cut, int64_t now_ms,
                              struct rc_error *err) {
     struct ingest *ingest = lane->ingest;
-    int64_t low, high, from, lookback = lookback_of(lane, shadow);
+    int64_t low, high, from, from_ms = reads_from(lane, shadow, cut->topic, now_ms);
     if (rc_admin_bounds(ingest->admin, cut->topic, lane->number, ASK_TIMEOUT_MS, &low, &high, err) != RC_OK)
         return RC_FAIL;
     from = low;
-    if (lookback >= 0 && !rc_embedded_used(ingest->config)) {
-        int64_t at;
-        if (rc_admin_offset_at(ingest->admin, cut->topic, lane->number, now_ms - lookback - RC_MAX_AHEAD_MS,
-                               ASK_TIMEOUT_MS, &at, err) != RC_OK)
+    if (from_ms != INT64_MIN && !rc_embedded_used(ingest->config)) {
+        int64_t at, lookback = lookback_of(lane, shadow);
+        if (rc_admin_offset_at(ingest->admin, cut->topic, lane->number, from_ms, ASK_TIMEOUT_MS, &at, err) != RC_OK)
             return RC_FAIL;
         from = at < 0 ? high : at;
+        if (from > low && (lookback < 0 || from_ms > now_ms - lookback)) /* as if what is before were gone */
+            shadow->gap_ms = from_ms > shadow->gap_ms ? from_ms : shadow->gap_ms;
     }
     from = from < low ? low : from;
     struct stretch *stretch = stretch_of(lane, cut->topic);
@@ -179,8 +214,7 @@ static rc_status begin_pass(struct lane *lane, struct rc_error *err) {
         records +=
             lane->stretches[i].end > lane->stretches[i].from ? lane->stretches[i].end - lane->stretches[i].from : 0;
     lane->dirty = true;
-    rc_log(RC_LOG_INFO, "reading history for new segments", rc_f_int("partition", lane->number),
-           rc_f_int("records", records));
+    rc_log(RC_LOG_INFO, "reading history", rc_f_int("partition", lane->number), rc_f_int("records", records));
     return RC_OK;
 }
 
@@ -264,6 +298,13 @@ static bool all_read(const struct ingest *ingest, struct lane *lane) {
     return all;
 }
 
+static bool replays(const struct lane *lane) {
+    for (size_t i = 0; i < lane->n_shadows; i++)
+        if (lane->shadows[i].reading && rc_ingest_is_replay(lane, &lane->shadows[i]))
+            return true;
+    return false;
+}
+
 /* False: the record waits for the schema registry. */
 static bool take(struct lane *lane, const struct rc_message *message) {
     struct stretch *stretch = message->ctx;
@@ -272,7 +313,7 @@ static bool take(struct lane *lane, const struct rc_message *message) {
             note_gap(lane, stretch,
                      message->timestamp_ms == RC_NO_TIMESTAMP ? rc_clock_wall_ms() : message->timestamp_ms);
         stretch->clipped = false;
-        if (rc_ingest_feed_history(lane->ingest, lane, message) == FED_AGAIN)
+        if (rc_ingest_feed_history(lane->ingest, lane, message, replays(lane)) == FED_AGAIN)
             return false;
         lane->ingest->backfill.records++;
         rc_counter_inc(lane->ingest->metrics.history);

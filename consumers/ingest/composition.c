@@ -1,6 +1,7 @@
 /* What a lane's plan is made of: the datasets and segments as they are defined now; but in the place of a segment that was edited the version
  * that the lane serves still, with the new one beside it, muted, while it warms up (backfill.c); a new segment, muted; and what was deleted, as
- * long as somebody has to leave it. Lanes that stand alike share one.
+ * long as somebody has to leave it. Lanes that stand alike share one. A replay is an edit that changes nothing but the generation of the state:
+ * the same segment warms up beside itself, from nothing.
  *
  * What a lane serves is kept with it, in the local store and in the changelog (keys `segment/<id>`), because the definitions topic knows the
  * newest version alone. The mistake that it prevents: a partition goes to a process that reads the newest definitions, and what was served
@@ -105,31 +106,35 @@ static bool each_referred(const struct rc_cond *cond, segment_fn visit, void *ct
     return true;
 }
 
-/* Whether the segment's truth rests on the dataset. */
-static bool rests_on(const struct rc_catalog *catalog, const struct rc_segment *segment, uint32_t dataset);
-
-struct resting {
-    const struct rc_catalog *catalog;
-    uint32_t dataset;
-};
-
-static bool does_not_rest(void *ctx, uint32_t segment) {
-    const struct resting *r = ctx;
-    return !rests_on(r->catalog, &r->catalog->segments[segment], r->dataset);
+int64_t rc_ingest_replay_of(const struct ingest *ingest, const char *dataset) {
+    struct rc_control control = {0};
+    if (ingest->definitions)
+        rc_definitions_control(ingest->definitions, "dataset", dataset, &control);
+    return control.replay_ms > control.cancelled_ms ? control.replay_ms : 0;
 }
 
-static bool rests_on(const struct rc_catalog *catalog, const struct rc_segment *segment, uint32_t dataset) {
-    struct resting r = {catalog, dataset};
-    for (size_t i = 0; i < segment->n_datasets; i++)
-        if (segment->datasets[i] == dataset)
-            return true;
-    return !each_referred(segment->where, does_not_rest, &r);
+/* By dataset; owned by the caller. */
+static int64_t *replays_of(const struct ingest *ingest) {
+    const struct rc_catalog *catalog = ingest->program->catalog;
+    int64_t *replays = rc_calloc(catalog->n_datasets + 1, sizeof *replays);
+    for (size_t d = 0; d < catalog->n_datasets; d++)
+        replays[d] = rc_ingest_replay_of(ingest, catalog->datasets[d].id);
+    return replays;
+}
+
+/* Which replay's state the newest version of a segment is to have: the last one of any dataset that it rests on. */
+static int64_t generation_of(const struct rc_catalog *catalog, const int64_t *replays, uint32_t segment) {
+    int64_t last = 0;
+    for (uint32_t d = 0; d < catalog->n_datasets; d++)
+        if (replays[d] > last && rc_catalog_rests_on(catalog, segment, d))
+            last = replays[d];
+    return last;
 }
 
 bool rc_ingest_segment_reads(const struct program *program, uint32_t segment, const char *topic) {
     const struct route *route = rc_ingest_program_route(program, topic);
     for (size_t i = 0; route && i < route->n; i++)
-        if (rests_on(program->catalog, &program->catalog->segments[segment], route->datasets[i]))
+        if (rc_catalog_rests_on(program->catalog, segment, route->datasets[i]))
             return true;
     return false;
 }
@@ -196,12 +201,14 @@ static void stop_serving(struct lane *lane, struct served *served) {
     note_place(lane, (size_t)(served - lane->served));
 }
 
-static struct served *serve_newest(struct lane *lane, uint32_t segment, bool backfilled, int64_t gap_ms) {
+static struct served *serve_newest(struct lane *lane, uint32_t segment, int64_t generation, bool backfilled,
+                                   int64_t gap_ms) {
     const struct program *program = lane->ingest->program;
     const struct rc_segment *s = &program->catalog->segments[segment];
     const struct served as = {.id = s->id,
                               .version = s->version,
                               .meaning = program->meanings[segment],
+                              .generation = generation,
                               .json = rc_catalog_definition(program->catalog, "segment", s->id)->json,
                               .backfilled = backfilled,
                               .gap_ms = gap_ms};
@@ -240,12 +247,13 @@ static bool has_missed_nothing(const struct lane *lane, uint32_t segment) {
     return true;
 }
 
-static void add_shadow(struct lane *lane, uint32_t segment) {
+static void add_shadow(struct lane *lane, uint32_t segment, int64_t generation) {
     const struct program *program = lane->ingest->program;
     const struct rc_segment *s = &program->catalog->segments[segment];
     rc_grow(&lane->shadows, &lane->shadows_capacity, lane->n_shadows + 1, sizeof *lane->shadows);
     struct shadow *shadow = &lane->shadows[lane->n_shadows++];
-    *shadow = (struct shadow){.id = rc_strdup(s->id), .version = s->version, .meaning = program->meanings[segment]};
+    *shadow = (struct shadow){
+        .id = rc_strdup(s->id), .version = s->version, .meaning = program->meanings[segment], .generation = generation};
     shadow->cuts = rc_calloc(lane->n_inputs + 1, sizeof *shadow->cuts);
     for (size_t i = 0; i < lane->n_inputs; i++)
         if (lane->inputs[i]->position > 0 && rc_ingest_segment_reads(program, segment, lane->inputs[i]->topic))
@@ -294,32 +302,54 @@ static void end_segment(struct lane *lane, struct served *served) {
     json_decref(json);
 }
 
+bool rc_ingest_is_replay(const struct lane *lane, const struct shadow *shadow) {
+    const struct served *served = rc_ingest_served(lane, shadow->id);
+    return served && served->meaning == shadow->meaning;
+}
+
+/* Whether there is nothing to warm up of the segment: it serves by its newest definition, and has the state of the replay. */
+static bool is_up_to_date(const struct lane *lane, uint32_t segment, int64_t generation) {
+    const struct program *program = lane->ingest->program;
+    const struct rc_segment *s = &program->catalog->segments[segment];
+    const struct served *served = rc_ingest_served(lane, s->id);
+    if (!served)
+        return has_missed_nothing(lane, segment);
+    return served->meaning == program->meanings[segment] &&
+           (served->generation >= generation || rc_ingest_replay_cancelled(lane->ingest, s->id, generation));
+}
+
+static void follow_segment(struct lane *lane, uint32_t s, int64_t generation) {
+    const struct program *program = lane->ingest->program;
+    const struct rc_segment *segment = &program->catalog->segments[s];
+    const struct served *served = rc_ingest_served(lane, segment->id);
+    struct shadow *shadow = rc_ingest_shadow(lane, segment->id);
+    bool same = served && served->meaning == program->meanings[s], up_to_date = is_up_to_date(lane, s, generation);
+    if (same && served->version != segment->version) /* another name, or owner: of no weight */
+        serve_newest(lane, s, served->generation, served->backfilled, served->gap_ms);
+    else if (!served && up_to_date)
+        serve_newest(lane, s, generation, false, 0);
+    bool given_up = !same && rc_ingest_backfill_cancelled(lane->ingest, segment->id, segment->version);
+    bool warms = !up_to_date && !given_up;
+    if (shadow && (!warms || shadow->meaning != program->meanings[s] || shadow->generation != generation)) {
+        drop_shadow(lane, shadow);
+        shadow = NULL;
+    }
+    if (warms && !shadow)
+        add_shadow(lane, s, generation);
+    else if (shadow)
+        shadow->version = segment->version;
+}
+
 /* Brings what the lane serves and warms up to what is defined. */
 static void follow(struct lane *lane) {
-    const struct program *program = lane->ingest->program;
-    const struct rc_catalog *catalog = program->catalog;
-    for (size_t i = lane->n_shadows; i-- > 0;) {
-        struct shadow *shadow = &lane->shadows[i];
-        int s = rc_catalog_segment(catalog, shadow->id);
-        if (s < 0 || program->meanings[s] != shadow->meaning ||
-            rc_ingest_backfill_cancelled(lane->ingest, shadow->id, catalog->segments[s].version))
-            drop_shadow(lane, shadow);
-        else
-            shadow->version = catalog->segments[s].version;
-    }
-    for (uint32_t s = 0; s < catalog->n_segments; s++) {
-        const struct rc_segment *segment = &catalog->segments[s];
-        const struct served *served = rc_ingest_served(lane, segment->id);
-        struct shadow *shadow = rc_ingest_shadow(lane, segment->id);
-        if ((!served && has_missed_nothing(lane, s)) || (served && served->meaning == program->meanings[s])) {
-            if (!served || served->version != segment->version)
-                serve_newest(lane, s, served && served->backfilled, served ? served->gap_ms : 0);
-            if (shadow)
-                drop_shadow(lane, shadow);
-        } else if (!shadow && !rc_ingest_backfill_cancelled(lane->ingest, segment->id, segment->version)) {
-            add_shadow(lane, s);
-        }
-    }
+    const struct rc_catalog *catalog = lane->ingest->program->catalog;
+    int64_t *replays = replays_of(lane->ingest);
+    for (size_t i = lane->n_shadows; i-- > 0;)
+        if (rc_catalog_segment(catalog, lane->shadows[i].id) < 0)
+            drop_shadow(lane, &lane->shadows[i]);
+    for (uint32_t s = 0; s < catalog->n_segments; s++)
+        follow_segment(lane, s, generation_of(catalog, replays, s));
+    free(replays);
     for (size_t i = 0; i < lane->n_served; i++)
         if (lane->served[i].meaning != ENDS && rc_catalog_segment(catalog, lane->served[i].id) < 0 &&
             !is_needed(lane, lane->served[i].id))
@@ -352,7 +382,8 @@ static rc_status add_newest(struct lane *lane, struct rc_catalog_builder *builde
     each_reference(json_object_get(json, "where"), put_name, lane);
     char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
     rc_status status = rc_catalog_builder_add_segment(builder, rc_span_str(text), name, s->version,
-                                                      counted ? RC_SEGMENT_COUNTED : RC_SEGMENT_WARMS, err);
+                                                      counted ? RC_SEGMENT_COUNTED : RC_SEGMENT_WARMS,
+                                                      shadow ? shadow->generation : 0, err);
     free(text);
     json_decref(json);
     return status;
@@ -362,7 +393,8 @@ static rc_status add_served(struct rc_catalog_builder *builder, const struct ser
     enum rc_segment_role role = served->meaning == ENDS ? RC_SEGMENT_ENDS
                                 : served->backfilled    ? RC_SEGMENT_BACKFILLED
                                                         : RC_SEGMENT_SERVES;
-    return rc_catalog_builder_add_segment(builder, rc_span_str(served->json), served->id, served->version, role, err);
+    return rc_catalog_builder_add_segment(builder, rc_span_str(served->json), served->id, served->version, role,
+                                          served->generation, err);
 }
 
 static rc_status collect(struct lane *lane, struct rc_catalog_builder *builder, struct rc_error *err) {
@@ -404,6 +436,7 @@ static uint64_t name_of(const struct rc_catalog_builder *builder) {
         XXH3_64bits_update(state, d->json, strlen(d->json) + 1);
         XXH3_64bits_update(state, &d->version, sizeof d->version);
         XXH3_64bits_update(state, &d->role, sizeof d->role);
+        XXH3_64bits_update(state, &d->generation, sizeof d->generation);
     }
     uint64_t name = XXH3_64bits_digest(state);
     XXH3_freeState(state);
@@ -497,8 +530,10 @@ rc_status rc_ingest_compose(struct lane *lane, struct rc_error *err) {
                "versions of segments that served until now do not fit the datasets any more: the new ones "
                "serve at once, with what is known",
                rc_f_int("partition", lane->number), rc_f_err(&why));
-        for (uint32_t s = 0; s < lane->ingest->program->catalog->n_segments; s++)
-            serve_newest(lane, s, false, 0);
+        for (uint32_t s = 0; s < lane->ingest->program->catalog->n_segments; s++) {
+            const struct served *served = rc_ingest_served(lane, lane->ingest->program->catalog->segments[s].id);
+            serve_newest(lane, s, served ? served->generation : 0, false, 0);
+        }
         follow(lane);
         if (make(lane, &next, err) != RC_OK)
             return RC_FAIL;
@@ -514,7 +549,7 @@ rc_status rc_ingest_compose(struct lane *lane, struct rc_error *err) {
 
 rc_status rc_ingest_compose_first(struct lane *lane, bool adopts, struct rc_error *err) {
     for (uint32_t s = 0; adopts && s < lane->ingest->program->catalog->n_segments; s++)
-        serve_newest(lane, s, false, 0);
+        serve_newest(lane, s, 0, false, 0);
     return rc_ingest_compose(lane, err);
 }
 
@@ -551,7 +586,7 @@ static bool is_or_will_be(void *ctx, uint32_t segment) {
     const char *id = lane->ingest->program->catalog->segments[segment].id;
     const struct served *served = rc_ingest_served(lane, id);
     const struct shadow *shadow = rc_ingest_shadow(lane, id);
-    return (served && served->meaning == lane->ingest->program->meanings[segment]) || (shadow && shadow->switching);
+    return shadow ? shadow->switching : served && served->meaning == lane->ingest->program->meanings[segment];
 }
 
 static bool is_not_subject(void *ctx, uint32_t segment) {
@@ -601,6 +636,11 @@ bool rc_ingest_switch_pending(const struct lane *lane) {
     return pending;
 }
 
+/* A new segment, or the same one with state from a replay: what it tells is no difference between two definitions. */
+static bool tells_as_backfill(const struct served *before, const struct shadow *shadow) {
+    return !before || before->meaning == ENDS || before->meaning == shadow->meaning;
+}
+
 rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) {
     const struct rc_catalog *catalog = lane->ingest->program->catalog;
     if (!rc_ingest_switch_pending(lane))
@@ -612,8 +652,8 @@ rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) {
         const struct served *served = rc_ingest_served(lane, shadow->id);
         rc_log(RC_LOG_INFO, "segment warmed up, it serves", rc_f_int("partition", lane->number),
                rc_f_str("segment", shadow->id), rc_f_int("version", shadow->version));
-        struct served *now = serve_newest(lane, (uint32_t)rc_catalog_segment(catalog, shadow->id),
-                                          !served || served->meaning == ENDS, shadow->gap_ms);
+        struct served *now = serve_newest(lane, (uint32_t)rc_catalog_segment(catalog, shadow->id), shadow->generation,
+                                          tells_as_backfill(served, shadow), shadow->gap_ms);
         now->unsaved = now->unlogged = false; /* the checkpoint said so */
         drop_shadow(lane, shadow);
     }
@@ -657,6 +697,7 @@ static char *served_text(const struct served *served) {
     json_t *record = json_pack("{s:i, s:s, s:b, s:I, s:s}", "version", served->version, "meaning", hash, "backfilled",
                                served->backfilled, "gap_ms", (json_int_t)served->gap_ms, "json", served->json);
     json_object_set_new(record, "told", json_boolean(served->told));
+    json_object_set_new(record, "generation", json_integer((json_int_t)served->generation));
     char *text = json_dumps(record, JSON_COMPACT);
     json_decref(record);
     return text;
@@ -700,8 +741,9 @@ void rc_ingest_served_put(struct lane *lane, struct checkpoint *checkpoint, bool
         const struct served *served = rc_ingest_served(lane, shadow->id);
         const struct served next = {.version = shadow->version,
                                     .meaning = shadow->meaning,
+                                    .generation = shadow->generation,
                                     .json = rc_catalog_definition(catalog, "segment", shadow->id)->json,
-                                    .backfilled = !served || served->meaning == ENDS,
+                                    .backfilled = tells_as_backfill(served, shadow),
                                     .gap_ms = shadow->gap_ms,
                                     .told = served && served->told};
         put_record(lane, checkpoint, shadow->id, served_text(&next), true, logged);
@@ -727,6 +769,7 @@ static bool load_served(void *ctx, struct rc_span key, struct rc_span value) {
         const struct served as = {.id = id,
                                   .version = (int)json_integer_value(json_object_get(record, "version")),
                                   .meaning = strtoull(meaning, NULL, 16),
+                                  .generation = json_integer_value(json_object_get(record, "generation")),
                                   .json = (char *)(uintptr_t)json,
                                   .backfilled = json_is_true(json_object_get(record, "backfilled")),
                                   .gap_ms = json_integer_value(json_object_get(record, "gap_ms")),
@@ -761,9 +804,9 @@ json_t *rc_ingest_shadows_json(const struct lane *lane) {
         for (size_t k = 0; k < shadow->n_cuts; k++)
             json_object_set_new(cuts, shadow->cuts[k].topic, json_integer((json_int_t)shadow->cuts[k].offset));
         json_object_set_new(all, shadow->id,
-                            json_pack("{s:i, s:s, s:b, s:b, s:I, s:o}", "version", shadow->version, "meaning", hash,
-                                      "done", shadow->done, "reading", shadow->reading, "gap_ms",
-                                      (json_int_t)shadow->gap_ms, "cuts", cuts));
+                            json_pack("{s:i, s:s, s:I, s:b, s:b, s:I, s:o}", "version", shadow->version, "meaning",
+                                      hash, "generation", (json_int_t)shadow->generation, "done", shadow->done,
+                                      "reading", shadow->reading, "gap_ms", (json_int_t)shadow->gap_ms, "cuts", cuts));
     }
     return all;
 }
@@ -779,6 +822,7 @@ void rc_ingest_shadows_take(struct lane *lane, const json_t *json) {
         *shadow = (struct shadow){.id = rc_strdup(id),
                                   .version = (int)json_integer_value(json_object_get(one, "version")),
                                   .meaning = meaning ? strtoull(meaning, NULL, 16) : ENDS,
+                                  .generation = json_integer_value(json_object_get(one, "generation")),
                                   .gap_ms = json_integer_value(json_object_get(one, "gap_ms")),
                                   .done = json_is_true(json_object_get(one, "done")),
                                   .reading = json_is_true(json_object_get(one, "reading"))};

@@ -143,7 +143,7 @@ void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct
     }
 }
 
-enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const struct rc_message *message) {
+enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const struct rc_message *message, bool all) {
     const struct program *program = ingest->program;
     const struct route *route = rc_ingest_program_route(program, message->topic);
     struct rc_header headers[RC_RECORD_HEADERS];
@@ -160,7 +160,7 @@ enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const 
         if (decoded == RC_AGAIN)
             return FED_AGAIN;
         if (decoded == RC_DECODED && right_partition(ingest, &event, message, &why))
-            rc_population_apply_history(lane->population, &event);
+            rc_population_apply_history(lane->population, &event, all);
     }
     return FED;
 }

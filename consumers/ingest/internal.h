@@ -103,7 +103,8 @@ struct composition {
 struct served {
     char *id;
     int version;
-    uint64_t meaning; /* 0: it is gone, and its members leave it */
+    uint64_t meaning;   /* 0: it is gone, and its members leave it */
+    int64_t generation; /* of the replay that its state is of; 0: of none */
     char *json;
     bool backfilled;
     int64_t gap_ms; /* what lies before was not on the topic any more; 0: nothing was missing */
@@ -124,6 +125,7 @@ struct shadow {
     char *id;
     int version;
     uint64_t meaning;
+    int64_t generation; /* of the replay that asks for it, or that new versions belong to; 0: none */
     struct history_cut *cuts;
     size_t n_cuts;
     int64_t gap_ms;
@@ -364,6 +366,10 @@ void rc_ingest_rekey_stop(struct ingest *ingest);
 /* Of every segment a hash of what its membership depends on, references followed; never 0. Owned by the caller. */
 uint64_t *rc_ingest_meanings(const struct rc_catalog *catalog);
 uint64_t rc_ingest_versions(const struct rc_catalog *catalog);
+/* Which replay of the dataset counts; 0: none. */
+int64_t rc_ingest_replay_of(const struct ingest *ingest, const char *dataset);
+/* Is the shadow what serves already, with its state built anew? */
+bool rc_ingest_is_replay(const struct lane *lane, const struct shadow *shadow);
 /* Does the segment of the newest catalog rest on what comes over the topic? */
 bool rc_ingest_segment_reads(const struct program *program, uint32_t segment, const char *topic);
 
@@ -419,6 +425,7 @@ bool rc_ingest_backfill_turn(struct ingest *ingest);
 int64_t rc_ingest_backfill_due(const struct ingest *ingest, int64_t now_ms);
 void rc_ingest_backfill_close(struct ingest *ingest);
 bool rc_ingest_backfill_cancelled(const struct ingest *ingest, const char *id, int version);
+bool rc_ingest_replay_cancelled(const struct ingest *ingest, const char *id, int64_t generation);
 /* Whether an operator holds the segment: it is not read for it alone, and it does not go over. */
 bool rc_ingest_backfill_held(const struct ingest *ingest, const struct lane *lane, const struct shadow *shadow);
 void rc_ingest_backfill_forget(struct lane *lane);    /* the pass */
@@ -460,8 +467,8 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
 /* Applies those of the record's events that are the person's once more; anything else was dealt with when it came first. */
 void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,
                           struct rc_span person_key);
-/* Applies the record's events for what warms up alone (backfill.c). FED_AGAIN: not applied, try later. */
-enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const struct rc_message *message);
+/* Applies the record's events for what warms up alone (backfill.c); with `all` everybody whom they name exists. FED_AGAIN: not applied, try later. */
+enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const struct rc_message *message, bool all);
 
 /* ---- emit.c ---- */
 

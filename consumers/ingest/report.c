@@ -83,7 +83,7 @@ static void add_partitions(struct ingest *ingest, json_t *list, struct totals *t
 struct segment_sum {
     size_t members;
     int serving; /* the least version that is served; 0: none somewhere */
-    bool warms, paused, cancelled, held;
+    bool warms, replays, paused, cancelled, held;
     int64_t was, would;    /* members by the version that serves and by the one that is held */
     int64_t read, records; /* of its history */
     int64_t until_ms;      /* its window reaches behind what the topics still hold until then */
@@ -109,7 +109,8 @@ static void add_lane(const struct ingest *ingest, const struct lane *lane, uint3
         rc_ingest_backfill_progress(lane, shadow, &read, &records);
         sum->read += read;
         sum->records += records;
-        sum->warms = true;
+        sum->warms |= !rc_ingest_is_replay(lane, shadow);
+        sum->replays |= rc_ingest_is_replay(lane, shadow);
         sum->paused |= rc_ingest_backfill_held(ingest, lane, shadow);
         if (!sum->held && shadow->done)
             sum->held = rc_ingest_guard_judge(ingest, lane, shadow, &sum->was, &sum->would) == RC_GUARD_HOLDS;
@@ -139,11 +140,12 @@ static void add_segments(const struct ingest *ingest, json_t *list, struct total
         const char *state = sum.paused      ? "paused"
                             : sum.held      ? "held"
                             : sum.warms     ? "warming"
+                            : sum.replays   ? "replaying"
                             : sum.cancelled ? "cancelled"
                                             : "live";
         json_t *one = json_pack("{s:s, s:i, s:s, s:I}", "id", catalog->segments[s].id, "version",
                                 catalog->segments[s].version, "state", state, "members", (json_int_t)sum.members);
-        if (sum.warms || sum.cancelled)
+        if (sum.warms || sum.replays || sum.cancelled)
             add_warming(ingest, &sum, one);
         if (sum.held) {
             json_object_set_new(one, "held_members", json_integer(sum.was));
@@ -153,7 +155,7 @@ static void add_segments(const struct ingest *ingest, json_t *list, struct total
             json_object_set_new(one, "incomplete_until_ms", json_integer(sum.until_ms));
         if (sum.history_ms > 0)
             json_object_set_new(one, "history_from_ms", json_integer(sum.history_ms));
-        totals->warming += sum.warms;
+        totals->warming += sum.warms || sum.replays;
         double left = (double)(sum.records - sum.read); /* those who read together read the same records */
         totals->warming_left = left > totals->warming_left ? left : totals->warming_left;
         json_array_append_new(list, one);

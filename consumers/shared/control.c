@@ -25,6 +25,11 @@ rc_status rc_control_key_add(struct rc_buf *out, const char *kind, const char *i
     return rc_buf_printf(out, PREFIX "%s/%s", kind, id);
 }
 
+static void add_number(struct rc_buf *out, const char *key, int64_t number) {
+    if (number)
+        rc_buf_printf(out, "\"%s\":%lld,", key, (long long)number);
+}
+
 rc_status rc_control_record_add(struct rc_buf *out, const struct rc_control *control, int64_t at_ms, const char *who) {
     char time[25];
     rc_rfc3339_format(at_ms, time);
@@ -35,8 +40,10 @@ rc_status rc_control_record_add(struct rc_buf *out, const struct rc_control *con
         rc_buf_add_str(out, "\"paused\":true,");
     if (control->cancelled_version)
         rc_buf_printf(out, "\"cancelled\":%d,", control->cancelled_version);
-    if (control->rate)
-        rc_buf_printf(out, "\"rate\":%lld,", (long long)control->rate);
+    add_number(out, "cancelledAt", control->cancelled_ms);
+    add_number(out, "rate", control->rate);
+    add_number(out, "replay", control->replay_ms);
+    add_number(out, "replayFrom", control->replay_from_ms);
     if (control->deleted_version)
         rc_buf_printf(out, "\"deleted\":%d,", control->deleted_version);
     if (control->on_end != RC_ON_END_DEFAULT)
@@ -98,7 +105,10 @@ rc_status rc_control_record_read(struct rc_span value, struct rc_control *out, s
     if (status == RC_OK && (take_version(record, "approved", &control.approved_version, err) != RC_OK ||
                             take_paused(record, &control.paused, err) != RC_OK ||
                             take_version(record, "cancelled", &control.cancelled_version, err) != RC_OK ||
+                            take_number(record, "cancelledAt", INT64_MAX, &control.cancelled_ms, err) != RC_OK ||
                             take_number(record, "rate", INT64_MAX, &control.rate, err) != RC_OK ||
+                            take_number(record, "replay", INT64_MAX, &control.replay_ms, err) != RC_OK ||
+                            take_number(record, "replayFrom", INT64_MAX, &control.replay_from_ms, err) != RC_OK ||
                             take_version(record, "deleted", &control.deleted_version, err) != RC_OK ||
                             take_on_end(record, &control.on_end, err) != RC_OK))
         status = RC_FAIL;

@@ -1,7 +1,8 @@
 /* Control records: what an operator says about a definition without changing it. They travel on the definitions topic
  * beside the definitions, key `control/<kind>/<id>`, the latest counts as a whole; value:
  *
- *   {"approved":N, "paused":bool, "cancelled":N, "rate":N, "deleted":N, "onEnd":"exit"|"keep", "time":…, "who":…}
+ *   {"approved":N, "paused":bool, "cancelled":N, "cancelledAt":MS, "rate":N, "replay":MS, "replayFrom":MS, "deleted":N, "onEnd":"exit"|"keep",
+ *    "time":…, "who":…}
  *
  * Every key may be left out, keys that this build does not know are left alone. `delete` leaves one behind, so that
  * the last version is known for ever, and what was wanted for the members.
@@ -18,11 +19,15 @@
 /* Zeroes where nothing was said. */
 struct rc_control {
     int approved_version;  /* this version may take effect, however much it changes */
-    bool paused;           /* the backfill of the definition stands still */
+    bool paused;           /* the backfill of the definition stands still; of a dataset: its replay */
     int cancelled_version; /* the backfill of this version was given up */
+    int64_t cancelled_ms;  /* replays that were asked for until then were given up; 0: none */
     int64_t rate;          /* the most records per second that its backfill reads; 0: as configured */
-    int deleted_version;   /* the last version before the definition was deleted; the next one continues above it */
-    enum rc_on_end on_end; /* what was wanted for a deleted audience's members; never DEFAULT once deleted */
+    int64_t
+        replay_ms; /* of a dataset: when its state was last asked to be built anew, and the name of that; grows; 0: never */
+    int64_t replay_from_ms; /* from records of that time on; 0: all of the topic */
+    int deleted_version;    /* the last version before the definition was deleted; the next one continues above it */
+    enum rc_on_end on_end;  /* what was wanted for a deleted audience's members; never DEFAULT once deleted */
 };
 
 /* Every definition's control record. Life: init → take… → deinit. */

@@ -2,6 +2,7 @@
 #include "consumers/shared/repeats.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
 #include "base/alloc.h"
@@ -147,6 +148,12 @@ static void hold(struct entry *entry, const struct rc_membership *change) {
     entry->held = held;
 }
 
+/* Its instant is the person's first timestamp, whenever it is decided. */
+static bool is_existence(const struct rc_membership *change) {
+    const char prefix[] = "_exists.";
+    return change->target.len >= sizeof prefix - 1 && memcmp(change->target.data, prefix, sizeof prefix - 1) == 0;
+}
+
 enum rc_repeat rc_repeats_judge(struct rc_repeats *repeats, const struct rc_membership *change, struct rc_span key,
                                 int64_t fresh_version, int64_t *version) {
     struct entry *entry = find(repeats, key);
@@ -156,7 +163,8 @@ enum rc_repeat rc_repeats_judge(struct rc_repeats *repeats, const struct rc_memb
         return RC_REPEAT_NEW;
     }
     /* What somebody is told of because of definitions is decided at another instant when it is decided again: the same change. */
-    bool restated = change->cause == RC_CAUSE_BACKFILL || change->cause == RC_CAUSE_DEFINITION;
+    bool restated =
+        (change->cause == RC_CAUSE_BACKFILL || change->cause == RC_CAUSE_DEFINITION) && !is_existence(change);
     if (entry->realized == change->realized && (entry->since_ms == change->since_ms || restated)) {
         drop_held(entry);
         *version = entry->version;
