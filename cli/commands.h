@@ -10,6 +10,7 @@
     X(materialize)     \
     X(sink)            \
     X(produce)         \
+    X(import)          \
     X(apply)           \
     X(get)             \
     X(describe)        \

@@ -36,7 +36,7 @@ static void print_arguments(void) {
            "\"$word\")) ;;\n"
            "        deadletters) ((place == 2)) && COMPREPLY=($(compgen -W \"list show redrive\" -- \"$word\")) ;;\n"
            "        completion) COMPREPLY=($(compgen -W bash -- \"$word\")) ;;\n"
-           "        apply|produce|eval) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n");
+           "        apply|produce|import|eval) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n");
 }
 
 static rc_status completion(struct rc_cli *cli, struct rc_error *err) {

@@ -115,6 +115,7 @@ static rc_status ask(void *ctx, const struct rc_definition *definition, struct r
     (void)definition, (void)err;
     int64_t now_ms = rc_clock_wall_ms();
     int64_t before = control->replay_ms > control->cancelled_ms ? control->replay_ms : control->cancelled_ms;
+    before = control->import_ms > before ? control->import_ms : before;
     control->replay_ms = now_ms > before ? now_ms : before + 1;
     control->replay_from_ms = *(const int64_t *)ctx;
     control->paused = false;

@@ -126,6 +126,11 @@ static rc_status set_up(struct run *run, struct rc_error *err) {
     if (open_registry(run, &converter.schema_id, err) != RC_OK ||
         rc_converter_new(run->dataset, &converter, &run->converter, err) != RC_OK)
         return RC_FAIL;
+    if (options->import_ms && !rc_converter_has_time(run->converter))
+        return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_USAGE,
+                            "dataset %s takes its timestamps from Kafka's own, which are the time of sending: what is "
+                            "imported could not be of the past",
+                            run->dataset->id);
     if ((options->sort || run->moved) && !rc_converter_has_time(run->converter))
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_USAGE,
                             "dataset %s takes its timestamps from Kafka's own, which are the time of sending: --sort, "
@@ -136,7 +141,12 @@ static rc_status set_up(struct run *run, struct rc_error *err) {
         return RC_FAIL;
     if ((options->sort || run->moved) && rc_spool_open(SPOOL_MAX_RECORDS, &run->spool, err) != RC_OK)
         return RC_FAIL;
-    struct rc_sender_options sender = {.config = options->config, .topic = run->dataset->topic, .stop = options->stop};
+    if (options->dry)
+        return RC_OK;
+    struct rc_sender_options sender = {.config = options->config,
+                                       .topic = run->dataset->topic,
+                                       .import_ms = options->import_ms,
+                                       .stop = options->stop};
     return rc_sender_open(&sender, &run->sender, err);
 }
 
@@ -248,12 +258,12 @@ static rc_status send_one(struct run *run, int64_t at_ms, struct rc_span key, st
             return RC_FAIL;
         if (run->options->rate > 0 && hold_rate(run, err) != RC_OK)
             return RC_FAIL;
-        if (rc_sender_wants_flush(run->sender) && rc_sender_flush(run->sender, err) != RC_OK)
+        if (run->sender && rc_sender_wants_flush(run->sender) && rc_sender_flush(run->sender, err) != RC_OK)
             return RC_FAIL;
         if (stopped(run))
             return RC_OK;
     }
-    if (rc_sender_send(run->sender, key, value, err) != RC_OK)
+    if (run->sender && rc_sender_send(run->sender, key, value, err) != RC_OK)
         return RC_FAIL;
     run->last_at_ms = at_ms;
     if (!sorted) {
@@ -424,6 +434,9 @@ rc_status rc_produce_run(const struct rc_produce_options *options, struct rc_pro
         }
         result->sent = rc_sender_acked(run.sender);
         rc_progress_end(&run.progress, result->sent);
+    } else if (status == RC_OK) { /* dry */
+        result->sent = run.sent;
+        rc_progress_clear(&run.progress);
     }
     tear_down(&run);
     return status;

@@ -26,6 +26,8 @@ struct rc_produce_options {
     bool sort;                  /* --sort: by time; rows of one time stay in the order of the files */
     int64_t pace_ms;            /* --pace: see producers/timing.h; implies sort, stands before shift; 0: not */
     const char *time_zone;      /* --time-zone: of local times without an offset; NULL: the dataset's `timezone` */
+    int64_t import_ms;          /* import: its number, see codec/origin.h; 0: not one */
+    bool dry;                   /* import --dry-run: everything but sending */
     bool strict;                /* --strict: the first bad row ends the run with exit 65 */
     bool quiet;                 /* no progress on stderr (bad rows are named all the same) */
     const struct rc_stop *stop; /* when requested: send nothing more, flush, return */
@@ -33,7 +35,7 @@ struct rc_produce_options {
 
 struct rc_produce_result {
     uint64_t rows;    /* read */
-    uint64_t sent;    /* acknowledged by all in-sync replicas */
+    uint64_t sent;    /* acknowledged by all in-sync replicas; dry: that would be sent */
     uint64_t bad;     /* named on stderr and skipped */
     uint64_t ignored; /* left out by the dataset's own `where` */
     bool stopped;     /* ended early by `stop` */

@@ -1,5 +1,6 @@
 #include "producers/sender.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "codec/origin.h"
 #include "codec/person_key.h"
 #include "kafka/embedded.h"
 #include "kafka/producer.h"
@@ -34,6 +36,7 @@ struct rc_sender {
     const struct rc_config *config;
     struct rc_config *found, *tuned; /* owned; what the producer runs with */
     const char *topic;
+    char import[24]; /* the header's value */
     const struct rc_stop *stop;
     struct rc_producer *producer;
     int32_t n_partitions;
@@ -71,6 +74,8 @@ rc_status rc_sender_open(const struct rc_sender_options *options, struct rc_send
     struct rc_sender *sender = rc_calloc(1, sizeof *sender);
     sender->topic = options->topic;
     sender->stop = options->stop;
+    if (options->import_ms)
+        snprintf(sender->import, sizeof sender->import, "%lld", (long long)options->import_ms);
     const struct rc_config *config = options->config;
     if (!rc_embedded_used(config) && rc_embedded_find(config, &sender->found))
         config = sender->found;
@@ -122,11 +127,14 @@ rc_status rc_sender_send(struct rc_sender *sender, struct rc_span key, struct rc
         if (rc_producer_poll(sender->producer, 100, err) != RC_OK)
             return RC_FAIL;
     }
+    struct rc_header header = {.name = rc_span_str(RC_IMPORT_HEADER), .value = rc_span_str(sender->import)};
     struct rc_outgoing record = {.topic = sender->topic,
                                  .partition = rc_person_key_partition(key, sender->n_partitions),
                                  .key = key,
                                  .value = value,
-                                 .timestamp_ms = RC_NO_TIMESTAMP};
+                                 .timestamp_ms = RC_NO_TIMESTAMP,
+                                 .headers = &header,
+                                 .n_headers = *sender->import != 0};
     if (rc_producer_send(sender->producer, &record, err) != RC_OK)
         return RC_FAIL;
     sender->chunk_records++;

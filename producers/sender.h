@@ -22,6 +22,7 @@ struct rc_sender;
 struct rc_sender_options {
     const struct rc_config *config; /* borrowed for the sender's life */
     const char *topic;              /* borrowed for the sender's life */
+    int64_t import_ms;              /* the records are of this import (codec/origin.h); 0: of none */
     const struct rc_stop *stop;
 };
 

@@ -48,6 +48,10 @@ struct rc_origin_text {
 size_t rc_origin_headers(const struct rc_origin *origin, struct rc_origin_text *text,
                          struct rc_header out[RC_ORIGIN_HEADERS]);
 
+/* On a record that was imported, history that comes onto the topic long after it happened: in decimal the number of its import, ms since the epoch.
+ * consumers/ingest/feed.c says what that means. */
+#define RC_IMPORT_HEADER "rollcall.import"
+
 /* A header's decimal number, 0 … max; false when there is none, or it is something else. The last one of the name. */
 bool rc_header_number(const struct rc_header *headers, size_t n, const char *name, int64_t max, int64_t *out);
 

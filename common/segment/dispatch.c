@@ -96,6 +96,9 @@ void rc_dispatch_build(struct rc_plan *plan, uint32_t dataset) {
         uint32_t existence;
         if (plan->segments[s].leader != s || !rc_plan_decides(plan, s))
             continue;
+        if (s < plan->catalog->n_segments && plan->domains[plan->segments[s].domain].datasets[dataset] &&
+            plan->catalog->segments[s].generation > dispatch->generation)
+            dispatch->generation = plan->catalog->segments[s].generation;
         bool born = rc_plan_is_existence(plan, s, &existence)
                         ? existence == dataset
                         : plan->segments[s].born_changing && plan->domains[plan->segments[s].domain].datasets[dataset];

@@ -156,6 +156,7 @@ static uint32_t put_series(struct rc_plan *plan, const struct place *place, cons
                            const struct rc_field_ref *value, struct rc_series_plan want, uint32_t chain,
                            int64_t extra_ms) {
     want.domain = place->domain;
+    want.generation = place->segment->generation;
     want.predicate = put_predicate(plan, pred);
     want.value_slot = value ? rc_slots_field(&plan->slots, value) : RC_NONE;
     want.value_type = value ? value->type : RC_LONG;

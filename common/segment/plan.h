@@ -66,7 +66,8 @@ struct rc_dependent {
 };
 
 struct rc_series_plan {
-    uint64_t hash; /* stable identity: the same in every plan that keeps the same thing */
+    uint64_t hash;      /* stable identity: the same in every plan that keeps the same thing */
+    int64_t generation; /* its segments' */
     uint32_t domain;
     uint32_t predicate;  /* index into rc_plan.predicates */
     uint32_t value_slot; /* RC_NONE: timestamps alone */
@@ -160,6 +161,7 @@ struct rc_dispatch {
     size_t n_always, cap_always;
     uint32_t *born; /* segments to look at when a person is first seen in this dataset */
     size_t n_born, cap_born;
+    int64_t generation;         /* the last one of what is decided with the dataset */
     struct rc_predicate *where; /* the dataset's own */
     bool *where_fields;
 };

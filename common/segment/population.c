@@ -166,7 +166,8 @@ struct application {
     bool changed;  /* state has changed */
     bool touching; /* a segment may have */
     bool over;     /* there are more events than a person may have */
-    bool history;  /* for what warms up alone */
+    int64_t
+        least; /* it is live for what is of this generation or a later one; for the rest it is history, if that warms up */
 };
 
 static uint64_t event_tie(struct application *a) {
@@ -272,7 +273,7 @@ static void apply_series(struct application *a, uint32_t index, const struct rc_
         return;
     a->changed = true;
     a->over |= p->event_limit > 0 && rc_person_series(a->person, index)->n > p->event_limit;
-    if (!a->history)
+    if (series->generation >= a->least)
         touch_dependents(a, index);
 }
 
@@ -282,7 +283,7 @@ static void apply_trigger(void *ctx, const struct rc_trigger *trigger) {
     const struct rc_predicate *predicate = plan->predicates[trigger->predicate];
     int whole = -1; /* does the predicate hold for the event as a whole? not known yet */
     for (size_t i = 0; i < trigger->n_series; i++) {
-        if (a->history && !plan->series[trigger->series[i]].warms)
+        if (plan->series[trigger->series[i]].generation < a->least && !plan->series[trigger->series[i]].warms)
             continue;
         if (!plan->series[trigger->series[i]].by_element) {
             if (whole < 0)
@@ -356,7 +357,7 @@ static bool existence_told(const struct rc_population *p, const struct rc_person
     return rc_person_realized(person, (uint32_t)p->plan->catalog->n_segments + dataset) != NULL;
 }
 
-bool rc_population_apply(struct rc_population *p, const struct rc_event *event) {
+static bool apply_live(struct rc_population *p, const struct rc_event *event, int64_t least) {
     const struct rc_dispatch *dispatch = &p->plan->dispatch[event->dataset];
     rc_buf_reset(&p->key);
     if (rc_person_key_add(&p->key, event->namespace, event->person_id) != RC_OK)
@@ -374,7 +375,7 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
         return false;
     if (person->quarantine == RC_QUARANTINE_NONE)
         decide_before(p, person, event);
-    struct application a = {.population = p, .person = person, .event = event};
+    struct application a = {.population = p, .person = person, .event = event, .least = least};
     a.id = rc_event_hash(p->plan, event->dataset, event->event_id);
     rc_plan_dispatch(p->plan, event, p->seen, apply_trigger, &a);
     int64_t *first_ms = &person->first_ms[event->dataset];
@@ -402,6 +403,15 @@ bool rc_population_apply(struct rc_population *p, const struct rc_event *event) 
     return a.changed;
 }
 
+bool rc_population_apply(struct rc_population *p, const struct rc_event *event) {
+    return apply_live(p, event, 0);
+}
+
+bool rc_population_apply_import(struct rc_population *p, const struct rc_event *event, int64_t import) {
+    return p->plan->dispatch[event->dataset].generation >= import ? apply_live(p, event, import)
+                                                                  : rc_population_apply_history(p, event, true);
+}
+
 /* Whether the event is for something that warms up. */
 static void look_for_warming(void *ctx, const struct rc_trigger *trigger) {
     struct application *a = ctx;
@@ -427,7 +437,7 @@ static struct rc_person *bring_to_life(struct rc_population *p) {
 }
 
 bool rc_population_apply_history(struct rc_population *p, const struct rc_event *event, bool all) {
-    struct application a = {.population = p, .event = event, .history = true};
+    struct application a = {.population = p, .event = event, .least = INT64_MAX};
     rc_plan_dispatch(p->plan, event, p->seen, look_for_warming, &a);
     if (!a.touching && !all)
         return false;

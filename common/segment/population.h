@@ -83,6 +83,10 @@ bool rc_population_apply(struct rc_population *population, const struct rc_event
  * changed nothing. */
 bool rc_population_apply_history(struct rc_population *population, const struct rc_event *event, bool all);
 
+/* Takes in an event that comes live and is of the past: it was imported. It is an event like any other for what serves in generation `import` or
+ * a later one; for what warms up it is history, and the rest knows nothing of it until it is of such a generation itself. */
+bool rc_population_apply_import(struct rc_population *population, const struct rc_event *event, int64_t import);
+
 /* Decides everything that the clocks allow: first for everybody whom an event has just touched, then for at most `max_persons` others (0: no
  * limit). Returns true when more is due. */
 bool rc_population_advance(struct rc_population *population, size_t max_persons);

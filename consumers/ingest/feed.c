@@ -1,4 +1,8 @@
-/* One record of a dataset topic to the events that it is, for every dataset that comes over this topic. */
+/* One record of a dataset topic to the events that it is, for every dataset that comes over this topic.
+ *
+ * An imported record (codec/origin.h) comes live long after what it tells of happened. Where its import was announced (a control record of the dataset),
+ * state of replays before it does not know it, so that nobody is told of half an import; the replay that ends the import reads it as history, and to the state
+ * that comes of that, as to an installation that has heard of no import, it is an event like any other. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -62,6 +66,18 @@ static void advance_clock(struct input *input, const struct route *route, int64_
         rc_population_set_clock(input->lane->population, route->datasets[i], clock_ms);
 }
 
+/* The number of the record's import, where that was announced; else 0. */
+static int64_t import_of(const struct ingest *ingest, const struct rc_dataset *dataset,
+                         const struct rc_record *record) {
+    int64_t import;
+    struct rc_control control;
+    if (record->n_headers == 0 ||
+        !rc_header_number(record->headers, record->n_headers, RC_IMPORT_HEADER, INT64_MAX, &import))
+        return 0;
+    rc_definitions_control(ingest->definitions, "dataset", dataset->id, &control);
+    return import <= control.import_ms ? import : 0;
+}
+
 enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct rc_message *message) {
     struct lane *lane = input->lane;
     const struct program *program = ingest->program;
@@ -96,7 +112,10 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
                 bury(ingest, &original, &why);
             } else {
                 rc_counter_inc(ingest->metrics.events);
-                if (!rc_population_apply(lane->population, &event))
+                int64_t import = import_of(ingest, dataset, &record);
+                bool new = import ? rc_population_apply_import(lane->population, &event, import)
+                                  : rc_population_apply(lane->population, &event);
+                if (!new)
                     rc_counter_inc(ingest->metrics.duplicates);
             }
             break;

@@ -63,6 +63,7 @@ struct happening {
     uint32_t dataset;
     int person, n;
     char type;
+    bool imported;
 };
 
 struct told {
@@ -100,6 +101,7 @@ struct trial {
     unsigned seed;
     bool late;
     bool replays;                /* nothing is edited: all state is wrong, and built anew from history */
+    bool imports;                /* nor is it wrong, but what was imported is passed over until then */
     int before[IDS], after[IDS]; /* variants, or NOTHING */
     struct happening events[STEPS];
     struct side knew, learns;
@@ -256,6 +258,8 @@ static void happen(struct trial *t, struct side *side, const struct happening *h
         fail_msg("%s", err.message);
     if (history)
         rc_population_apply_history(side->population, &event, t->replays);
+    else if (h->imported && side == &t->learns)
+        rc_population_apply_import(side->population, &event, 1);
     else
         rc_population_apply(side->population, &event);
 }
@@ -375,10 +379,11 @@ static void go_on(struct trial *t) {
     decide(&t->learns, h->clock_ms);
     if (any(t, 8) == 0)
         carry_some(t);
-    bool lost = t->replays && t->stage == BEFORE && any(t, 3) == 0;
+    bool wrong = t->replays && !t->imports && t->stage == BEFORE;
+    bool lost = wrong && any(t, 3) == 0;
     if (!lost)
         happen(t, &t->learns, h, false);
-    if (t->replays && t->stage == BEFORE && !lost && any(t, 4) == 0) { /* what never was, of somebody who is there */
+    if (wrong && !lost && any(t, 4) == 0) { /* what never was, of somebody who is there */
         struct happening false_one = *h;
         false_one.n += 10;
         false_one.type = any(t, 2) ? 'a' : 'b';
@@ -464,15 +469,19 @@ static void invent(struct trial *t) {
             .person = (int)any(t, PERSONS),
             .type = any(t, 3) ? 'a' : 'b',
             .n = (int)any(t, 10),
+            .imported = t->imports && i > STEPS / 5 && any(t, 3) == 0,
         };
+        if (t->events[i].imported)
+            t->events[i].at_ms -= any(t, 9000);
     }
 }
 
-static void try(bool replays) {
+static void try(bool replays, bool imports) {
     for (unsigned seed = 1; seed <= SEEDS; seed++) {
         struct trial *t = rc_calloc(1, sizeof *t);
         t->seed = seed;
-        t->late = seed % 3 == 0;
+        t->late = seed % 3 == 0 || imports;
+        t->imports = imports;
         t->replays = t->knew.replays = t->learns.replays = replays;
         rc_arena_init(&t->arena, 4096);
         for (int p = 0; p < PERSONS; p++) {
@@ -516,17 +525,25 @@ static void try(bool replays) {
 
 static void learning_late_is_having_known(void **state) {
     (void)state;
-    try(false);
+    try(false, false);
 }
 
 /* Before it events were lost, others came that are not on the topic, and persons nobody had met: the end is that of a population to which nothing happened. */
 static void a_replay_mends_what_was_wrong(void **state) {
     (void)state;
-    try(true);
+    try(true, false);
+}
+
+/* What is imported comes long after it happened, of persons who may be new, and counts from the replay on that follows, whether it is read before that, beside it or
+ * behind. */
+static void an_import_ends_as_having_known(void **state) {
+    (void)state;
+    try(true, true);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(learning_late_is_having_known),
-                                       cmocka_unit_test(a_replay_mends_what_was_wrong)};
+                                       cmocka_unit_test(a_replay_mends_what_was_wrong),
+                                       cmocka_unit_test(an_import_ends_as_having_known)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
