@@ -50,9 +50,9 @@ class ImportTest(Base):
         self.assertEqual(self.on_topic(), there)
 
         # Killed in the midst: what is on the topic is known to nobody yet, though processes come and go.
-        command = [program.BINARY, "import", "--dataset", "web", str(file), "--quiet", "--rate", "1000", *program._settings(self.site.settings)]
+        command = [program.BINARY, "import", "--dataset", "web", str(file), "--quiet", "--rate", "200", *program._settings(self.site.settings)]
         half = Child(command, self.site.folder / "import.log", env=program.environment(self.site.env))
-        wait_until(lambda: self.on_topic() > there + 500, 30 * SLOW, "half of it to be there")
+        wait_until(lambda: self.on_topic() > there + 200, 30 * SLOW, "half of it to be there")
         half.kill()
         self.ingests[0].kill()
         self.ingests[0].start()
@@ -60,11 +60,10 @@ class ImportTest(Base):
         self.assertEqual(self.changes(), told)
 
         # Again: the same events are the same. An ingest process dies while they are taken in.
-        self.site.run("backfill", "rate", "dataset/web", "3000")
+        self.site.run("backfill", "rate", "dataset/web", "100")
         shown = self.import_(file).json
         self.assertEqual((shown["sent"], shown["replay"]), (3_000, True))
         wait_until(lambda: any(r["state"] == "replaying" for r in self.rows().values()), 30 * SLOW, "the replay")
-        self.assertEqual(self.changes(), told)
         self.ingests[1].kill()
         self.ingests[1].start()
         self.site.run("backfill", "rate", "dataset/web", "0")

@@ -5,10 +5,11 @@ differences were told. The engine's side of it is in tests/unit/segment/test_war
 import time
 import unittest
 
+from confluent_kafka import TopicPartition
 from support import eventually, wait_until
 from support.recompute import Recomputation, assert_versions, now_ms
-from support.site import SLOW, dataset, of_type, segment
-from test_backfill import DAY, Base
+from support.site import SLOW, dataset, event, of_type, segment
+from test_backfill import DAY, PARTITIONS, Base
 
 SEGMENTS = (
     segment("viewers", of_type("view", count={"ge": 3}, window="7d")),
@@ -43,7 +44,7 @@ class ReplayTest(Base):
         self.define(dataset(topic=self.topic))
         self.assertEqual({p for s, p in self.members() if s == "carts"}, set())
 
-        self.site.run("backfill", "rate", "dataset/web", "1500")
+        self.site.run("backfill", "rate", "dataset/web", "300")
         self.assertEqual(self.replay().json["segments"], len(SEGMENTS))
         wait_until(lambda: any(r["state"] == "replaying" and r["progress"] for r in self.rows().values()), 30 * SLOW, "progress")
         self.site.run("backfill", "pause", "dataset/web")
@@ -116,6 +117,35 @@ class ReplayTest(Base):
         self.replay()
         self.replayed()
         self.expect_truth()
+
+
+    def test_what_the_topic_has_forgotten_is_not_thrown_away(self):
+        self.define(dataset(topic=self.topic), segment("carts", of_type("cart", window="30d")))
+        self.start_two()
+        self.send(600, 6, steady=True)
+        self.live("carts")
+        members = {p for _, p in self.expect_truth()}
+        told = self.changes()
+        everything = [TopicPartition(self.topic, p, -1) for p in range(PARTITIONS)]
+        for answer in self.kafka.admin.delete_records(everything).values():
+            answer.result(30)
+        for command in (("replay",), ("import", self.site.write("one.jsonl", event("p1", now_ms())[1].decode()))):
+            refused = self.site.run(*command, "--dataset", "web", code=65)
+            self.assertIn("--force", refused.err)
+            self.assertIn("segment carts", refused.err)
+        self.assertEqual((self.rows()["carts"]["state"], self.changes()), ("live", told))
+        # Said twice, it is done.
+        self.replay("--force")
+        eventually(lambda: self.assertEqual(self.members(), set()), 30 * SLOW, interval=0.3)
+        self.assertEqual({(c.person, c.status, c.cause) for c in self.changes() if c not in told}, {(p, "exited", "backfill") for p in members})
+
+        self.assertIn("web", self.site.run("replay", "--dataset", "wbe", code=65).err)
+        self.assertIn("--dataset", self.site.run("replay", code=64).err)
+        self.assertIn("--from", self.site.run("replay", "--dataset", "web", "--from", "yesterday", code=64).err)
+        self.assertIn("--dataset", self.site.run("import", code=64).err)
+        clock = {**dataset("clock", topic=f"{self.prefix}.clock"), "timestamp": {"kafka": "timestamp"}}
+        self.define(clock)
+        self.assertIn("Kafka's own", self.site.run("import", "--dataset", "clock", self.site.folder / "one.jsonl", code=64).err)
 
 
 def iso(ms):
