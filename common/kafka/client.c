@@ -102,6 +102,25 @@ static rc_status set_all(rd_kafka_conf_t *conf, const struct property *propertie
     return RC_OK;
 }
 
+#define QUEUE_SHARE 8 /* of the memory, for what was fetched and is not read yet */
+#define QUEUE_MOST_KB 65536
+#define QUEUED_BYTES 400 /* of a message of 100 bytes, with librdkafka's own */
+#define QUEUED_LEAST 50000
+#define QUEUED_MOST 500000
+
+/* How much is fetched ahead. librdkafka 2.0.2 stops fetching when so many messages are queued, and then looks again only when something else wakes the
+ * broker's thread, or a second later: a reader of a backlog that is faster than that gets no more than so many a second. */
+static rc_status set_queued(const struct rc_config *config, rd_kafka_conf_t *conf, struct rc_error *err) {
+    int64_t bytes = rc_config_bytes(config, "state.memory_bytes") / QUEUE_SHARE, messages = bytes / QUEUED_BYTES;
+    messages = messages < QUEUED_LEAST ? QUEUED_LEAST : messages > QUEUED_MOST ? QUEUED_MOST : messages;
+    char text[32];
+    snprintf(text, sizeof text, "%d", bytes / 1024 > QUEUE_MOST_KB ? QUEUE_MOST_KB : (int)(bytes / 1024));
+    if (rc_client_set(conf, "queued.max.messages.kbytes", text, err) != RC_OK)
+        return RC_FAIL;
+    snprintf(text, sizeof text, "%d", (int)messages);
+    return rc_client_set(conf, "queued.min.messages", text, err);
+}
+
 static rc_status own_defaults(const struct rc_config *config, enum rc_client_kind kind, rd_kafka_conf_t *conf,
                               struct rc_error *err) {
     static const struct property all[] = {
@@ -115,7 +134,7 @@ static rc_status own_defaults(const struct rc_config *config, enum rc_client_kin
     static const struct property consumer[] = {
         {"fetch.wait.max.ms", "500", NULL},       {"fetch.error.backoff.ms", "100", NULL},
         {"session.timeout.ms", "10000", NULL},    {"heartbeat.interval.ms", "1000", NULL},
-        {"max.poll.interval.ms", "300000", NULL}, {"queued.min.messages", "50000", NULL},
+        {"max.poll.interval.ms", "300000", NULL},
     };
     static const struct property producer[] = {
         {"linger.ms", "0", NULL},
@@ -132,10 +151,7 @@ static rc_status own_defaults(const struct rc_config *config, enum rc_client_kin
         return set_all(conf, producer, COUNT(producer), err);
     if (set_all(conf, consumer, COUNT(consumer), err) != RC_OK)
         return RC_FAIL;
-    int64_t fetched_kb = rc_config_bytes(config, "state.memory_bytes") / 8 / 1024;
-    char text[32];
-    snprintf(text, sizeof text, "%d", fetched_kb > 65536 ? 65536 : (int)fetched_kb);
-    if (rc_client_set(conf, "queued.max.messages.kbytes", text, err) != RC_OK)
+    if (set_queued(config, conf, err) != RC_OK)
         return RC_FAIL;
     /* The mock cluster wakes no waiting fetch: what is produced meanwhile waits for the fetch's end. */
     if (rc_embedded_used(config))
