@@ -19,8 +19,8 @@
 #include "kafka/embedded.h"
 
 #define TURN_RECORDS 2000
-#define TURN_MS 2      /* of a turn, while nothing waits */
-#define TURN_BUSY_MS 1 /* while records wait to be read */
+#define TURN_US 2000      /* of a turn, while nothing waits */
+#define TURN_BUSY_US 1000 /* while records wait to be read */
 #define ASK_TIMEOUT_MS 5000
 #define AGAIN_MS 500
 #define THROTTLED_MS 20
@@ -86,13 +86,25 @@ static void close_reader(struct ingest *ingest) {
     b->lane = NULL;
 }
 
+/* Reads nothing from here on; the client stays for the next lane, since making and closing one takes longer than live events should wait. */
+static void rest_reader(struct ingest *ingest) {
+    struct backfill *b = &ingest->backfill;
+    struct rc_error err;
+    if (b->has_stuck)
+        rc_message_release(&b->stuck);
+    b->has_stuck = false;
+    b->lane = NULL;
+    if (b->source && rc_source_assign(b->source, NULL, 0, &err) != RC_OK)
+        close_reader(ingest);
+}
+
 void rc_ingest_backfill_close(struct ingest *ingest) {
     close_reader(ingest);
 }
 
 static void drop_pass(struct lane *lane) {
     if (lane->ingest->backfill.lane == lane)
-        close_reader(lane->ingest);
+        rest_reader(lane->ingest);
     for (size_t i = 0; i < lane->n_stretches; i++)
         free(lane->stretches[i].topic);
     free(lane->stretches);
@@ -201,8 +213,8 @@ static rc_status begin_pass(struct lane *lane, struct rc_error *err) {
         for (size_t k = 0; status == RC_OK && waits(lane, shadow) && k < shadow->n_cuts; k++)
             status = add_stretch(lane, shadow, &shadow->cuts[k], now_ms, err);
     }
-    rc_admin_rest(lane->ingest->admin);
     if (status != RC_OK) {
+        rc_admin_rest(lane->ingest->admin); /* else when what has begun is read */
         drop_pass(lane);
         return RC_FAIL;
     }
@@ -240,6 +252,7 @@ static void end_pass(struct lane *lane) {
         lane->shadows[i].reading = false;
     }
     drop_pass(lane);
+    rc_admin_rest(lane->ingest->admin);
     lane->dirty = true;
     rc_log(RC_LOG_INFO, "history is read", rc_f_int("partition", lane->number));
 }
@@ -267,7 +280,7 @@ static rc_status open_reader(struct lane *lane, struct rc_error *err) {
     }
     rc_admin_rest(ingest->admin);
     struct backfill *b = &ingest->backfill;
-    if (status == RC_OK)
+    if (status == RC_OK && !b->source)
         status = rc_source_open(ingest->config, &options, &b->source, err);
     if (status == RC_OK)
         status = rc_source_assign(b->source, parts, n, err);
@@ -288,7 +301,7 @@ static bool all_read(const struct ingest *ingest, struct lane *lane) {
     for (size_t i = 0; i < lane->n_stretches; i++) {
         struct stretch *stretch = &lane->stretches[i];
         int64_t position, high;
-        if (stretch->at < stretch->end && ingest->backfill.source &&
+        if (stretch->at < stretch->end && ingest->backfill.lane == lane &&
             rc_source_position(ingest->backfill.source, stretch->topic, lane->number, &position, &high) == RC_OK &&
             (position >= stretch->end ||
              rc_source_at_end(ingest->backfill.source, stretch->topic, lane->number, INT64_MAX, NULL)))
@@ -342,7 +355,7 @@ static void fail_softly(struct ingest *ingest, const struct rc_error *err) {
 /* True when there is more to read at once. */
 static bool read_some(struct ingest *ingest, struct lane *lane) {
     struct backfill *b = &ingest->backfill;
-    int64_t until = rc_clock_monotonic_ms() + (ingest->drained ? TURN_MS : TURN_BUSY_MS);
+    int64_t until_ns = rc_clock_monotonic_ns() + (ingest->drained ? TURN_US : TURN_BUSY_US) * INT64_C(1000);
     int64_t rate = rate_of(ingest, lane);
     for (int n = 0; n < TURN_RECORDS && may_take(ingest, rate); n++) {
         struct rc_error err;
@@ -364,7 +377,7 @@ static bool read_some(struct ingest *ingest, struct lane *lane) {
             rc_message_release(&b->stuck);
             b->tokens -= rate > 0;
         }
-        if (n % 32 == 31 && rc_clock_monotonic_ms() >= until)
+        if (n % 32 == 31 && rc_clock_monotonic_ns() >= until_ns)
             return true;
     }
     return rate == 0;
@@ -444,14 +457,16 @@ bool rc_ingest_backfill_turn(struct ingest *ingest) {
     }
     struct lane *lane = lane_to_read(ingest);
     if (b->lane && b->lane != lane)
+        rest_reader(ingest);
+    if (!lane) {
         close_reader(ingest);
-    if (!lane)
         return false;
+    }
     if (all_read(ingest, lane)) {
         end_pass(lane);
         return true;
     }
-    if (!b->source && open_reader(lane, &err) != RC_OK) {
+    if (!b->lane && open_reader(lane, &err) != RC_OK) {
         fail_softly(ingest, &err);
         return false;
     }
