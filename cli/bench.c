@@ -16,6 +16,8 @@
 #define DEFAULT_EVENTS 5e6
 #define DEFAULT_PERSONS 1e6
 #define MAX_MEASURES 32
+#define DEFAULT_RATE 1000
+#define MAX_RATE 1000000
 
 struct bench_command {
     bool json;
@@ -104,16 +106,20 @@ static rc_status read_sizes(const struct rc_cli *cli, struct rc_bench_options *o
     int64_t seconds_ms = 0;
     if (rc_cli_number(cli, "scale", &scale, err) != RC_OK)
         return RC_FAIL;
-    int64_t events = (int64_t)(DEFAULT_EVENTS * scale), persons = (int64_t)(DEFAULT_PERSONS * scale);
+    int64_t events = (int64_t)(DEFAULT_EVENTS * scale), persons = (int64_t)(DEFAULT_PERSONS * scale),
+            rate = DEFAULT_RATE;
     if (rc_cli_integer(cli, "events", &events, err) != RC_OK ||
-        rc_cli_integer(cli, "persons", &persons, err) != RC_OK ||
+        rc_cli_integer(cli, "persons", &persons, err) != RC_OK || rc_cli_integer(cli, "rate", &rate, err) != RC_OK ||
         rc_cli_duration(cli, "duration", &seconds_ms, err) != RC_OK)
         return RC_FAIL;
     if (events < 1000 || persons < 100 || (seconds_ms && seconds_ms < 1000))
         return rc_cli_usage(cli, err, "at least 1000 events, 100 persons and 1s, or there is nothing to measure");
     options->events = (uint64_t)events;
     options->persons = (uint64_t)persons;
+    if (rate < 1 || rate > MAX_RATE)
+        return rc_cli_usage(cli, err, "--rate is between 1 and 1000000");
     options->seconds = seconds_ms / 1000;
+    options->rate = rate;
     return RC_OK;
 }
 
@@ -167,6 +173,7 @@ static const struct rc_cli_option options_table[] = {
     {"events", 0, CLI_ONE, "N", "Events of the waiting topic (default 5000000)."},
     {"persons", 0, CLI_ONE, "N", "Persons (default 1000000)."},
     {"duration", 0, CLI_ONE, "TIME", "How long latency and exits are watched (default 60s)."},
+    {"rate", 0, CLI_ONE, "N", "Live events a second of backfill (default 1000)."},
     {"kafka-home", 0, CLI_ONE, "DIR",
      "Folder with lib/ or libs/ of Kafka's jars (default: what scripts/bootstrap --tests has brought)."},
     {"redis-server", 0, CLI_ONE, "FILE",
@@ -182,7 +189,7 @@ const struct rc_cli_command rc_cli_command_bench = {
     .text =
         "Starts a broker (Java) and a Redis of its own in a temporary folder, runs this program's consumers against "
         "them, and measures in the same run the least that the same work costs with the same libraries. The ratio of "
-        "the two is the figure. Measures: throughput, engine, segments, persons, latency, exits, wave, sink, "
+        "the two is the figure. Measures: throughput, engine, segments, persons, latency, exits, wave, backfill, sink, "
         "memory, restart, restore, idle; docs/performance.md says what each is. With --set "
         "kafka.bootstrap.servers=host:port a "
         "broker that runs is used instead; topics that begin with bench are made there and removed.",

@@ -25,6 +25,7 @@ struct rc_bench_options {
     uint64_t events; /* of throughput and its like; 0: 5,000,000 */
     uint64_t persons; /* 0: 1,000,000 */
     int64_t seconds;  /* of the measures of latency; 0: 60 */
+    int64_t rate;     /* live events a second of backfill; 0: 1,000 */
     bool keep;        /* leave the folder with the logs */
     const struct rc_stop *stop;
 };

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "bench/measures/internal.h"
 
 #define HOUR_MS INT64_C(3600000)
@@ -146,6 +148,29 @@ void rc_bench_simple_definitions(const char *topic, const char *window, struct r
         "\"type\", \"eq\": \"%s\"}, \"count\": {\"ge\": 1}, \"window\": \"%s\"}},\n {\"kind\": \"audience\", \"id\": "
         "\"seen\", \"where\": {\"segment\": \"seen\"}}]\n",
         TYPES[0], window);
+}
+
+void rc_bench_often_definition(struct rc_buf *out) {
+    rc_buf_printf(out,
+                  "[{\"kind\": \"segment\", \"id\": \"" BENCH_OFTEN
+                  "\", \"dataset\": \"bench\", \"where\": {\"event\": {\"field\": "
+                  "\"type\", \"eq\": \"%s\"}, \"count\": {\"ge\": %d}, \"window\": \"30d\"}}]\n",
+                  TYPES[0], BENCH_OFTEN_COUNT);
+}
+
+static bool take_text(struct rc_span *in, struct rc_span *text) {
+    int64_t len;
+    return rc_take_zigzag(in, &len) == RC_OK && len >= 0 && rc_take_bytes(in, (uint64_t)len, text) == RC_OK;
+}
+
+bool rc_bench_often_counts(struct rc_span value, uint64_t *event) {
+    struct rc_span id, namespace, person, type;
+    int64_t at_ms;
+    if (!take_text(&value, &id) || rc_take_zigzag(&value, &at_ms) != RC_OK || !take_text(&value, &namespace) ||
+        !take_text(&value, &person) || !take_text(&value, &type) || !rc_span_equal(type, rc_span_str(TYPES[0])))
+        return false;
+    *event = XXH3_64bits_withSeed(id.data, id.len, (uint64_t)at_ms) | 1;
+    return true;
 }
 
 void rc_bench_simple_event(uint64_t person, int64_t at_ms, struct rc_buf *key, struct rc_buf *value) {

@@ -125,6 +125,12 @@ void rc_bench_definitions(size_t n, const char *topic, struct rc_buf *out);
 void rc_bench_simple_definitions(const char *topic, const char *window, struct rc_buf *out);
 /* An event that makes person number `person` a member of it. */
 void rc_bench_simple_event(uint64_t person, int64_t at_ms, struct rc_buf *key, struct rc_buf *value);
+/* The segment that `backfill` adds to them: who has done it BENCH_OFTEN_COUNT times in 30 days. */
+#define BENCH_OFTEN "often"
+#define BENCH_OFTEN_COUNT 2
+void rc_bench_often_definition(struct rc_buf *out);
+/* Whether the event counts for it; `*event` then names it (its time and id), never 0. */
+bool rc_bench_often_counts(struct rc_span value, uint64_t *event);
 struct rc_catalog;
 /* The same compiled, over RC_BENCH_EVENTS. Owned by the caller. */
 rc_status rc_bench_catalog(size_t segments, struct rc_catalog **out, struct rc_error *err) RC_MUST_USE;
@@ -206,6 +212,7 @@ rc_status rc_bench_persons(struct bench *bench, struct rc_error *err) RC_MUST_US
 rc_status rc_bench_latency(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_exits(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_wave(struct bench *bench, struct rc_error *err) RC_MUST_USE;
+rc_status rc_bench_backfill(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_sink(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_memory(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_restart(struct bench *bench, struct rc_error *err) RC_MUST_USE;

@@ -9,6 +9,7 @@
 #define DEFAULT_EVENTS UINT64_C(5000000)
 #define DEFAULT_PERSONS UINT64_C(1000000)
 #define DEFAULT_SECONDS 60
+#define DEFAULT_RATE 1000
 
 static const struct rc_bench_measure MEASURES[] = {
     {"throughput", "events per CPU-second of ingest with 100 segments"},
@@ -18,6 +19,7 @@ static const struct rc_bench_measure MEASURES[] = {
     {"latency", "event produced to change readable in Redis, beside a hop through the broker"},
     {"exits", "how late a change by time alone is emitted"},
     {"wave", "everybody due at one millisecond beside live events"},
+    {"backfill", "a new segment over history beside live events"},
     {"sink", "changes a second into Redis, beside plain HSET"},
     {"memory", "resident bytes per person, beside the entropy of what must be kept"},
     {"restart", "kill -9 to caught up"},
@@ -27,8 +29,9 @@ static const struct rc_bench_measure MEASURES[] = {
 };
 
 static rc_status (*const RUN[])(struct bench *bench, struct rc_error *err) = {
-    rc_bench_throughput, rc_bench_engine, rc_bench_segments, rc_bench_persons, rc_bench_latency, rc_bench_exits,
-    rc_bench_wave,       rc_bench_sink,   rc_bench_memory,   rc_bench_restart, rc_bench_restore, rc_bench_idle,
+    rc_bench_throughput, rc_bench_engine,  rc_bench_segments, rc_bench_persons, rc_bench_latency,
+    rc_bench_exits,      rc_bench_wave,    rc_bench_backfill, rc_bench_sink,    rc_bench_memory,
+    rc_bench_restart,    rc_bench_restore, rc_bench_idle,
 };
 #define N_MEASURES (sizeof RUN / sizeof *RUN)
 _Static_assert(sizeof MEASURES / sizeof *MEASURES == N_MEASURES + 1, "a function for each name");
@@ -100,6 +103,8 @@ rc_status rc_bench_run(const struct rc_bench_options *options, const char *const
         bench.options.persons = DEFAULT_PERSONS;
     if (bench.options.seconds == 0)
         bench.options.seconds = DEFAULT_SECONDS;
+    if (bench.options.rate == 0)
+        bench.options.rate = DEFAULT_RATE;
     const char *tmp = getenv("TMPDIR");
     snprintf(bench.folder, sizeof bench.folder, "%.300s/rollcall-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (!mkdtemp(bench.folder))
