@@ -174,6 +174,8 @@ static void note_place(struct lane *lane, size_t place) {
 /* `as`: what the lane serves from now on, of which `id` and `json` are copied. */
 static struct served *serve(struct lane *lane, const struct served *as) {
     struct served *served = rc_ingest_served(lane, as->id), next = *as;
+    if (served && !next.effect.version)
+        next.effect = served->effect;    /* a version that means the same */
     next.told |= served && served->told; /* a new version comes beside the old one: the segment stays live */
     next.json = rc_strdup(as->json);
     next.unsaved = next.unlogged = true;
@@ -641,6 +643,13 @@ static bool tells_as_backfill(const struct served *before, const struct shadow *
     return !before || before->meaning == ENDS || before->meaning == shadow->meaning;
 }
 
+/* What a new version moves is told; what the same one finds when its dataset is read anew is no change of a definition. */
+static struct effect effect_of(const struct served *served, const struct shadow *shadow) {
+    if (served && served->version == shadow->version)
+        return served->effect;
+    return (struct effect){.version = shadow->version};
+}
+
 rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) {
     const struct rc_catalog *catalog = lane->ingest->program->catalog;
     if (!rc_ingest_switch_pending(lane))
@@ -652,8 +661,10 @@ rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) {
         const struct served *served = rc_ingest_served(lane, shadow->id);
         rc_log(RC_LOG_INFO, "segment warmed up, it serves", rc_f_int("partition", lane->number),
                rc_f_str("segment", shadow->id), rc_f_int("version", shadow->version));
+        struct effect effect = effect_of(served, shadow);
         struct served *now = serve_newest(lane, (uint32_t)rc_catalog_segment(catalog, shadow->id), shadow->generation,
                                           tells_as_backfill(served, shadow), shadow->gap_ms);
+        now->effect = effect;
         now->unsaved = now->unlogged = false; /* the checkpoint said so */
         drop_shadow(lane, shadow);
     }
@@ -676,6 +687,8 @@ void rc_ingest_tell_live(struct ingest *ingest) {
         lane->all_told = true;
         for (size_t i = 0; i < lane->n_served; i++) {
             struct served *served = &lane->served[i];
+            rc_ingest_effect_settled(served);
+            lane->dirty |= served->unsaved;
             if (!served->told && served->meaning != ENDS) {
                 rc_ingest_emit_live(lane, served->id, served->version, true);
                 served->told = served->unsaved = served->unlogged = true;
@@ -698,6 +711,8 @@ static char *served_text(const struct served *served) {
                                served->backfilled, "gap_ms", (json_int_t)served->gap_ms, "json", served->json);
     json_object_set_new(record, "told", json_boolean(served->told));
     json_object_set_new(record, "generation", json_integer((json_int_t)served->generation));
+    if (served->effect.version)
+        json_object_set_new(record, "effect", rc_ingest_effect_json(&served->effect));
     char *text = json_dumps(record, JSON_COMPACT);
     json_decref(record);
     return text;
@@ -745,7 +760,8 @@ void rc_ingest_served_put(struct lane *lane, struct checkpoint *checkpoint, bool
                                     .json = rc_catalog_definition(catalog, "segment", shadow->id)->json,
                                     .backfilled = tells_as_backfill(served, shadow),
                                     .gap_ms = shadow->gap_ms,
-                                    .told = served && served->told};
+                                    .told = served && served->told,
+                                    .effect = effect_of(served, shadow)};
         put_record(lane, checkpoint, shadow->id, served_text(&next), true, logged);
     }
     lane->whole = logged;
@@ -773,7 +789,8 @@ static bool load_served(void *ctx, struct rc_span key, struct rc_span value) {
                                   .json = (char *)(uintptr_t)json,
                                   .backfilled = json_is_true(json_object_get(record, "backfilled")),
                                   .gap_ms = json_integer_value(json_object_get(record, "gap_ms")),
-                                  .told = json_is_true(json_object_get(record, "told"))};
+                                  .told = json_is_true(json_object_get(record, "told")),
+                                  .effect = rc_ingest_effect_take(json_object_get(record, "effect"))};
         struct served *served = serve(loading->lane, &as);
         served->unsaved = served->unlogged = false;
         free(id);

@@ -104,6 +104,8 @@ void rc_ingest_emit_change(void *ctx, const struct rc_change *change) {
         rc_ingest_fail(ingest, &err);
         return;
     }
+    if (!change->existence && (change->cause == RC_CAUSE_DEFINITION || change->cause == RC_CAUSE_BACKFILL))
+        rc_ingest_effect_count(lane, catalog->segments[change->index].id, change->realized);
     bool send = true;
     struct rc_versions before = lane->versions;
     int64_t fresh = rc_versions_next(&lane->versions);

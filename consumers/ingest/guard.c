@@ -58,7 +58,7 @@ static json_t *numbers_of(const struct lane *lane, const struct shadow *shadow) 
                      (json_int_t)rc_population_members(lane->population, (uint32_t) new));
 }
 
-/* {"definitions": "…", "partitions": [n…], "open": {"<version>": {"<n>": [members, would have] | null}}}. A partition that is not open for a version of
+/* With what went over lately (effect.c): {"definitions": "…", "partitions": [n…], "open": {"<version>": {"<n>": [members, would have] | null}}}. A partition that is not open for a version of
  * these definitions serves it. */
 static json_t *own_numbers(const struct ingest *ingest) {
     char hash[24];
@@ -81,7 +81,8 @@ static json_t *own_numbers(const struct ingest *ingest) {
             json_object_set_new(json_object_get(open, name), partition, numbers_of(lane, &lane->shadows[s]));
         }
     }
-    return json_pack("{s:s, s:o, s:o}", "definitions", hash, "partitions", partitions, "open", open);
+    return json_pack("{s:s, s:o, s:o, s:o, s:O}", "definitions", hash, "partitions", partitions, "open", open,
+                     "effects", rc_ingest_effects_told(ingest), "told", ingest->effects_told);
 }
 
 /* ---- everybody's ---- */
@@ -151,13 +152,21 @@ enum rc_guard_verdict rc_ingest_guard_judge(const struct ingest *ingest, const s
 void rc_ingest_guard_open(struct ingest *ingest) {
     ingest->guard = rc_calloc(1, sizeof *ingest->guard);
     ingest->guard->peers = rc_peers_new(ingest->config, ingest->loop, "versions");
+    ingest->effects_told = json_array();
+    ingest->effects_noted = json_object();
 }
 
 void rc_ingest_guard_close(struct ingest *ingest) {
     if (!ingest->guard)
         return;
     rc_peers_free(ingest->guard->peers);
+    json_decref(ingest->effects_told);
+    json_decref(ingest->effects_noted);
     free(ingest->guard);
+}
+
+struct rc_peers *rc_ingest_guard_peers(const struct ingest *ingest) {
+    return ingest->guard->peers;
 }
 
 void rc_ingest_guard_turn(struct ingest *ingest) {
@@ -184,7 +193,8 @@ void rc_ingest_guard_turn(struct ingest *ingest) {
             return;
         }
     }
-    if (waits)
+    bool effects = rc_ingest_effects_open(ingest);
+    if (waits || effects)
         rc_peers_listen(guard->peers);
     else
         rc_peers_rest(guard->peers);
@@ -193,5 +203,7 @@ void rc_ingest_guard_turn(struct ingest *ingest) {
     guard->next_tell_ms = now + TELL_MS;
     json_t *own = own_numbers(ingest);
     rc_announcer_add(ingest->announcer, "versions", own);
+    if (effects && rc_ingest_effects_turn(ingest, own, &err))
+        rc_ingest_fail(ingest, &err);
     json_decref(own);
 }

@@ -2,7 +2,7 @@
  * segment/population.h → emit.c (a change to a record). lane.c owns a partition number's state from its assignment to
  * its loss; checkpoint.c makes it durable, in the local store (saved.c) and the changelog (changelog.c), from which
  * restore.c brings it back; program.c takes up definitions, composition.c makes each lane's plan of them, backfill.c reads the
- * history of new ones, guard.c holds those that change too much; report.c tells, answers.c answers. One thread owns all of it;
+ * history of new ones, guard.c holds those that change too much, effect.c notes what they moved; report.c tells, answers.c answers. One thread owns all of it;
  * only `report` is shared with the HTTP thread. */
 #ifndef RC_INGEST_INTERNAL_H
 #define RC_INGEST_INTERNAL_H
@@ -100,6 +100,14 @@ struct composition {
 };
 
 /* A segment as a lane serves it. */
+/* What a version that went over moves, until that is in the audit trail (effect.c). */
+struct effect {
+    int version; /* 0: nothing is to be told */
+    int64_t entered, left;
+    bool done;    /* everybody has been looked at */
+    bool partial; /* a process died meanwhile */
+};
+
 struct served {
     char *id;
     int version;
@@ -109,9 +117,10 @@ struct served {
     bool backfilled;
     int64_t gap_ms; /* what lies before was not on the topic any more; 0: nothing was missing */
     bool told;      /* that it is live (consumers/shared/live.h) */
-    bool unsaved;   /* the local store does not have it so yet */
-    bool unlogged;  /* nor the changelog */
-    bool leaving;   /* the checkpoint under way says that it is gone */
+    struct effect effect;
+    bool unsaved;  /* the local store does not have it so yet */
+    bool unlogged; /* nor the changelog */
+    bool leaving;  /* the checkpoint under way says that it is gone */
 };
 
 /* Up to where a segment's history is to be read from a topic: live traffic from there on has been for it as well. */
@@ -321,6 +330,8 @@ struct ingest {
     struct release *release;
     struct backfill backfill;
     struct guard *guard;
+    json_t *effects_told;  /* names of what is in the audit trail */
+    json_t *effects_noted; /* by name: the producer's mark behind its entry */
 
     struct rc_arena arena;
     struct rc_buf key, scratch, value;
@@ -416,6 +427,24 @@ bool rc_ingest_guarded(const struct lane *lane, const struct shadow *shadow);
 /* Whether it may serve. `*was`, `*would`: members of both versions, as far as they are counted. */
 enum rc_guard_verdict rc_ingest_guard_judge(const struct ingest *ingest, const struct lane *lane,
                                             const struct shadow *shadow, int64_t *was, int64_t *would);
+
+/* What others tell; for effect.c. */
+struct rc_peers;
+struct rc_peers *rc_ingest_guard_peers(const struct ingest *ingest);
+
+/* ---- effect.c ---- */
+
+/* A change that a definition caused was told. */
+void rc_ingest_effect_count(const struct lane *lane, const char *segment, bool realized);
+/* Everybody has been looked at. */
+void rc_ingest_effect_settled(struct served *served);
+json_t *rc_ingest_effect_json(const struct effect *effect); /* owned by the caller */
+struct effect rc_ingest_effect_take(const json_t *json);
+/* {"<segment>@<version>": {"<partition>": [entered, left, partial] | null}}; owned by the caller. */
+json_t *rc_ingest_effects_told(const struct ingest *ingest);
+bool rc_ingest_effects_open(const struct ingest *ingest);
+/* Adds up what all have told, `own` among it, and notes what is complete. */
+rc_status rc_ingest_effects_turn(struct ingest *ingest, const json_t *own, struct rc_error *err) RC_MUST_USE;
 
 /* ---- backfill.c ---- */
 

@@ -4,7 +4,7 @@ wrongly. The engine's side of it, under any interleaving, is in tests/unit/segme
 
 import unittest
 
-from support import Kafka, eventually, produce, wait_until
+from support import Kafka, eventually, produce, read_all, wait_until
 from support.program import Installation
 from support.recompute import Changes, Recomputation, assert_versions, now_ms
 from support.site import SLOW, dataset, event, of_type, seed_of_run, segment
@@ -157,6 +157,18 @@ class BackfillTest(Base):
         self.assertTrue(by_edit)
         self.assertFalse([c for c in before if c.cause == "definition"])
 
+        # What came of each stands in the trail once, though processes died meanwhile.
+        def effects():
+            rows = [r for r in self.site.run("history", "segments", "--json").rows if r["action"] == "took effect"]
+            self.assertEqual(sorted((r["id"], r["version"]) for r in rows), [("buyers", 1), ("loyal", 1), ("quiet", 1), ("viewers", 2)])
+            for r in rows:
+                said = [s for _, _, s in {(c.person, c.version, c.status) for c in seen if c.target == r["id"] and c.cause in ("backfill", "definition")}]
+                told = r["effect"]["entered"], r["effect"]["left"]
+                if "atLeast" not in r["effect"]:
+                    self.assertEqual(told, (said.count("realized"), said.count("exited")), r)
+
+        eventually(effects, 30 * SLOW)
+
     def test_edit_and_back_tells_the_difference_and_its_reverse(self):
         often, recent = (segment("s", of_type("view", count={"ge": n}, window=w)) for n, w in ((3, "7d"), (5, "1d")))
         self.define(dataset(topic=self.topic), often)
@@ -185,6 +197,17 @@ class BackfillTest(Base):
         self.expect_truth()
         new = sorted((c.person, c.status, c.cause) for c in self.changes() if c not in told)
         self.assertEqual(new, sorted([(p, "realized", "definition") for p in first - second] + [(p, "exited", "definition") for p in second - first]))
+
+        # What each edit led to stands in the trail, once.
+        def effects():
+            rows = [r for r in self.site.run("history", "segment", "s", "--json").rows if r["action"] == "took effect"]
+            self.assertEqual([(r["version"], r["who"], r["effect"]) for r in rows],
+                             [(2, "rollcall", {"entered": len(second - first), "left": len(first - second)}),
+                              (3, "rollcall", {"entered": len(first - second), "left": len(second - first)})])  # fmt: skip
+
+        eventually(effects, 30 * SLOW)
+        trail = [r for r in read_all(self.kafka, f"{self.prefix}.audit") if b'"took effect"' in r.value]
+        self.assertEqual([r.key for r in trail], [b"segment/s"] * 2)
 
         # Gone: everybody leaves. A dropped edit tells nobody anything.
         self.define(segment("other", of_type("buy", window="30d")))
