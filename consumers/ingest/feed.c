@@ -141,19 +141,25 @@ enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct
     return FED;
 }
 
+/* The record once more, for one of its datasets: what is wrong with it was told the first time. */
+static enum rc_decoded decode_again(struct ingest *ingest, uint32_t dataset, struct rc_record *record,
+                                    struct rc_event *out) {
+    struct rc_error why;
+    const struct rc_dataset *about = &ingest->program->catalog->datasets[dataset];
+    if (!about->keyed && rc_rekey_origin(about, record, &why) != RC_OK)
+        return RC_BAD;
+    return rc_decode(ingest->program->decoders[dataset], record, &ingest->arena, out, &why);
+}
+
 void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,
                           struct rc_span person_key) {
-    const struct program *program = ingest->program;
-    const struct route *route = rc_ingest_program_route(program, message->topic);
+    const struct route *route = rc_ingest_program_route(ingest->program, message->topic);
     struct rc_header headers[RC_RECORD_HEADERS];
     struct rc_record record = rc_message_record(message, headers);
     rc_arena_reset(&ingest->arena);
     for (size_t i = 0; route && i < route->n; i++) {
         struct rc_event event;
-        struct rc_error why;
-        const struct rc_dataset *dataset = &program->catalog->datasets[route->datasets[i]];
-        if ((!dataset->keyed && rc_rekey_origin(dataset, &record, &why) != RC_OK) ||
-            rc_decode(program->decoders[route->datasets[i]], &record, &ingest->arena, &event, &why) != RC_DECODED)
+        if (decode_again(ingest, route->datasets[i], &record, &event) != RC_DECODED)
             continue;
         rc_buf_reset(&ingest->key);
         if (rc_person_key_add(&ingest->key, event.namespace, event.person_id) == RC_OK &&
@@ -163,19 +169,14 @@ void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct
 }
 
 enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const struct rc_message *message, bool all) {
-    const struct program *program = ingest->program;
-    const struct route *route = rc_ingest_program_route(program, message->topic);
+    const struct route *route = rc_ingest_program_route(ingest->program, message->topic);
     struct rc_header headers[RC_RECORD_HEADERS];
     struct rc_record record = rc_message_record(message, headers);
     rc_arena_reset(&ingest->arena);
     for (size_t i = 0; route && i < route->n; i++) {
         struct rc_event event;
         struct rc_error why;
-        const struct rc_dataset *dataset = &program->catalog->datasets[route->datasets[i]];
-        if (!dataset->keyed && rc_rekey_origin(dataset, &record, &why) != RC_OK)
-            continue;
-        enum rc_decoded decoded =
-            rc_decode(program->decoders[route->datasets[i]], &record, &ingest->arena, &event, &why);
+        enum rc_decoded decoded = decode_again(ingest, route->datasets[i], &record, &event);
         if (decoded == RC_AGAIN)
             return FED_AGAIN;
         if (decoded == RC_DECODED && right_partition(ingest, &event, message, &why))
