@@ -121,7 +121,8 @@ static unsigned any(struct trial *t, unsigned n) {
 static void add_segment(struct rc_catalog_builder *builder, const char *name, int variant, enum rc_segment_role role,
                         int64_t generation) {
     char text[1024];
-    snprintf(text, sizeof text, "{'kind':'segment','id':'x',%s}",
+    snprintf(text, sizeof text, "{'kind':'segment','id':'%.2s',%s}",
+             name, /* of `x0~` as well: its text is that of x0 */
              variant == NOTHING ? "'dataset':'web','where':{'or':[]}" : variants[variant]);
     char *json = json_of(text);
     if (rc_catalog_builder_add_segment(builder, rc_span_str(json), name, 1, role, generation, &err) != RC_OK)
