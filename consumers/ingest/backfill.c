@@ -318,15 +318,15 @@ static bool replays(const struct lane *lane) {
     return false;
 }
 
-/* False: the record waits for the schema registry. */
-static bool take(struct lane *lane, const struct rc_message *message) {
+/* False: the record waits for the schema registry. `all`: a replay reads it. */
+static bool take(struct lane *lane, const struct rc_message *message, bool all) {
     struct stretch *stretch = message->ctx;
     if (message->offset < stretch->end) {
         if (stretch->clipped)
             note_gap(lane, stretch,
                      message->timestamp_ms == RC_NO_TIMESTAMP ? rc_clock_wall_ms() : message->timestamp_ms);
         stretch->clipped = false;
-        if (rc_ingest_feed_history(lane->ingest, lane, message, replays(lane)) == FED_AGAIN)
+        if (rc_ingest_feed_history(lane->ingest, lane, message, all) == FED_AGAIN)
             return false;
         lane->ingest->backfill.records++;
         rc_counter_inc(lane->ingest->metrics.history);
@@ -357,6 +357,7 @@ static bool read_some(struct ingest *ingest, struct lane *lane) {
     struct backfill *b = &ingest->backfill;
     int64_t until_ns = rc_clock_monotonic_ns() + (ingest->drained ? TURN_US : TURN_BUSY_US) * INT64_C(1000);
     int64_t rate = rate_of(ingest, lane);
+    bool all = replays(lane);
     for (int n = 0; n < TURN_RECORDS && may_take(ingest, rate); n++) {
         struct rc_error err;
         enum rc_polled polled = RC_POLLED_MESSAGE;
@@ -369,7 +370,7 @@ static bool read_some(struct ingest *ingest, struct lane *lane) {
             return false;
         }
         if (polled == RC_POLLED_MESSAGE) {
-            b->has_stuck = !take(lane, &b->stuck);
+            b->has_stuck = !take(lane, &b->stuck, all);
             if (b->has_stuck) {
                 b->next_try_ms = rc_clock_monotonic_ms() + AGAIN_MS;
                 return false;

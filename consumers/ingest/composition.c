@@ -19,125 +19,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consumers/ingest/internal.h"
-#include "store/changelog.h"
 
 #define MAX_DEFINITION_BYTES ((size_t)16 << 20)
 #define CARRY_PERSONS 16
 #define CARRY_US 1000
 #define CARRY_BUSY_US 20000 /* while records wait anyway */
-#define ENDS 0              /* the meaning of a segment that is gone */
-
-/* ---- what a definition means ---- */
-
-typedef void (*reference_fn)(void *ctx, json_t *condition, const char *id);
-
-/* Every reference to a segment below `value`. */
-static void each_reference(json_t *value, reference_fn visit, void *ctx) {
-    size_t i;
-    const char *key;
-    json_t *below;
-    const char *id = json_string_value(json_object_get(value, "segment"));
-    if (id) {
-        visit(ctx, value, id);
-        return;
-    }
-    json_array_foreach(value, i, below) each_reference(below, visit, ctx);
-    json_object_foreach(value, key, below) each_reference(below, visit, ctx);
-}
-
-static json_t *parse(const char *text) {
-    return json_loads(text, 0, NULL);
-}
-
-struct meaning {
-    const struct rc_catalog *catalog;
-    uint64_t *known;
-};
-
-static uint64_t meaning_of(const struct meaning *m, uint32_t segment);
-
-static void put_meaning(void *ctx, json_t *condition, const char *id) {
-    const struct meaning *m = ctx;
-    int other = rc_catalog_segment(m->catalog, id);
-    char text[24];
-    snprintf(text, sizeof text, "%016llx", (unsigned long long)(other < 0 ? 0 : meaning_of(m, (uint32_t)other)));
-    json_object_set_new(condition, "segment", json_string(text));
-}
-
-/* A hash of all that its membership depends on but the datasets: its condition, window and datasets' names, and those of what it refers to. */
-static uint64_t meaning_of(const struct meaning *m, uint32_t segment) {
-    if (m->known[segment])
-        return m->known[segment];
-    json_t *json = parse(rc_catalog_definition(m->catalog, "segment", m->catalog->segments[segment].id)->json);
-    json_t *core = json_pack("{s:O, s:O, s:O*}", "dataset", json_object_get(json, "dataset"), "where",
-                             json_object_get(json, "where"), "window", json_object_get(json, "window"));
-    each_reference(json_object_get(core, "where"), put_meaning, (void *)(uintptr_t)m);
-    char *text = json_dumps(core, JSON_COMPACT | JSON_SORT_KEYS);
-    uint64_t hash = XXH3_64bits(text, strlen(text));
-    free(text);
-    json_decref(core);
-    json_decref(json);
-    return m->known[segment] = hash == ENDS ? 1 : hash;
-}
-
-uint64_t *rc_ingest_meanings(const struct rc_catalog *catalog) {
-    struct meaning m = {catalog, rc_calloc(catalog->n_segments + 1, sizeof(uint64_t))};
-    for (uint32_t s = 0; s < catalog->n_segments; s++)
-        meaning_of(&m, s);
-    return m.known;
-}
-
-uint64_t rc_ingest_versions(const struct rc_catalog *catalog) {
-    uint64_t sum = 0; /* of hashes: the order of definitions does not matter */
-    for (size_t s = 0; s < catalog->n_segments; s++)
-        sum += XXH3_64bits_withSeed(catalog->segments[s].id, strlen(catalog->segments[s].id),
-                                    (uint64_t)catalog->segments[s].version);
-    return sum;
-}
-
-typedef bool (*segment_fn)(void *ctx, uint32_t segment); /* false: no, and enough */
-
-static bool each_referred(const struct rc_cond *cond, segment_fn visit, void *ctx) {
-    if (cond->head == RC_HEAD_SEGMENT && !visit(ctx, cond->segment))
-        return false;
-    for (size_t i = 0; i < cond->n_children; i++)
-        if (!each_referred(cond->children[i], visit, ctx))
-            return false;
-    return true;
-}
-
-int64_t rc_ingest_replay_of(const struct ingest *ingest, const char *dataset) {
-    struct rc_control control = {0};
-    if (ingest->definitions)
-        rc_definitions_control(ingest->definitions, "dataset", dataset, &control);
-    return control.replay_ms > control.cancelled_ms ? control.replay_ms : 0;
-}
-
-/* By dataset; owned by the caller. */
-static int64_t *replays_of(const struct ingest *ingest) {
-    const struct rc_catalog *catalog = ingest->program->catalog;
-    int64_t *replays = rc_calloc(catalog->n_datasets + 1, sizeof *replays);
-    for (size_t d = 0; d < catalog->n_datasets; d++)
-        replays[d] = rc_ingest_replay_of(ingest, catalog->datasets[d].id);
-    return replays;
-}
-
-/* Which replay's state the newest version of a segment is to have: the last one of any dataset that it rests on. */
-static int64_t generation_of(const struct rc_catalog *catalog, const int64_t *replays, uint32_t segment) {
-    int64_t last = 0;
-    for (uint32_t d = 0; d < catalog->n_datasets; d++)
-        if (replays[d] > last && rc_catalog_rests_on(catalog, segment, d))
-            last = replays[d];
-    return last;
-}
-
-bool rc_ingest_segment_reads(const struct program *program, uint32_t segment, const char *topic) {
-    const struct route *route = rc_ingest_program_route(program, topic);
-    for (size_t i = 0; route && i < route->n; i++)
-        if (rc_catalog_rests_on(program->catalog, segment, route->datasets[i]))
-            return true;
-    return false;
-}
 
 /* ---- what a lane serves, and what warms up ---- */
 
@@ -171,8 +57,7 @@ static void note_place(struct lane *lane, size_t place) {
     json_object_set_new(lane->served_index, lane->served[place].id, json_integer((json_int_t)place));
 }
 
-/* `as`: what the lane serves from now on, of which `id` and `json` are copied. */
-static struct served *serve(struct lane *lane, const struct served *as) {
+struct served *rc_ingest_serve(struct lane *lane, const struct served *as) {
     struct served *served = rc_ingest_served(lane, as->id), next = *as;
     if (served && !next.effect.version)
         next.effect = served->effect;    /* a version that means the same */
@@ -214,7 +99,7 @@ static struct served *serve_newest(struct lane *lane, uint32_t segment, int64_t 
                               .json = rc_catalog_definition(program->catalog, "segment", s->id)->json,
                               .backfilled = backfilled,
                               .gap_ms = gap_ms};
-    return serve(lane, &as);
+    return rc_ingest_serve(lane, &as);
 }
 
 static void drop_shadow(struct lane *lane, struct shadow *shadow) {
@@ -278,10 +163,10 @@ static void is_it(void *ctx, json_t *condition, const char *id) {
 static bool is_needed(const struct lane *lane, const char *id) {
     struct search search = {id, false};
     for (size_t i = 0; i < lane->n_served && !search.found; i++) {
-        if (lane->served[i].meaning == ENDS || !strstr(lane->served[i].json, "\"segment\":"))
+        if (lane->served[i].meaning == RC_MEANING_ENDS || !strstr(lane->served[i].json, "\"segment\":"))
             continue;
-        json_t *json = parse(lane->served[i].json);
-        each_reference(json_object_get(json, "where"), is_it, &search);
+        json_t *json = json_loads(lane->served[i].json, 0, NULL);
+        rc_ingest_each_reference(json_object_get(json, "where"), is_it, &search);
         json_decref(json);
     }
     return search.found;
@@ -294,12 +179,12 @@ static void end_segment(struct lane *lane, struct served *served) {
     json_t *json = json_pack("{s:s, s:s, s:s, s:{s:[]}}", "kind", "segment", "id", served->id, "dataset",
                              catalog->datasets[0].id, "where", "or");
     char *text = json_dumps(json, JSON_COMPACT);
-    const struct served as = {.id = served->id, .version = served->version, .meaning = ENDS, .json = text};
+    const struct served as = {.id = served->id, .version = served->version, .meaning = RC_MEANING_ENDS, .json = text};
     if (served->told && lane->state == LANE_LIVE) {
         served->told = false;
         rc_ingest_emit_live(lane, served->id, served->version, false);
     }
-    serve(lane, &as);
+    rc_ingest_serve(lane, &as);
     free(text);
     json_decref(json);
 }
@@ -345,15 +230,15 @@ static void follow_segment(struct lane *lane, uint32_t s, int64_t generation) {
 /* Brings what the lane serves and warms up to what is defined. */
 static void follow(struct lane *lane) {
     const struct rc_catalog *catalog = lane->ingest->program->catalog;
-    int64_t *replays = replays_of(lane->ingest);
+    int64_t *replays = rc_ingest_replays_of(lane->ingest);
     for (size_t i = lane->n_shadows; i-- > 0;)
         if (rc_catalog_segment(catalog, lane->shadows[i].id) < 0)
             drop_shadow(lane, &lane->shadows[i]);
     for (uint32_t s = 0; s < catalog->n_segments; s++)
-        follow_segment(lane, s, generation_of(catalog, replays, s));
+        follow_segment(lane, s, rc_ingest_generation_of(catalog, replays, s));
     free(replays);
     for (size_t i = 0; i < lane->n_served; i++)
-        if (lane->served[i].meaning != ENDS && rc_catalog_segment(catalog, lane->served[i].id) < 0 &&
+        if (lane->served[i].meaning != RC_MEANING_ENDS && rc_catalog_segment(catalog, lane->served[i].id) < 0 &&
             !is_needed(lane, lane->served[i].id))
             end_segment(lane, &lane->served[i]);
     rc_ingest_backfill_followed(lane);
@@ -380,8 +265,8 @@ static rc_status add_newest(struct lane *lane, struct rc_catalog_builder *builde
     bool counted = shadow && shadow->done && rc_ingest_guarded(lane, shadow);
     const struct rc_catalog *catalog = lane->ingest->program->catalog;
     const struct rc_segment *s = &catalog->segments[segment];
-    json_t *json = parse(rc_catalog_definition(catalog, "segment", s->id)->json);
-    each_reference(json_object_get(json, "where"), put_name, lane);
+    json_t *json = json_loads(rc_catalog_definition(catalog, "segment", s->id)->json, 0, NULL);
+    rc_ingest_each_reference(json_object_get(json, "where"), put_name, lane);
     char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
     rc_status status = rc_catalog_builder_add_segment(builder, rc_span_str(text), name, s->version,
                                                       counted ? RC_SEGMENT_COUNTED : RC_SEGMENT_WARMS,
@@ -392,9 +277,9 @@ static rc_status add_newest(struct lane *lane, struct rc_catalog_builder *builde
 }
 
 static rc_status add_served(struct rc_catalog_builder *builder, const struct served *served, struct rc_error *err) {
-    enum rc_segment_role role = served->meaning == ENDS ? RC_SEGMENT_ENDS
-                                : served->backfilled    ? RC_SEGMENT_BACKFILLED
-                                                        : RC_SEGMENT_SERVES;
+    enum rc_segment_role role = served->meaning == RC_MEANING_ENDS ? RC_SEGMENT_ENDS
+                                : served->backfilled               ? RC_SEGMENT_BACKFILLED
+                                                                   : RC_SEGMENT_SERVES;
     return rc_catalog_builder_add_segment(builder, rc_span_str(served->json), served->id, served->version, role,
                                           served->generation, err);
 }
@@ -601,11 +486,11 @@ static bool may_switch(const struct lane *lane, const struct shadow *shadow) {
     const struct rc_catalog *catalog = lane->ingest->program->catalog;
     struct judging j = {.lane = lane, .subject = shadow->id};
     int own = rc_catalog_segment(catalog, shadow->id);
-    if (own < 0 || !each_referred(catalog->segments[own].where, is_or_will_be, &j))
+    if (own < 0 || !rc_ingest_each_referred(catalog->segments[own].where, is_or_will_be, &j))
         return false;
     for (uint32_t s = 0; s < catalog->n_segments; s++)
         if (rc_ingest_served(lane, catalog->segments[s].id) &&
-            !each_referred(catalog->segments[s].where, is_not_subject, &j) && !is_or_will_be(&j, s))
+            !rc_ingest_each_referred(catalog->segments[s].where, is_not_subject, &j) && !is_or_will_be(&j, s))
             return false;
     return true;
 }
@@ -625,7 +510,7 @@ void rc_ingest_switch_begin(struct lane *lane) {
     }
     bool settled = rc_population_settled(lane->population);
     for (size_t i = 0; i < lane->n_served; i++)
-        lane->served[i].leaving = settled && lane->served[i].meaning == ENDS &&
+        lane->served[i].leaving = settled && lane->served[i].meaning == RC_MEANING_ENDS &&
                                   rc_catalog_segment(lane->ingest->program->catalog, lane->served[i].id) < 0;
 }
 
@@ -638,13 +523,11 @@ bool rc_ingest_switch_pending(const struct lane *lane) {
     return pending;
 }
 
-/* A new segment, or the same one with state from a replay: what it tells is no difference between two definitions. */
-static bool tells_as_backfill(const struct served *before, const struct shadow *shadow) {
-    return !before || before->meaning == ENDS || before->meaning == shadow->meaning;
+bool rc_ingest_tells_as_backfill(const struct served *before, const struct shadow *shadow) {
+    return !before || before->meaning == RC_MEANING_ENDS || before->meaning == shadow->meaning;
 }
 
-/* What a new version moves is told; what the same one finds when its dataset is read anew is no change of a definition. */
-static struct effect effect_of(const struct served *served, const struct shadow *shadow) {
+struct effect rc_ingest_effect_of(const struct served *served, const struct shadow *shadow) {
     if (served && served->version == shadow->version)
         return served->effect;
     return (struct effect){.version = shadow->version};
@@ -661,9 +544,9 @@ rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) {
         const struct served *served = rc_ingest_served(lane, shadow->id);
         rc_log(RC_LOG_INFO, "segment warmed up, it serves", rc_f_int("partition", lane->number),
                rc_f_str("segment", shadow->id), rc_f_int("version", shadow->version));
-        struct effect effect = effect_of(served, shadow);
+        struct effect effect = rc_ingest_effect_of(served, shadow);
         struct served *now = serve_newest(lane, (uint32_t)rc_catalog_segment(catalog, shadow->id), shadow->generation,
-                                          tells_as_backfill(served, shadow), shadow->gap_ms);
+                                          rc_ingest_tells_as_backfill(served, shadow), shadow->gap_ms);
         now->effect = effect;
         now->unsaved = now->unlogged = false; /* the checkpoint said so */
         drop_shadow(lane, shadow);
@@ -689,162 +572,10 @@ void rc_ingest_tell_live(struct ingest *ingest) {
             struct served *served = &lane->served[i];
             rc_ingest_effect_settled(served);
             lane->dirty |= served->unsaved;
-            if (!served->told && served->meaning != ENDS) {
+            if (!served->told && served->meaning != RC_MEANING_ENDS) {
                 rc_ingest_emit_live(lane, served->id, served->version, true);
                 served->told = served->unsaved = served->unlogged = true;
             }
         }
-    }
-}
-
-/* ---- saved ---- */
-
-static void add_key(struct rc_buf *out, const char *id) {
-    rc_buf_reset(out);
-    rc_buf_printf(out, "%s%s", RC_CHANGELOG_SEGMENT_PREFIX, id);
-}
-
-static char *served_text(const struct served *served) {
-    char hash[24];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)served->meaning);
-    json_t *record = json_pack("{s:i, s:s, s:b, s:I, s:s}", "version", served->version, "meaning", hash, "backfilled",
-                               served->backfilled, "gap_ms", (json_int_t)served->gap_ms, "json", served->json);
-    json_object_set_new(record, "told", json_boolean(served->told));
-    json_object_set_new(record, "generation", json_integer((json_int_t)served->generation));
-    if (served->effect.version)
-        json_object_set_new(record, "effect", rc_ingest_effect_json(&served->effect));
-    char *text = json_dumps(record, JSON_COMPACT);
-    json_decref(record);
-    return text;
-}
-
-/* One record, for the local store and, when it is `whole`, for the changelog; `text` is taken, NULL: it goes. */
-static void put_record(struct lane *lane, struct checkpoint *checkpoint, const char *id, char *text, bool local,
-                       bool log) {
-    struct rc_buf key;
-    rc_buf_init(&key, 256);
-    add_key(&key, id);
-    if (local && text)
-        rc_store_put(checkpoint->batch, RC_STORE_META, lane->number, rc_buf_span(&key), rc_span_str(text));
-    else if (local)
-        rc_store_delete(checkpoint->batch, RC_STORE_META, lane->number, rc_buf_span(&key));
-    if (log)
-        rc_ingest_changelog_keep(checkpoint, lane, rc_buf_span(&key), text ? rc_span_str(text) : rc_span_of(NULL, 0));
-    rc_buf_deinit(&key);
-    free(text);
-}
-
-void rc_ingest_served_put(struct lane *lane, struct checkpoint *checkpoint, bool logged) {
-    const struct rc_catalog *catalog = lane->ingest->program->catalog;
-    for (size_t i = 0; i < lane->n_served; i++) {
-        struct served *served = &lane->served[i];
-        const struct shadow *shadow = rc_ingest_shadow(lane, served->id);
-        bool log = logged && (served->unlogged || !lane->whole);
-        if (shadow && shadow->switching)
-            continue;
-        if (served->leaving)
-            put_record(lane, checkpoint, served->id, NULL, true, logged);
-        else if (served->unsaved || log)
-            put_record(lane, checkpoint, served->id, served_text(served), served->unsaved, log);
-        served->unsaved = false;
-        served->unlogged &= !log;
-    }
-    for (size_t i = 0; i < lane->n_shadows; i++) {
-        const struct shadow *shadow = &lane->shadows[i];
-        if (!shadow->switching)
-            continue;
-        const struct served *served = rc_ingest_served(lane, shadow->id);
-        const struct served next = {.version = shadow->version,
-                                    .meaning = shadow->meaning,
-                                    .generation = shadow->generation,
-                                    .json = rc_catalog_definition(catalog, "segment", shadow->id)->json,
-                                    .backfilled = tells_as_backfill(served, shadow),
-                                    .gap_ms = shadow->gap_ms,
-                                    .told = served && served->told,
-                                    .effect = effect_of(served, shadow)};
-        put_record(lane, checkpoint, shadow->id, served_text(&next), true, logged);
-    }
-    lane->whole = logged;
-}
-
-struct loading {
-    struct lane *lane;
-    bool damaged;
-};
-
-static bool load_served(void *ctx, struct rc_span key, struct rc_span value) {
-    struct loading *loading = ctx;
-    const size_t prefix = sizeof RC_CHANGELOG_SEGMENT_PREFIX - 1;
-    json_t *record = json_loadb(value.data, value.len, 0, NULL);
-    const char *json = json_string_value(json_object_get(record, "json")),
-               *meaning = json_string_value(json_object_get(record, "meaning"));
-    if (!json || !meaning) {
-        loading->damaged = true;
-    } else {
-        char *id = rc_span_dup(rc_span_of(key.data + prefix, key.len - prefix));
-        const struct served as = {.id = id,
-                                  .version = (int)json_integer_value(json_object_get(record, "version")),
-                                  .meaning = strtoull(meaning, NULL, 16),
-                                  .generation = json_integer_value(json_object_get(record, "generation")),
-                                  .json = (char *)(uintptr_t)json,
-                                  .backfilled = json_is_true(json_object_get(record, "backfilled")),
-                                  .gap_ms = json_integer_value(json_object_get(record, "gap_ms")),
-                                  .told = json_is_true(json_object_get(record, "told")),
-                                  .effect = rc_ingest_effect_take(json_object_get(record, "effect"))};
-        struct served *served = serve(loading->lane, &as);
-        served->unsaved = served->unlogged = false;
-        free(id);
-    }
-    json_decref(record);
-    return !loading->damaged;
-}
-
-rc_status rc_ingest_served_load(struct lane *lane, struct rc_error *err) {
-    struct loading loading = {.lane = lane};
-    if (rc_store_each(lane->ingest->store, RC_STORE_META, lane->number, rc_span_str(RC_CHANGELOG_SEGMENT_PREFIX),
-                      load_served, &loading, err) != RC_OK)
-        return RC_FAIL;
-    if (loading.damaged)
-        return rc_error_set(err, RC_CLASS_POISON, RC_EXIT_DATA, "what is saved of a segment's version does not read");
-    return RC_OK;
-}
-
-json_t *rc_ingest_shadows_json(const struct lane *lane) {
-    json_t *all = json_object();
-    for (size_t i = 0; i < lane->n_shadows; i++) {
-        const struct shadow *shadow = &lane->shadows[i];
-        char hash[24];
-        if (shadow->switching)
-            continue;
-        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)shadow->meaning);
-        json_t *cuts = json_object();
-        for (size_t k = 0; k < shadow->n_cuts; k++)
-            json_object_set_new(cuts, shadow->cuts[k].topic, json_integer((json_int_t)shadow->cuts[k].offset));
-        json_object_set_new(all, shadow->id,
-                            json_pack("{s:i, s:s, s:I, s:b, s:b, s:I, s:o}", "version", shadow->version, "meaning",
-                                      hash, "generation", (json_int_t)shadow->generation, "done", shadow->done,
-                                      "reading", shadow->reading, "gap_ms", (json_int_t)shadow->gap_ms, "cuts", cuts));
-    }
-    return all;
-}
-
-void rc_ingest_shadows_take(struct lane *lane, const json_t *json) {
-    const char *id, *topic;
-    json_t *one, *offset;
-    json_object_foreach((json_t *)(uintptr_t)json, id, one) {
-        const char *meaning = json_string_value(json_object_get(one, "meaning"));
-        json_t *cuts = json_object_get(one, "cuts");
-        rc_grow(&lane->shadows, &lane->shadows_capacity, lane->n_shadows + 1, sizeof *lane->shadows);
-        struct shadow *shadow = &lane->shadows[lane->n_shadows++];
-        *shadow = (struct shadow){.id = rc_strdup(id),
-                                  .version = (int)json_integer_value(json_object_get(one, "version")),
-                                  .meaning = meaning ? strtoull(meaning, NULL, 16) : ENDS,
-                                  .generation = json_integer_value(json_object_get(one, "generation")),
-                                  .gap_ms = json_integer_value(json_object_get(one, "gap_ms")),
-                                  .done = json_is_true(json_object_get(one, "done")),
-                                  .reading = json_is_true(json_object_get(one, "reading"))};
-        shadow->cuts = rc_calloc(json_object_size(cuts) + 1, sizeof *shadow->cuts);
-        json_object_foreach(cuts, topic, offset) shadow->cuts[shadow->n_cuts++] =
-            (struct history_cut){rc_strdup(topic), json_integer_value(offset)};
     }
 }

@@ -82,7 +82,7 @@ struct route {
 struct program {
     struct rc_catalog *catalog;
     struct rc_plan *plan;
-    uint64_t *meanings;           /* by segment (composition.c); owned */
+    uint64_t *meanings;           /* by segment (meaning.c); owned */
     uint64_t versions;            /* a hash of which version of each segment this is */
     struct rc_decoder **decoders; /* by dataset */
     struct route *routes;
@@ -372,18 +372,37 @@ rc_status rc_ingest_program_adopt(struct ingest *ingest, struct program *program
 rc_status rc_ingest_program_follow(struct ingest *ingest, struct rc_error *err) RC_MUST_USE;
 void rc_ingest_rekey_stop(struct ingest *ingest);
 
-/* ---- composition.c ---- */
+/* ---- meaning.c ---- */
+
+#define RC_MEANING_ENDS 0 /* the meaning of a segment that is gone */
 
 /* Of every segment a hash of what its membership depends on, references followed; never 0. Owned by the caller. */
 uint64_t *rc_ingest_meanings(const struct rc_catalog *catalog);
 uint64_t rc_ingest_versions(const struct rc_catalog *catalog);
 /* Which replay of the dataset counts; 0: none. */
 int64_t rc_ingest_replay_of(const struct ingest *ingest, const char *dataset);
-/* Is the shadow what serves already, with its state built anew? */
-bool rc_ingest_is_replay(const struct lane *lane, const struct shadow *shadow);
+int64_t *rc_ingest_replays_of(const struct ingest *ingest); /* by dataset; owned by the caller */
+/* Which replay's state the newest version of a segment is to have: the last one of any dataset that it rests on. */
+int64_t rc_ingest_generation_of(const struct rc_catalog *catalog, const int64_t *replays, uint32_t segment);
 /* Does the segment of the newest catalog rest on what comes over the topic? */
 bool rc_ingest_segment_reads(const struct program *program, uint32_t segment, const char *topic);
+/* Every reference to a segment below `value`. */
+typedef void (*rc_reference_fn)(void *ctx, json_t *condition, const char *id);
+void rc_ingest_each_reference(json_t *value, rc_reference_fn visit, void *ctx);
+/* The same of a compiled condition; false: `visit` has said so, which is enough. */
+typedef bool (*rc_segment_fn)(void *ctx, uint32_t segment);
+bool rc_ingest_each_referred(const struct rc_cond *cond, rc_segment_fn visit, void *ctx);
 
+/* ---- composition.c ---- */
+
+/* Is the shadow what serves already, with its state built anew? */
+bool rc_ingest_is_replay(const struct lane *lane, const struct shadow *shadow);
+/* `as`: what the lane serves from now on, of which `id` and `json` are copied. Borrowed until the next one. */
+struct served *rc_ingest_serve(struct lane *lane, const struct served *as);
+/* A new segment, or the same one with state from a replay: what it tells is no difference between two definitions. */
+bool rc_ingest_tells_as_backfill(const struct served *before, const struct shadow *shadow);
+/* What a new version moves is told; what the same one finds when its dataset is read anew is no change of a definition. */
+struct effect rc_ingest_effect_of(const struct served *served, const struct shadow *shadow);
 /* Tells of what is live and has not been told of. */
 void rc_ingest_tell_live(struct ingest *ingest);
 struct served *rc_ingest_served(const struct lane *lane, const char *id); /* NULL: it is not served */
@@ -401,13 +420,15 @@ void rc_ingest_composition_release(struct lane *lane); /* behind the population 
  * now but live changes. */
 bool rc_ingest_carry_turn(struct ingest *ingest, bool waits);
 
-/* Going over, in three steps around a checkpoint: what is ready is marked; the checkpoint says that it serves (`logged`: in the changelog too);
+/* Going over, in three steps around a checkpoint: what is ready is marked; the checkpoint says that it serves (rc_ingest_served_put, `logged`: in the changelog too);
  * it is durable. Between the first and the last nothing else may change what the lane is composed of. */
 void rc_ingest_switch_begin(struct lane *lane);
-void rc_ingest_served_put(struct lane *lane, struct checkpoint *checkpoint, bool logged);
 bool rc_ingest_switch_pending(const struct lane *lane);
 rc_status rc_ingest_switch_committed(struct lane *lane, struct rc_error *err) RC_MUST_USE;
 
+/* ---- served.c ---- */
+
+void rc_ingest_served_put(struct lane *lane, struct checkpoint *checkpoint, bool logged);
 rc_status rc_ingest_served_load(struct lane *lane, struct rc_error *err) RC_MUST_USE;
 json_t *rc_ingest_shadows_json(const struct lane *lane); /* owned by the caller */
 void rc_ingest_shadows_take(struct lane *lane, const json_t *json);
