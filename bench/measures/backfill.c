@@ -98,17 +98,8 @@ static void *send_live(void *ctx) {
 
 /* ---- what comes of them ---- */
 
-/* SIZE_MAX: not one of the load's. */
-static size_t number_of(struct rc_span id) {
-    size_t number = 0;
-    if (id.len < 2 || id.data[0] != 'p')
-        return SIZE_MAX;
-    for (size_t i = 1; i < id.len; i++)
-        number = number * 10 + (size_t)(id.data[i] - '0');
-    return number;
-}
-
-static rc_status take(struct trial *trial, const rd_kafka_message_t *message, struct rc_error *err) {
+static rc_status take(void *ctx, const rd_kafka_message_t *message, struct rc_error *err) {
+    struct trial *trial = ctx;
     struct rc_membership change;
     if (message->err || message->len == 0)
         return RC_OK;
@@ -119,7 +110,7 @@ static rc_status take(struct trial *trial, const rd_kafka_message_t *message, st
         trial->live_in += change.realized;
         return RC_OK;
     }
-    size_t person = number_of(change.person_id);
+    size_t person = rc_bench_person_number(change.person_id);
     if (person >= trial->n_persons)
         return RC_OK;
     if (rc_span_equal(change.target, rc_span_str(BENCH_OFTEN)))
@@ -132,20 +123,6 @@ static rc_status take(struct trial *trial, const rd_kafka_message_t *message, st
         trial->taken++;
     }
     return RC_OK;
-}
-
-/* Reads until `*count` is `enough`, or the time is up. */
-static rc_status read_until(struct trial *trial, rd_kafka_t *reader, const size_t *count, size_t enough,
-                            int64_t until_ns, struct rc_error *err) {
-    rc_status status = RC_OK;
-    while (status == RC_OK && *count < enough && rc_clock_monotonic_ns() < until_ns) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, 50);
-        if (!message)
-            continue;
-        status = take(trial, message, err);
-        rd_kafka_message_destroy(message);
-    }
-    return status;
 }
 
 /* The quantiles of the timed live events that were sent in [from, to). Returns how many never came. */
@@ -176,10 +153,11 @@ static rc_status watch(struct trial *trial, rd_kafka_t *reader, struct backfill 
     double unused;
     if (pthread_create(&thread, NULL, send_live, trial) != 0)
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "no thread");
-    rc_status status = read_until(trial, reader, &trial->live_in, BENCH_PARTITIONS, apply_ns + LIMIT_S * second, err);
+    rc_status status =
+        rc_bench_read_until(reader, take, trial, &trial->live_in, BENCH_PARTITIONS, apply_ns + LIMIT_S * second, err);
     out->end_ns = rc_clock_monotonic_ns();
     if (status == RC_OK) /* the moment when everybody has gone over counts as well */
-        status = read_until(trial, reader, &(size_t){0}, never, out->end_ns + second, err);
+        status = rc_bench_read_until(reader, take, trial, &(size_t){0}, never, out->end_ns + second, err);
     trial->over = true;
     pthread_join(thread, NULL);
     if (status == RC_OK && trial->status != RC_OK) {
@@ -191,9 +169,11 @@ static rc_status watch(struct trial *trial, rd_kafka_t *reader, struct backfill 
         timed += is_first(trial->sent++);
     int64_t sent_ns = rc_clock_monotonic_ns();
     if (status == RC_OK)
-        status = read_until(trial, reader, &trial->taken, timed, sent_ns + GRACE_MS * INT64_C(1000000), err);
+        status =
+            rc_bench_read_until(reader, take, trial, &trial->taken, timed, sent_ns + GRACE_MS * INT64_C(1000000), err);
     if (status == RC_OK) /* the second events' changes */
-        status = read_until(trial, reader, &(size_t){0}, never, rc_clock_monotonic_ns() + 2 * second, err);
+        status =
+            rc_bench_read_until(reader, take, trial, &(size_t){0}, never, rc_clock_monotonic_ns() + 2 * second, err);
     if (status == RC_OK && trial->live_in < BENCH_PARTITIONS)
         status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
                               "the new segment was live in %zu of %d partitions after %d s", trial->live_in,
@@ -217,7 +197,8 @@ static bool count_one(struct counted *persons, size_t n_persons, const rd_kafka_
     const size_t prefix = sizeof "ecid:" - 1;
     uint64_t event;
     struct rc_span key = rc_span_of(message->key, message->key_len), value = rc_span_of(message->payload, message->len);
-    size_t person = key.len > prefix ? number_of(rc_span_of(key.data + prefix, key.len - prefix)) : SIZE_MAX;
+    size_t person =
+        key.len > prefix ? rc_bench_person_number(rc_span_of(key.data + prefix, key.len - prefix)) : SIZE_MAX;
     if (person >= n_persons || !rc_bench_often_counts(value, &event))
         return false;
     for (size_t i = 0; i < BENCH_OFTEN_COUNT; i++) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "codec/person_key.h"
 
 #define FLUSH_MS 120000
@@ -117,5 +118,30 @@ rc_status rc_bench_fill(const char *bootstrap, const char *topic_name, uint64_t 
     rc_buf_deinit(&value);
     rd_kafka_topic_destroy(topic);
     rd_kafka_destroy(rk);
+    return status;
+}
+
+size_t rc_bench_person_number(struct rc_span id) {
+    size_t number = 0;
+    if (id.len < 2)
+        return SIZE_MAX;
+    for (size_t i = 1; i < id.len; i++) {
+        if (id.data[i] < '0' || id.data[i] > '9')
+            return SIZE_MAX;
+        number = number * 10 + (size_t)(id.data[i] - '0');
+    }
+    return number;
+}
+
+rc_status rc_bench_read_until(rd_kafka_t *reader, rc_bench_take_fn take, void *ctx, const size_t *count, size_t enough,
+                              int64_t until_ns, struct rc_error *err) {
+    rc_status status = RC_OK;
+    while (status == RC_OK && *count < enough && rc_clock_monotonic_ns() < until_ns) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, 50);
+        if (!message)
+            continue;
+        status = take(ctx, message, err);
+        rd_kafka_message_destroy(message);
+    }
     return status;
 }

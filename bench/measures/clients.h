@@ -30,4 +30,11 @@ typedef int64_t (*rc_bench_event_fn)(void *ctx, uint64_t i, struct rc_buf *key, 
 rc_status rc_bench_fill(const char *bootstrap, const char *topic, uint64_t n, rc_bench_event_fn make, void *ctx,
                         struct rc_error *err) RC_MUST_USE;
 
+/* The number in the id of one of the load's persons, a letter and digits; SIZE_MAX: it is none's. */
+size_t rc_bench_person_number(struct rc_span id);
+/* Gives what the reader reads to `take`, until `*count`, which that counts, is `enough`, or the time is up (monotonic). */
+typedef rc_status (*rc_bench_take_fn)(void *ctx, const rd_kafka_message_t *message, struct rc_error *err);
+rc_status rc_bench_read_until(rd_kafka_t *reader, rc_bench_take_fn take, void *ctx, const size_t *count, size_t enough,
+                              int64_t until_ns, struct rc_error *err) RC_MUST_USE;
+
 #endif

@@ -36,13 +36,6 @@ static int64_t make_due(void *ctx, uint64_t i, struct rc_buf *key, struct rc_buf
     return 0;
 }
 
-static size_t number_of(struct rc_span id) {
-    size_t number = 0;
-    for (size_t i = 1; i < id.len; i++)
-        number = number * 10 + (size_t)(id.data[i] - '0');
-    return number;
-}
-
 static rc_status watch(const struct plan *plan, const int64_t *due_ms, int64_t until_ms, double *emitted, double *seen,
                        size_t *got, struct rc_error *err) {
     rd_kafka_t *rk;
@@ -55,7 +48,7 @@ static rc_status watch(const struct plan *plan, const int64_t *due_ms, int64_t u
         if (message && !message->err && message->len > 0) {
             double now_ms = (double)rc_clock_wall_us() / 1000;
             status = rc_membership_read(rc_span_of(message->payload, message->len), false, &change, err);
-            size_t i = status == RC_OK ? number_of(change.person_id) : SIZE_MAX;
+            size_t i = status == RC_OK ? rc_bench_person_number(change.person_id) : SIZE_MAX;
             if (i < plan->persons && !change.realized && rc_span_equal(change.target, rc_span_str("seen"))) {
                 emitted[*got] = (double)(change.emitted_at_ms - due_ms[i]);
                 seen[(*got)++] = now_ms - (double)due_ms[i];

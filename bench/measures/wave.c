@@ -24,6 +24,8 @@
 #define AFTER_S 5           /* live events go on behind the last exit */
 #define WAVE_LIMIT_S 120    /* after it the wave counts as lost */
 #define LIVE_GRACE_MS 30000 /* for what is under way when the wave is over */
+#define MS_NS INT64_C(1000000)
+#define S_NS INT64_C(1000000000)
 
 struct plan {
     const char *bootstrap, *topic, *segments;
@@ -86,14 +88,8 @@ static void *send_live(void *ctx) {
 
 /* ---- what comes of them ---- */
 
-static size_t number_of(struct rc_span id) {
-    size_t number = 0;
-    for (size_t i = 1; i < id.len; i++)
-        number = number * 10 + (size_t)(id.data[i] - '0');
-    return number;
-}
-
-static rc_status take(struct trial *trial, const rd_kafka_message_t *message, struct rc_error *err) {
+static rc_status take(void *ctx, const rd_kafka_message_t *message, struct rc_error *err) {
+    struct trial *trial = ctx;
     struct rc_membership change;
     if (message->err || message->len == 0)
         return RC_OK;
@@ -102,7 +98,7 @@ static rc_status take(struct trial *trial, const rd_kafka_message_t *message, st
         return RC_FAIL;
     if (!rc_span_equal(change.target, rc_span_str("seen")))
         return RC_OK;
-    size_t number = number_of(change.person_id), live = number - trial->plan->persons;
+    size_t number = rc_bench_person_number(change.person_id), live = number - trial->plan->persons;
     if (number < trial->plan->persons && change.realized) {
         trial->members++;
     } else if (number < trial->plan->persons) {
@@ -115,19 +111,6 @@ static rc_status take(struct trial *trial, const rd_kafka_message_t *message, st
         trial->taken++;
     }
     return RC_OK;
-}
-
-static rc_status read_until(struct trial *trial, rd_kafka_t *reader, const size_t *count, size_t enough,
-                            int64_t until_ms, struct rc_error *err) {
-    rc_status status = RC_OK;
-    while (status == RC_OK && *count < enough && rc_clock_wall_ms() < until_ms) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, 50);
-        if (!message)
-            continue;
-        status = take(trial, message, err);
-        rd_kafka_message_destroy(message);
-    }
-    return status;
 }
 
 /* Of the live events with numbers [from, to). */
@@ -171,22 +154,24 @@ static rc_status watch(struct trial *trial, rd_kafka_t *reader, struct wave *wav
     const struct plan *plan = trial->plan;
     int64_t wall_to_ns = rc_clock_monotonic_ns() - rc_clock_wall_us() * 1000;
     int64_t before_s = WARM_S + plan->calm_s, calm_ms = plan->due_ms - before_s * 1000;
-    int64_t due_ns = plan->due_ms * 1000000 + wall_to_ns;
+    int64_t due_ns = plan->due_ms * MS_NS + wall_to_ns;
     size_t never = 0;
-    if (read_until(trial, reader, &trial->members, plan->persons, calm_ms - REST_MS, err) != RC_OK)
+    if (rc_bench_read_until(reader, take, trial, &trial->members, plan->persons,
+                            (calm_ms - REST_MS) * MS_NS + wall_to_ns, err) != RC_OK)
         return RC_FAIL;
     if (trial->members < plan->persons || rc_clock_wall_ms() > calm_ms - REST_MS)
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_TEMPORARY,
                             "the machine took too long to make %zu members; they were due to leave by then",
                             plan->persons);
     pthread_t thread;
-    trial->begin_ns = due_ns - before_s * INT64_C(1000000000);
+    trial->begin_ns = due_ns - before_s * S_NS;
     if (pthread_create(&thread, NULL, send_live, trial) != 0)
         return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL, "no thread");
-    rc_status status = read_until(trial, reader, &trial->exits, plan->persons, plan->due_ms + WAVE_LIMIT_S * 1000, err);
+    rc_status status =
+        rc_bench_read_until(reader, take, trial, &trial->exits, plan->persons, due_ns + WAVE_LIMIT_S * S_NS, err);
     int64_t end_ns = rc_clock_monotonic_ns();
     if (status == RC_OK)
-        status = read_until(trial, reader, &never, 1, rc_clock_wall_ms() + AFTER_S * 1000, err);
+        status = rc_bench_read_until(reader, take, trial, &never, 1, end_ns + AFTER_S * S_NS, err);
     trial->over = true;
     pthread_join(thread, NULL);
     if (status == RC_OK && trial->status != RC_OK) {
@@ -194,7 +179,8 @@ static rc_status watch(struct trial *trial, rd_kafka_t *reader, struct wave *wav
         status = RC_FAIL;
     }
     if (status == RC_OK)
-        status = read_until(trial, reader, &trial->taken, trial->sent, rc_clock_wall_ms() + LIVE_GRACE_MS, err);
+        status = rc_bench_read_until(reader, take, trial, &trial->taken, trial->sent,
+                                     rc_clock_monotonic_ns() + LIVE_GRACE_MS * MS_NS, err);
     sum_up(trial, due_ns, end_ns, wave);
     return status;
 }
