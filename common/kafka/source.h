@@ -126,6 +126,7 @@ bool rc_source_at_end(struct rc_kafka_source *source, const char *topic, int32_t
 /* Asks the broker afresh for the ends of all assigned partitions, in the background; the answer wakes the loop and
  * shows in at_end. Does nothing while a question is on its way. */
 void rc_source_ask_end(struct rc_kafka_source *source);
+bool rc_source_asking(const struct rc_kafka_source *source); /* whether one is */
 
 /* Everything that is known about ends becomes void, answers under way too. Called by the loop after a gap. Broker
  * errors and new assignments do it by themselves. */

@@ -29,6 +29,10 @@ void rc_source_ask_end(struct rc_kafka_source *source) {
     rc_ends_ask(source->ends, list, source->generation);
 }
 
+bool rc_source_asking(const struct rc_kafka_source *source) {
+    return rc_ends_busy(source->ends);
+}
+
 /* While a broker was away or stood still, producers have kept what they could not send, and come back with it some
  * time later: their pauses between attempts grow with the outage. An answer that "nothing is unread" right after it
  * is true and of no use. So for as long again as it lasted, time rests on the records alone. True when the answer

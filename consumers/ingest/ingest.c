@@ -28,6 +28,7 @@
 #define AGAIN_MS 250
 #define WATCH_MS 500 /* how often the broker is asked while something is due within … */
 #define WATCH_DUE_MS 5000
+#define IDLE_ASK_MS 1000 /* and otherwise, so that a clock is that old at most where nothing is unread */
 #define TELL_MS 50
 #define REWRITE_MS 50 /* between checkpoints while the changelog is written anew */
 #define BEHIND_INTERVALS 5
@@ -357,7 +358,7 @@ static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
     return ingest->exactly_once ? rc_ingest_checkpoint_finish(ingest, false, err) : RC_OK;
 }
 
-/* When the loop has to turn again although nothing wakes it. */
+/* When the loop has to turn again although nothing wakes it, behind the turn that began at `now_ms`. */
 static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, int64_t now_ms) {
     if (ingest->checkpoint.under_way && !ingest->checkpoint.put)
         return now_ms;
@@ -367,8 +368,12 @@ static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, i
     if (more || (!ingest->drained && !ingest->paused && !rc_producer_full(ingest->producer)))
         return now_ms;
     int64_t until = next_due(ingest);
-    if (asked || until <= now_ms) /* what is due waits for an answer or a record, which wake the loop */
+    if (asked || until <= now_ms) /* what is due waits for an answer or a record, which wake the loop … */
         until = now_ms + 50;
+    if (asked && !rc_source_asking(ingest->source)) /* … or for the question, which came too soon after the last */
+        until = now_ms + 1;
+    int64_t idle = now_ms + ingest->next_ask_ms + IDLE_ASK_MS - rc_clock_monotonic_ms();
+    until = idle < until ? idle : until;
     int64_t definitions = rc_definitions_due(ingest->definitions);
     until = definitions < until ? definitions : until;
     bool dirty = false;
@@ -386,8 +391,7 @@ static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, i
     return backfill < until ? backfill : until;
 }
 
-static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_error *err) {
-    int64_t now_ms = rc_clock_wall_ms();
+static rc_status turn(struct ingest *ingest, int64_t now_ms, bool *asked, bool *more, struct rc_error *err) {
     if (rc_ingest_program_follow(ingest, err) != RC_OK)
         return RC_FAIL;
     if (read_some(ingest, err) != RC_OK)
@@ -404,8 +408,10 @@ static rc_status turn(struct ingest *ingest, bool *asked, bool *more, struct rc_
     /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is
      * noticed. */
     int64_t mono = rc_clock_monotonic_ms();
-    bool ask = *asked && mono >= ingest->next_ask_ms + (*more ? WAVE_ASK_MS : 0);
-    if (ask || (mono >= ingest->next_ask_ms + WATCH_MS && next_due(ingest) < now_ms + WATCH_DUE_MS)) {
+    int64_t again = *asked                                     ? (*more ? WAVE_ASK_MS : 0)
+                    : next_due(ingest) < now_ms + WATCH_DUE_MS ? WATCH_MS
+                                                               : IDLE_ASK_MS;
+    if (mono >= ingest->next_ask_ms + again) {
         rc_source_ask_end(ingest->source);
         ingest->next_ask_ms = mono + 1;
     }
@@ -430,9 +436,9 @@ static rc_status run(struct ingest *ingest, struct rc_error *err) {
     rc_loop_touch(ingest->loop);
     while (!rc_stop_requested(stop)) {
         bool asked, more;
-        if (turn(ingest, &asked, &more, err) != RC_OK)
-            return RC_FAIL;
         int64_t now_ms = rc_clock_wall_ms();
+        if (turn(ingest, now_ms, &asked, &more, err) != RC_OK)
+            return RC_FAIL;
         if (!rc_loop_wait(ingest->loop, sleep_until(ingest, more, asked, now_ms))) {
             rc_log(RC_LOG_WARN, "the process stood still; the ends of partitions are asked for anew before time passes",
                    rc_f_str("role", "ingest"));
