@@ -189,8 +189,8 @@ const struct rc_cli_command rc_cli_command_bench = {
     .text =
         "Starts a broker (Java) and a Redis of its own in a temporary folder, runs this program's consumers against "
         "them, and measures in the same run the least that the same work costs with the same libraries. The ratio of "
-        "the two is the figure. Measures: throughput, engine, segments, persons, latency, exits, wave, backfill, sink, "
-        "memory, restart, restore, idle; docs/performance.md says what each is. With --set "
+        "the two is the figure. Measures: throughput, engine, segments, persons, latency, exits, wave, audiences, "
+        "backfill, sink, memory, restart, restore, idle; docs/performance.md says what each is. With --set "
         "kafka.bootstrap.servers=host:port a "
         "broker that runs is used instead; topics that begin with bench are made there and removed.",
     .options = options_table,

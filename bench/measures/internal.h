@@ -212,6 +212,7 @@ rc_status rc_bench_persons(struct bench *bench, struct rc_error *err) RC_MUST_US
 rc_status rc_bench_latency(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_exits(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_wave(struct bench *bench, struct rc_error *err) RC_MUST_USE;
+rc_status rc_bench_audiences(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_backfill(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_sink(struct bench *bench, struct rc_error *err) RC_MUST_USE;
 rc_status rc_bench_memory(struct bench *bench, struct rc_error *err) RC_MUST_USE;

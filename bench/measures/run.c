@@ -19,6 +19,7 @@ static const struct rc_bench_measure MEASURES[] = {
     {"latency", "event produced to change readable in Redis, beside a hop through the broker"},
     {"exits", "how late a change by time alone is emitted"},
     {"wave", "everybody due at one millisecond beside live events"},
+    {"audiences", "the same behind materialize"},
     {"backfill", "a new segment over history beside live events"},
     {"sink", "changes a second into Redis, beside plain HSET"},
     {"memory", "resident bytes per person, beside the entropy of what must be kept"},
@@ -29,9 +30,9 @@ static const struct rc_bench_measure MEASURES[] = {
 };
 
 static rc_status (*const RUN[])(struct bench *bench, struct rc_error *err) = {
-    rc_bench_throughput, rc_bench_engine,  rc_bench_segments, rc_bench_persons, rc_bench_latency,
-    rc_bench_exits,      rc_bench_wave,    rc_bench_backfill, rc_bench_sink,    rc_bench_memory,
-    rc_bench_restart,    rc_bench_restore, rc_bench_idle,
+    rc_bench_throughput, rc_bench_engine,  rc_bench_segments,  rc_bench_persons,  rc_bench_latency,
+    rc_bench_exits,      rc_bench_wave,    rc_bench_audiences, rc_bench_backfill, rc_bench_sink,
+    rc_bench_memory,     rc_bench_restart, rc_bench_restore,   rc_bench_idle,
 };
 #define N_MEASURES (sizeof RUN / sizeof *RUN)
 _Static_assert(sizeof MEASURES / sizeof *MEASURES == N_MEASURES + 1, "a function for each name");

@@ -1,6 +1,6 @@
-/* wave: everybody is due at one millisecond, as a window over whole days makes it at midnight, while live events go on. How long until all have been told, and how long a
- * live change takes meanwhile, and behind it, while all that has changed is saved. Seen by a consumer of `segments`, so its own hop is included. What it is held against are live
- * events alone, when all has come to rest: everybody is taken in and saved, and nothing has happened for a while. */
+/* wave, audiences: everybody is due at one millisecond, as a window over whole days makes it at midnight, while live events go on. How long until all have been told, and how long a
+ * live change takes meanwhile, and behind it, while all that has changed is saved. Seen by a consumer of `segments`, and for `audiences` of `memberships`, to which `materialize` has
+ * brought it; so its own hop is included. What it is held against are live events alone, when all has come to rest: everybody is taken in and saved, and nothing has happened for a while. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -28,7 +28,8 @@
 #define S_NS INT64_C(1000000000)
 
 struct plan {
-    const char *bootstrap, *topic, *segments;
+    const char *bootstrap, *topic;
+    const char *seen; /* the topic of changes that is read */
     size_t persons;
     int64_t calm_s, due_ms;
 };
@@ -196,7 +197,7 @@ static rc_status run(const void *ctx, void *result, struct rc_error *err) {
     memset(trial.taken_ns, 0xff, trial.n * sizeof *trial.taken_ns);
     rc_status status = rc_bench_client(plan->bootstrap, RD_KAFKA_PRODUCER, at_once, &trial.rk, err);
     if (status == RC_OK)
-        status = rc_bench_reader(plan->bootstrap, plan->segments, RD_KAFKA_OFFSET_BEGINNING, &reader, err);
+        status = rc_bench_reader(plan->bootstrap, plan->seen, RD_KAFKA_OFFSET_BEGINNING, &reader, err);
     if (status != RC_OK)
         return RC_FAIL; /* the child ends here */
     status = watch(&trial, reader, result, err);
@@ -225,37 +226,54 @@ static rc_status fill(const void *ctx, void *result, struct rc_error *err) {
 
 /* ---- the measure ---- */
 
-static rc_status run_wave(struct bench *bench, size_t persons, struct wave *out, struct rc_error *err) {
+/* Waits until who was made a member is so in every stage, and saved: what is committed is. */
+static rc_status await_members(struct bench *bench, const struct site *site, const struct plan *plan,
+                               const struct process *ingest, const struct process *materialize, int64_t timeout_s,
+                               struct rc_error *err) {
+    char group[BENCH_NAME * 2], segments[BENCH_NAME * 2];
+    if (rc_bench_await_group(bench, rc_bench_site_group(site, "ingest", group), plan->topic, ingest->pid, timeout_s,
+                             err) != RC_OK)
+        return RC_FAIL;
+    return materialize->pid > 0
+               ? rc_bench_await_group(bench, rc_bench_site_group(site, "materialize", group),
+                                      rc_bench_site_topic(site, "segments", segments), materialize->pid, timeout_s, err)
+               : RC_OK;
+}
+
+static rc_status run_wave(struct bench *bench, bool audiences, size_t persons, struct wave *out, struct rc_error *err) {
     static const char topic[] = "bench.wave";
     struct site site;
-    struct process ingest = {0};
+    struct process ingest = {0}, materialize = {0};
     struct rc_buf definitions;
-    char segments[BENCH_NAME * 2], group[BENCH_NAME * 2];
+    char seen[BENCH_NAME * 2];
     if (rc_bench_topic_new(bench, topic, err) != RC_OK || rc_bench_site_init(&site, bench, err) != RC_OK)
         return RC_FAIL;
     rc_buf_init(&definitions, 1 << 20);
     rc_bench_simple_definitions(topic, WINDOW, &definitions);
     struct plan plan = {.bootstrap = bench->bootstrap,
                         .topic = topic,
-                        .segments = rc_bench_site_topic(&site, "segments", segments),
+                        .seen = rc_bench_site_topic(&site, audiences ? "memberships" : "segments", seen),
                         .persons = persons,
                         .calm_s = bench->options.seconds < CALM_MAX_S ? bench->options.seconds : CALM_MAX_S};
     rc_status status = rc_bench_site_apply(&site, &definitions, err);
     if (status == RC_OK)
         status = rc_bench_site_start(&site, "ingest", &ingest, err);
+    if (status == RC_OK && audiences)
+        status = rc_bench_site_start(&site, "materialize", &materialize, err);
     if (status == RC_OK)
         status = rc_bench_process_ready(bench, &ingest, 60, err);
+    if (status == RC_OK && audiences)
+        status = rc_bench_process_ready(bench, &materialize, 60, err);
     rc_bench_say(bench, "%zu persons will be due at one millisecond, beside %d live events a second", persons, RATE);
     int64_t filling_ms = (int64_t)persons / FILLING_PER_MS + LEAD_MS;
     plan.due_ms = rc_clock_wall_ms() + filling_ms + REST_MS + (WARM_S + plan.calm_s) * 1000;
     if (status == RC_OK)
         status = rc_bench_do(bench, fill, &plan, NULL, 0, NULL, err);
-    /* What is committed is saved. */
     if (status == RC_OK)
-        status = rc_bench_await_group(bench, rc_bench_site_group(&site, "ingest", group), topic, ingest.pid,
-                                      filling_ms / 1000, err);
+        status = await_members(bench, &site, &plan, &ingest, &materialize, filling_ms / 1000, err);
     if (status == RC_OK)
         status = rc_bench_do(bench, run, &plan, out, sizeof *out, NULL, err);
+    rc_bench_process_stop(&materialize);
     rc_bench_process_stop(&ingest);
     rc_bench_site_deinit(&site);
     rc_bench_topics_delete(bench, topic);
@@ -264,9 +282,10 @@ static rc_status run_wave(struct bench *bench, size_t persons, struct wave *out,
 }
 
 /* A row for live events while something goes on, beside those in the calm before. */
-static void tell_live(const struct bench *bench, const char *what, const struct times *times, const struct wave *wave) {
+static void tell_live(const struct bench *bench, const char *measure, const char *what, const struct times *times,
+                      const struct wave *wave) {
     rc_bench_tell(bench,
-                  &(struct figure){.measure = "wave",
+                  &(struct figure){.measure = measure,
                                    .what = what,
                                    .beside = "the same before, all at rest",
                                    .unit = "ms",
@@ -279,11 +298,12 @@ static void tell_live(const struct bench *bench, const char *what, const struct 
                   times->p50_ms, wave->calm.p50_ms, times->max_ms, wave->calm.max_ms);
 }
 
-rc_status rc_bench_wave(struct bench *bench, struct rc_error *err) {
+static rc_status measure_wave(struct bench *bench, bool audiences, struct rc_error *err) {
+    const char *measure = audiences ? "audiences" : "wave";
     struct wave wave;
     struct usage bare;
     size_t persons = (size_t)bench->options.persons;
-    if (run_wave(bench, persons, &wave, err) != RC_OK)
+    if (run_wave(bench, audiences, persons, &wave, err) != RC_OK)
         return RC_FAIL;
     int64_t lost = wave.calm.lost + wave.meanwhile.lost + wave.after.lost;
     if (wave.exits < (int64_t)persons || lost > 0)
@@ -292,21 +312,30 @@ rc_status rc_bench_wave(struct bench *bench, struct rc_error *err) {
                             (long long)((int64_t)persons - wave.exits), persons, WAVE_LIMIT_S, (long long)lost);
     if (rc_bench_bare_produce(bench, wave.exits, (size_t)wave.key_bytes, (size_t)wave.value_bytes, &bare, err) != RC_OK)
         return RC_FAIL;
-    rc_bench_tell(bench,
-                  &(struct figure){.measure = "wave",
-                                   .what = "persons due at one millisecond: until the last exit is read",
-                                   .beside = "a bare producer of as many records",
-                                   .unit = "s",
-                                   .product = wave.all_s,
-                                   .limit = bare.wall_s,
-                                   .ratio = NAN,
-                                   .kind = RC_BENCH_RATIO_AT_MOST,
-                                   .goal = 2},
-                  "%lld exits (%lld bytes) beside %d live events a second; p99 of a live change's emittedAt behind its "
-                  "event meanwhile %.0f ms",
-                  (long long)wave.exits, (long long)wave.key_bytes + (long long)wave.value_bytes, RATE,
-                  wave.emitted.p99_ms);
-    tell_live(bench, "live event to its change read meanwhile, p99", &wave.meanwhile, &wave);
-    tell_live(bench, "the same in the 5 s behind the wave, p99", &wave.after, &wave);
+    rc_bench_tell(
+        bench,
+        &(struct figure){.measure = measure,
+                         .what = audiences ? "persons due at one millisecond: until the last is out of the audience"
+                                           : "persons due at one millisecond: until the last exit is read",
+                         .beside = "a bare producer of as many records",
+                         .unit = "s",
+                         .product = wave.all_s,
+                         .limit = bare.wall_s,
+                         .ratio = NAN,
+                         .kind = RC_BENCH_RATIO_AT_MOST,
+                         .goal = audiences ? 4 : 2}, /* two stages, one behind the other */
+        "%lld exits (%lld bytes) beside %d live events a second; p99 of a live change's emittedAt behind its "
+        "event meanwhile %.0f ms",
+        (long long)wave.exits, (long long)wave.key_bytes + (long long)wave.value_bytes, RATE, wave.emitted.p99_ms);
+    tell_live(bench, measure, "live event to its change read meanwhile, p99", &wave.meanwhile, &wave);
+    tell_live(bench, measure, "the same in the 5 s behind the wave, p99", &wave.after, &wave);
     return RC_OK;
+}
+
+rc_status rc_bench_wave(struct bench *bench, struct rc_error *err) {
+    return measure_wave(bench, false, err);
+}
+
+rc_status rc_bench_audiences(struct bench *bench, struct rc_error *err) {
+    return measure_wave(bench, true, err);
 }

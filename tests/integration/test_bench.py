@@ -9,8 +9,8 @@ import unittest
 from support import rollcall
 from support.basics import ROOT, make_temp
 
-MEASURES = ["throughput", "engine", "segments", "persons", "latency", "exits", "wave", "backfill", "sink", "memory", "restart", "restore", "idle"]
-WITH_LIMIT = {"throughput", "engine", "segments", "persons", "exits", "wave", "backfill", "sink", "memory", "restore"}
+MEASURES = ["throughput", "engine", "segments", "persons", "latency", "exits", "wave", "audiences", "backfill", "sink", "memory", "restart", "restore", "idle"]
+WITH_LIMIT = {"throughput", "engine", "segments", "persons", "exits", "wave", "audiences", "backfill", "sink", "memory", "restore"}
 SMALL = ["--events", "20000", "--persons", "2000", "--duration", "3s"]
 SERVERS = ["--kafka-home", ROOT / "build" / "kafka", "--redis-server", ROOT / "build" / "bin" / "redis-server"]
 
