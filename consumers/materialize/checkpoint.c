@@ -1,11 +1,14 @@
 /* State, output and input offset become durable together (pipeline.md §3.2).
  *
- *   1. A checkpoint begins: what changed since the last one goes into a batch, with the input offset that it stands for and the end of the
+ *   1. A checkpoint begins: what changed since the last one is set apart, with the input offset that it stands for and the end of the
  *      own output as acknowledged so far. Work goes on; what changes from here on belongs to the next one.
- *   2. Every change sent before is acknowledged by all in-sync replicas (the producer's mark is passed).
- *   3. The batch is committed, then the offset is committed to the group.
- * A crash before 3 repeats from the checkpoint before; what was sent since then stands in the output log behind the end that that one
- * noted, and is adopted from there (takeover.c). So no change is lost, and none comes out twice with two versions. */
+ *   2. It goes into a batch, a slice in each turn. Who changes before that is put first, as they were: so the batch is what was when it began.
+ *   3. Every change sent before it began is acknowledged by all in-sync replicas (the producer's mark is passed).
+ *   4. The batch is committed, by a thread of the store, then the offset is committed to the group.
+ * A crash before the store has it repeats from the checkpoint before; what was sent since then stands in the output log behind the end that
+ * that one noted, and is adopted from there (takeover.c). So no change is lost, and none comes out twice with two versions.
+ *
+ * While a wave passes, checkpoints wait for it: saving takes as much as deciding, and can be done when all are told. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +23,10 @@
 #define HANDOVER_BYTES 768
 #define META_STATE "state"
 #define META_TALLY "tally"
+#define SLICE_RECORDS 64
+#define SLICE_US 1000
+#define SLICE_BUSY_US 5000
+#define BUSY_INTERVALS 5
 /* How often the index of exits is looked at, and how many tombstones at a time. */
 #define BURIAL_INTERVAL_MS 1000
 #define BURIALS_A_TURN 1000
@@ -112,17 +119,31 @@ static struct rc_span index_key(struct stage *stage, const struct pending_exit *
     return rc_buf_span(&stage->scratch);
 }
 
-static void put_exits(struct part *part, struct rc_store_batch *batch) {
+/* Puts some of those that were noted when the batch began; true while some are left. */
+static bool put_exits(struct part *part, size_t n) {
     struct stage *stage = part->stage;
-    for (size_t i = 0; i < part->n_exits; i++) {
+    for (; part->n_put_exits < part->n_batch_exits && n > 0; n--) {
+        const struct pending_exit *exit = &part->batch_exits[part->n_put_exits++];
         rc_buf_reset(&stage->value);
-        (void)rc_buf_add_zigzag(&stage->value, part->exits[i].version);
-        rc_store_put(batch, RC_STORE_MEMBER, part->number, index_key(stage, &part->exits[i]),
-                     rc_buf_span(&stage->value));
+        (void)rc_buf_add_zigzag(&stage->value, exit->version);
+        rc_store_put(part->batch, RC_STORE_MEMBER, part->number, index_key(stage, exit), rc_buf_span(&stage->value));
+        free(exit->key);
     }
+    return part->n_put_exits < part->n_batch_exits;
+}
+
+static void set_exits_apart(struct part *part) {
+    struct pending_exit *list = part->batch_exits;
+    size_t capacity = part->batch_exits_capacity;
+    part->batch_exits = part->exits;
+    part->n_batch_exits = part->n_exits;
+    part->batch_exits_capacity = part->exits_capacity;
+    part->n_put_exits = 0;
+    part->exits = list;
+    part->exits_capacity = capacity;
+    part->n_exits = 0;
     for (size_t i = 0; i < part->n_buried; i++)
-        rc_store_delete(batch, RC_STORE_MEMBER, part->number, index_key(stage, &part->buried[i]));
-    clear_exits(part->exits, &part->n_exits);
+        rc_store_delete(part->batch, RC_STORE_MEMBER, part->number, index_key(part->stage, &part->buried[i]));
     clear_exits(part->buried, &part->n_buried);
 }
 
@@ -187,7 +208,8 @@ static rc_status bury(struct part *part, const struct pending_exit *exit, struct
 
 rc_status rc_checkpoint_bury(struct part *part, int64_t now_ms, struct rc_error *err) {
     /* A tombstone may only follow what is known to be the last word: not while work is being repeated, and not what is still in a batch. */
-    if (part->phase != PART_LIVE || now_ms < part->next_burial_ms || part->n_buried || part->n_exits || part->batch)
+    if (part->phase != PART_LIVE || now_ms < part->next_burial_ms || part->n_buried || part->n_exits ||
+        rc_checkpoint_under_way(part))
         return RC_OK;
     struct due_exits due = {.now_ms = now_ms, .next_ms = INT64_MAX};
     rc_status status =
@@ -209,7 +231,11 @@ rc_status rc_checkpoint_bury(struct part *part, int64_t now_ms, struct rc_error 
 
 /* ---- checkpoints --------------------------------------------------------------------------------------------------------------- */
 
-void rc_checkpoint_begin(struct part *part) {
+bool rc_checkpoint_under_way(const struct part *part) {
+    return part->batch || part->write;
+}
+
+static void begin(struct part *part) {
     struct stage *stage = part->stage;
     int64_t open_group = rc_groups_oldest(part->groups);
     int64_t end = rc_producer_end(stage->producer, stage->memberships_topic, part->number);
@@ -224,12 +250,29 @@ void rc_checkpoint_begin(struct part *part) {
     part->batch_for_pass = part->pass.state == PASS_SAVING;
     part->batch_for_count = part->count.state == COUNT_SAVING;
     part->batch = rc_store_begin(stage->store);
-    rc_persons_save(part->persons, part->batch);
-    put_exits(part, part->batch);
+    part->put = false;
     put_state(part, part->batch);
+    set_exits_apart(part);
+    rc_persons_save_begin(part->persons, part->batch);
     part->batch_mark = rc_producer_mark(stage->producer);
     part->changed = part->wanted_now = false;
     part->saved_ms = rc_clock_monotonic_ms();
+}
+
+static void put_some(struct part *part, size_t n) {
+    bool exits = put_exits(part, n), persons = rc_persons_save_some(part->persons, n);
+    part->put = !exits && !persons;
+}
+
+void rc_checkpoint_drop(struct part *part) {
+    struct rc_error err;
+    if (part->write && rc_store_commit_end(part->write, &err))
+        rc_log(RC_LOG_ERROR, "the last checkpoint was not saved", rc_f_int("partition", part->number), rc_f_err(&err));
+    part->write = NULL;
+    rc_store_abort(part->batch);
+    part->batch = NULL;
+    for (; part->n_put_exits < part->n_batch_exits; part->n_put_exits++)
+        free(part->batch_exits[part->n_put_exits].key);
 }
 
 /* What a new owner needs to know. It begins just at the offset: it learns what lies before, takes versions below the mark for what was
@@ -252,14 +295,16 @@ static bool hand_over(struct part *part, char *metadata, size_t bytes, struct rc
     return true;
 }
 
+/* In the thread that commits. */
+static void wake(void *ctx) {
+    rc_loop_wake(ctx);
+}
+
 /* `wait`: for the broker's answer to the offset. */
-static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
+static rc_status committed(struct part *part, bool wait, struct rc_error *err) {
     struct stage *stage = part->stage;
-    if (!part->batch || !rc_producer_passed(stage->producer, part->batch_mark))
-        return RC_OK;
-    struct rc_store_batch *batch = part->batch;
-    part->batch = NULL;
-    rc_status status = rc_store_commit(batch, false, err);
+    rc_status status = rc_store_commit_end(part->write, err);
+    part->write = NULL;
     rc_persons_saved(part->persons, status == RC_OK);
     if (status)
         return RC_FAIL;
@@ -287,8 +332,16 @@ static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
     return RC_OK;
 }
 
-rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) {
-    return finish(part, false, err);
+/* Takes the one under way as far as what is put and acknowledged allows. `wait`: all is put at once, and it waits for the store and the broker. */
+static rc_status finish(struct part *part, bool wait, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    if (part->batch && !part->put && wait)
+        put_some(part, SIZE_MAX);
+    if (part->batch && part->put && rc_producer_passed(stage->producer, part->batch_mark)) {
+        part->write = rc_store_commit_begin(part->batch, wake, stage->loop);
+        part->batch = NULL;
+    }
+    return part->write && (wait || rc_store_commit_over(part->write)) ? committed(part, wait, err) : RC_OK;
 }
 
 /* Everything that any partition has sent belongs to one transaction, so they are saved together: changes and offsets are committed, and
@@ -305,7 +358,7 @@ static rc_status finish_together(struct stage *stage, struct rc_error *err) {
     size_t n = 0;
     for (size_t i = 0; i < stage->n_parts; i++) {
         if (stage->parts[i]->changed)
-            rc_checkpoint_begin(stage->parts[i]);
+            begin(stage->parts[i]);
         if (stage->parts[i]->batch && hand_over(stage->parts[i], metadata[n], sizeof metadata[n], &offsets[n]))
             n++;
     }
@@ -313,25 +366,67 @@ static rc_status finish_together(struct stage *stage, struct rc_error *err) {
     free(metadata);
     free(offsets);
     for (size_t i = 0; status == RC_OK && i < stage->n_parts; i++)
-        status = finish(stage->parts[i], false, err);
+        status = finish(stage->parts[i], true, err);
     return status;
 }
 
-rc_status rc_checkpoint_turn(struct part *part, int64_t monotonic_ms, struct rc_error *err) {
-    if (part->stage->exactly_once)
-        return part->changed && (part->wanted_now || monotonic_ms >= part->saved_ms + part->stage->interval_ms)
-                   ? finish_together(part->stage, err)
-                   : RC_OK;
-    if (rc_checkpoint_finish(part, err))
-        return RC_FAIL;
-    if (part->batch || !part->changed)
-        return RC_OK;
-    if (!part->wanted_now && monotonic_ms < part->saved_ms + part->stage->interval_ms)
-        return RC_OK;
-    if (rc_rules_save_names(part->stage, err))
-        return RC_FAIL;
-    rc_checkpoint_begin(part);
-    return rc_checkpoint_finish(part, err);
+int64_t rc_checkpoint_due(const struct part *part) {
+    const struct stage *stage = part->stage;
+    if (!part->changed || rc_checkpoint_under_way(part))
+        return INT64_MAX;
+    if (part->wanted_now)
+        return INT64_MIN;
+    int64_t due = part->saved_ms + stage->interval_ms, last = part->saved_ms + BUSY_INTERVALS * stage->interval_ms;
+    if (stage->exactly_once || stage->busy_until_ms <= due || rc_persons_crowded(part->persons))
+        return due;
+    return stage->busy_until_ms < last ? stage->busy_until_ms : last;
+}
+
+static rc_status turn_together(struct stage *stage, int64_t monotonic_ms, struct rc_error *err) {
+    for (size_t i = 0; i < stage->n_parts; i++)
+        if (rc_checkpoint_due(stage->parts[i]) <= monotonic_ms)
+            return finish_together(stage, err);
+    return RC_OK;
+}
+
+/* The one that is being put, or else the one that has waited longest; NULL: nothing is to be put. */
+static struct part *next_to_put(const struct stage *stage, int64_t monotonic_ms) {
+    struct part *next = NULL;
+    for (size_t i = 0; i < stage->n_parts; i++) {
+        struct part *part = stage->parts[i];
+        if (part->batch && !part->put)
+            return part;
+        if (rc_checkpoint_due(part) <= monotonic_ms && (!next || part->saved_ms < next->saved_ms))
+            next = part;
+    }
+    return next;
+}
+
+rc_status rc_checkpoint_turn(struct stage *stage, int64_t monotonic_ms, bool *more, struct rc_error *err) {
+    *more = false;
+    if (stage->exactly_once)
+        return turn_together(stage, monotonic_ms, err);
+    for (size_t i = 0; i < stage->n_parts; i++)
+        if (finish(stage->parts[i], false, err))
+            return RC_FAIL;
+    int64_t slice_us = monotonic_ms < stage->busy_until_ms ? SLICE_BUSY_US : SLICE_US;
+    int64_t until_ns = rc_clock_monotonic_ns() + slice_us * 1000;
+    struct part *part;
+    while ((part = next_to_put(stage, monotonic_ms))) {
+        if (!part->batch && rc_rules_save_names(stage, err))
+            return RC_FAIL;
+        if (!part->batch)
+            begin(part);
+        do
+            put_some(part, SLICE_RECORDS);
+        while (!part->put && rc_clock_monotonic_ns() < until_ns);
+        if (finish(part, false, err))
+            return RC_FAIL;
+        *more = rc_clock_monotonic_ns() >= until_ns;
+        if (*more)
+            return RC_OK;
+    }
+    return RC_OK;
 }
 
 rc_status rc_checkpoint_whole(struct part *part, int timeout_ms, struct rc_error *err) {
@@ -345,7 +440,7 @@ rc_status rc_checkpoint_whole(struct part *part, int timeout_ms, struct rc_error
         return RC_OK;
     if (rc_rules_save_names(part->stage, err))
         return RC_FAIL;
-    rc_checkpoint_begin(part);
+    begin(part);
     if (rc_producer_flush(part->stage->producer, timeout_ms, err))
         return RC_FAIL;
     return finish(part, true, err);

@@ -210,7 +210,7 @@ rc_status rc_guard_count(struct part *part, int64_t budget_ms, struct rc_error *
         part->batch_for_count = false; /* one under way does not hold everybody who is known now */
     }
     if (count->state == COUNT_SAVING) {
-        if (!part->batch)
+        if (!rc_checkpoint_under_way(part))
             part->changed = part->wanted_now = true;
         return RC_OK;
     }

@@ -12,6 +12,8 @@
 #include "consumers/shared/payload.h"
 
 #define MESSAGES_A_TURN 2000
+#define BUSY_MESSAGES 500 /* so many in one turn, and more are likely to follow, for BUSY_MS */
+#define BUSY_MS 200
 #define SWEEP_BUDGET_MS 5
 #define GROUPS_CHECK_MS 1000
 #define PAUSE_AFTER_MS 500
@@ -211,6 +213,8 @@ static rc_status read_messages(struct stage *stage, bool *drained, struct rc_err
     struct rc_message message;
     *drained = false;
     for (int i = 0; i < MESSAGES_A_TURN; i++) {
+        if (i == BUSY_MESSAGES)
+            stage->busy_until_ms = rc_clock_monotonic_ms() + BUSY_MS;
         /* Full for less than PAUSE_AFTER_MS: leave the queue alone. Later the partitions are paused, and polling keeps the group. */
         if (rc_producer_full(stage->producer) && !(stage->n_parts && stage->parts[0]->paused))
             return RC_OK;
@@ -255,7 +259,7 @@ static bool ready(const struct stage *stage) {
 /* One turn of the loop; `*idle` when nothing is left to do until something happens or `*until_ms` (wall clock). */
 static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct rc_error *err) {
     int64_t now = rc_clock_monotonic_ms(), wall = rc_clock_wall_ms();
-    bool drained = false, sweeping = false;
+    bool drained = false, sweeping = false, saving = false;
     int64_t until = now + RC_LOOP_NAP_MS * 10;
     if (rc_producer_poll(stage->producer, 0, err) || follow_definitions(stage, err) || balance(stage, now, err) ||
         read_messages(stage, &drained, err))
@@ -266,17 +270,20 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
             return RC_FAIL;
         if (rc_input_close_old_groups(part, now, err) || rc_sweep_turn(part, SWEEP_BUDGET_MS, err) ||
             rc_publish_turn(part, SWEEP_BUDGET_MS, err) || rc_guard_count(part, SWEEP_BUDGET_MS, err) ||
-            rc_checkpoint_bury(part, wall, err) || rc_checkpoint_turn(part, rc_clock_monotonic_ms(), err))
+            rc_checkpoint_bury(part, wall, err))
             return RC_FAIL;
         sweeping |= part->phase == PART_LIVE && rc_sweep_pending(part) && part->sweep_may_start;
         sweeping |= rc_publish_running(part) || part->count.state == COUNT_RUNNING;
         if (part->look && part->next_fill_ms > now && part->next_fill_ms < until)
             until = part->next_fill_ms;
-        if (part->changed && !part->batch && part->saved_ms + stage->interval_ms < until)
-            until = part->saved_ms + stage->interval_ms;
         if (part->phase == PART_LIVE && part->next_burial_ms > wall && part->next_burial_ms - wall < until - now)
             until = now + part->next_burial_ms - wall;
     }
+    if (rc_checkpoint_turn(stage, rc_clock_monotonic_ms(), &saving, err))
+        return RC_FAIL;
+    for (size_t i = 0; i < stage->n_parts; i++)
+        if (rc_checkpoint_due(stage->parts[i]) < until)
+            until = rc_checkpoint_due(stage->parts[i]);
     rc_questions_turn(stage->questions);
     if (rc_guard_turn(stage, now, err) || announce(stage, err))
         return RC_FAIL;
@@ -291,7 +298,8 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
     rc_report_turn(stage, now);
     if (stage->view_stale && until > now + 200)
         until = now + 200;
-    *idle = (drained || rc_producer_full(stage->producer)) && !(sweeping && !rc_producer_full(stage->producer));
+    bool full = rc_producer_full(stage->producer);
+    *idle = !saving && (drained || full) && !(sweeping && !full);
     *until_ms = wall + (until > now ? until - now : 1);
     if (rc_definitions_due(stage->definitions) < *until_ms)
         *until_ms = rc_definitions_due(stage->definitions);

@@ -1,4 +1,5 @@
-/* Two hash tables with chains, and lists of what is dirty and of what is being saved. Entries are single blocks: head, key, record. */
+/* Two hash tables with chains, and two lists: of what is dirty, and of what is being saved. A save begins by changing their roles, which takes no time
+ * whatever is in them. Entries are single blocks: head, key, record. */
 #include "consumers/materialize/persons.h"
 
 #include <stdlib.h>
@@ -13,8 +14,7 @@ struct entry {
     struct entry *next; /* in its bucket */
     uint64_t hash;
     uint32_t key_len, record_len, capacity; /* capacity: bytes for key and record */
-    uint32_t dirty;  /* place in the list of what changed since the last save, + 1; 0: not there */
-    uint32_t saving; /* place in the list of what is in a batch that is not committed yet, + 1 */
+    uint32_t place[2];                      /* in each of the lists, + 1; 0: not there */
     char bytes[];
 };
 
@@ -25,7 +25,7 @@ struct table {
 };
 
 struct list {
-    struct entry **entries;
+    struct entry **entries; /* NULL: was put, and is dirty again */
     size_t n, capacity;
 };
 
@@ -34,9 +34,12 @@ struct rc_persons {
     int32_t partition;
     size_t budget;
     struct table young, old;
-    struct list dirty, saving;
-    struct rc_buf record; /* saved form being built or read */
-    struct rc_buf key;    /* key in the store */
+    struct list lists[2];
+    int dirty;  /* which of them: changed since the last save began; the other: in a batch that is not committed yet */
+    size_t put; /* so many of the other are in it */
+    struct rc_store_batch *batch; /* borrowed; NULL: all is put */
+    struct rc_buf record;         /* saved form being built or read */
+    struct rc_buf key;            /* key in the store */
 };
 
 static void table_init(struct table *table) {
@@ -114,8 +117,8 @@ void rc_persons_free(struct rc_persons *persons) {
         return;
     table_deinit(&persons->young);
     table_deinit(&persons->old);
-    free(persons->dirty.entries);
-    free(persons->saving.entries);
+    free(persons->lists[0].entries);
+    free(persons->lists[1].entries);
     rc_buf_deinit(&persons->record);
     rc_buf_deinit(&persons->key);
     free(persons);
@@ -158,7 +161,7 @@ static void rotate(struct rc_persons *persons) {
     for (size_t i = 0; i < old.n_buckets; i++)
         for (struct entry *entry = old.buckets[i], *next; entry; entry = next) {
             next = entry->next;
-            if (entry->dirty || entry->saving)
+            if (entry->place[0] || entry->place[1])
                 table_add(&persons->young, entry);
             else
                 free(entry);
@@ -209,11 +212,28 @@ rc_status rc_persons_load(struct rc_persons *persons, struct rc_span key, uint32
 }
 
 static void mark_dirty(struct rc_persons *persons, struct entry *entry) {
-    if (entry->dirty)
+    struct list *list = &persons->lists[persons->dirty];
+    if (entry->place[persons->dirty])
         return;
-    rc_grow(&persons->dirty.entries, &persons->dirty.capacity, persons->dirty.n + 1, sizeof(struct entry *));
-    persons->dirty.entries[persons->dirty.n++] = entry;
-    entry->dirty = (uint32_t)persons->dirty.n;
+    rc_grow(&list->entries, &list->capacity, list->n + 1, sizeof(struct entry *));
+    list->entries[list->n++] = entry;
+    entry->place[persons->dirty] = (uint32_t)list->n;
+}
+
+static void put(struct rc_persons *persons, const struct entry *entry) {
+    rc_store_put(persons->batch, RC_STORE_AUDIENCE, persons->partition,
+                 store_key(persons, rc_span_of(entry->bytes, entry->key_len), entry->hash),
+                 rc_span_of(entry->bytes + entry->key_len, entry->record_len));
+}
+
+/* Before the entry changes: what the batch is to hold of it goes into it now. */
+static void put_as_it_was(struct rc_persons *persons, struct entry *entry) {
+    int saving = !persons->dirty;
+    if (!persons->batch || entry->place[saving] <= persons->put)
+        return;
+    put(persons, entry);
+    persons->lists[saving].entries[entry->place[saving] - 1] = NULL;
+    entry->place[saving] = 0;
 }
 
 void rc_persons_keep(struct rc_persons *persons, struct rc_span key, const struct rc_audience_person *person) {
@@ -223,58 +243,71 @@ void rc_persons_keep(struct rc_persons *persons, struct rc_span key, const struc
     if (rc_audience_person_save(person, &persons->record))
         abort();
     struct rc_span record = rc_buf_span(&persons->record);
-    struct entry *entry = table_take(&persons->young, key, hash);
-    if (!entry)
-        entry = table_take(&persons->old, key, hash);
-    uint32_t dirty = entry ? entry->dirty : 0, saving = entry ? entry->saving : 0;
+    struct entry *entry = hot(persons, key, hash);
+    if (entry)
+        put_as_it_was(persons, entry);
     if (entry && key.len + record.len <= entry->capacity) {
         memcpy(entry->bytes + key.len, record.data, record.len);
         entry->record_len = (uint32_t)record.len;
-    } else {
-        struct entry *fresh = entry_new(key, hash, record);
-        free(entry);
-        entry = fresh;
-        entry->dirty = dirty;
-        entry->saving = saving;
-        if (dirty)
-            persons->dirty.entries[dirty - 1] = entry;
-        if (saving)
-            persons->saving.entries[saving - 1] = entry;
+        mark_dirty(persons, entry);
+        return;
     }
-    mark_dirty(persons, entry);
+    struct entry *fresh = entry_new(key, hash, record);
+    if (entry) {
+        table_take(&persons->young, key, hash);
+        for (int i = 0; i < 2; i++) {
+            fresh->place[i] = entry->place[i];
+            if (fresh->place[i])
+                persons->lists[i].entries[fresh->place[i] - 1] = fresh;
+        }
+        free(entry);
+    }
+    mark_dirty(persons, fresh);
     age(persons);
-    table_add(&persons->young, entry);
+    table_add(&persons->young, fresh);
 }
 
-void rc_persons_save(struct rc_persons *persons, struct rc_store_batch *batch) {
-    struct list empty = persons->saving;
-    persons->saving = persons->dirty;
-    persons->dirty = empty;
-    persons->dirty.n = 0;
-    for (size_t i = 0; i < persons->saving.n; i++) {
-        struct entry *entry = persons->saving.entries[i];
-        rc_store_put(batch, RC_STORE_AUDIENCE, persons->partition,
-                     store_key(persons, rc_span_of(entry->bytes, entry->key_len), entry->hash),
-                     rc_span_of(entry->bytes + entry->key_len, entry->record_len));
-        entry->saving = entry->dirty;
-        entry->dirty = 0;
+void rc_persons_save_begin(struct rc_persons *persons, struct rc_store_batch *batch) {
+    persons->dirty = !persons->dirty; /* rc_persons_saved has left that list empty */
+    persons->put = 0;
+    persons->batch = batch;
+}
+
+bool rc_persons_save_some(struct rc_persons *persons, size_t n) {
+    const struct list *saving = &persons->lists[!persons->dirty];
+    for (; persons->put < saving->n && n > 0; n--) {
+        const struct entry *entry = saving->entries[persons->put++];
+        if (entry)
+            put(persons, entry);
     }
+    bool more = persons->put < saving->n;
+    if (!more)
+        persons->batch = NULL;
+    return more;
 }
 
 void rc_persons_saved(struct rc_persons *persons, bool committed) {
-    for (size_t i = 0; i < persons->saving.n; i++) {
-        persons->saving.entries[i]->saving = 0;
+    struct list *saving = &persons->lists[!persons->dirty];
+    for (size_t i = 0; i < saving->n; i++) {
+        if (!saving->entries[i])
+            continue;
+        saving->entries[i]->place[!persons->dirty] = 0;
         if (!committed)
-            mark_dirty(persons, persons->saving.entries[i]);
+            mark_dirty(persons, saving->entries[i]);
     }
-    persons->saving.n = 0;
+    saving->n = 0;
+    persons->batch = NULL;
     /* What a great wave has changed is clean now, and may be more than the budget. */
     for (int i = 0; committed && i < 2 && rc_persons_bytes(persons) > persons->budget; i++)
         rotate(persons);
 }
 
+bool rc_persons_crowded(const struct rc_persons *persons) {
+    return rc_persons_bytes(persons) > persons->budget;
+}
+
 size_t rc_persons_dirty(const struct rc_persons *persons) {
-    return persons->dirty.n;
+    return persons->lists[persons->dirty].n;
 }
 
 size_t rc_persons_bytes(const struct rc_persons *persons) {

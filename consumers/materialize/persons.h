@@ -1,6 +1,6 @@
 /* The persons of one partition: a bounded cache of their records over the local store.
  *
- * What was changed stays in memory until a checkpoint has written it (rc_persons_save puts it into a batch, rc_persons_saved says that
+ * What was changed stays in memory until a checkpoint has written it (rc_persons_save_some puts it into a batch, rc_persons_saved says that
  * the batch is committed); what is clean may be dropped and comes back from the store. Two tables age the entries: a look-up
  * moves an entry to the young table, and when that has taken half of the budget the old one is dropped. One thread at a time. */
 #ifndef RC_MATERIALIZE_PERSONS_H
@@ -28,10 +28,15 @@ rc_status rc_persons_load(struct rc_persons *persons, struct rc_span key, uint32
 /* Keeps the record; it is dirty until saved. */
 void rc_persons_keep(struct rc_persons *persons, struct rc_span key, const struct rc_audience_person *person);
 
-/* Puts all dirty records into the batch; one batch at a time. They stay in memory until rc_persons_saved; what is kept meanwhile is dirty again. */
-void rc_persons_save(struct rc_persons *persons, struct rc_store_batch *batch);
-/* The batch of the last rc_persons_save is committed (`true`) or given up. */
+/* Sets apart what is dirty now, to be put into the batch; one batch at a time, borrowed until all is put. What is kept meanwhile is dirty again; a
+ * record that has not been put by then is put first, as it was, so that the batch is what was at this moment. */
+void rc_persons_save_begin(struct rc_persons *persons, struct rc_store_batch *batch);
+/* Puts some of it, `n` records at most; true while some are left. All of it stays in memory until rc_persons_saved. */
+bool rc_persons_save_some(struct rc_persons *persons, size_t n);
+/* The batch is committed (`true`) or given up. */
 void rc_persons_saved(struct rc_persons *persons, bool committed);
+/* Whether what is not saved takes more than the budget. */
+bool rc_persons_crowded(const struct rc_persons *persons);
 
 size_t rc_persons_dirty(const struct rc_persons *persons);
 size_t rc_persons_bytes(const struct rc_persons *persons);

@@ -283,7 +283,7 @@ rc_status rc_publish_turn(struct part *part, int64_t budget_ms, struct rc_error 
         pass->state = PASS_SAVING;
         part->batch_for_pass = false; /* one under way does not hold everybody who is known now */
     }
-    if (pass->state == PASS_SAVING && !part->batch)
+    if (pass->state == PASS_SAVING && !rc_checkpoint_under_way(part))
         part->changed = part->wanted_now = true;
     if (pass->state != PASS_RUNNING)
         return RC_OK;

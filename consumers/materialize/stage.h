@@ -177,7 +177,10 @@ struct part {
     int64_t mark;       /* in the own output: what is decided while not yet live may stand behind it already */
     int64_t
         version_mark; /* versions below it follow from input before `committed`; of the handover while not yet live */
-    struct rc_store_batch *batch; /* one that waits for its acknowledgements */
+    struct rc_store_batch
+        *batch; /* is being put, or waits for its acknowledgements; NULL: none, or given to the store */
+    bool put;   /* everything is in it */
+    struct rc_store_write *write; /* is being committed; NULL: not yet */
     uint64_t batch_mark;
     int64_t batch_next, batch_output_end, batch_version;
     bool batch_for_sweep; /* it began when the partition was live, and after the present rules came */
@@ -186,6 +189,8 @@ struct part {
 
     struct pending_exit *exits; /* not in a batch yet */
     size_t n_exits, exits_capacity;
+    struct pending_exit *batch_exits; /* those that the batch is to hold, up to `n_put_exits` in it */
+    size_t n_batch_exits, batch_exits_capacity, n_put_exits;
     struct pending_exit *buried; /* tombstones sent: their index entries are to be deleted */
     size_t n_buried, buried_capacity;
     int64_t next_burial_ms; /* wall: when the index is to be looked at again */
@@ -234,6 +239,7 @@ struct stage {
     bool assigned;         /* the group has spoken at least once */
     bool announce;         /* the partitions changed since they were announced */
     int64_t full_since_ms; /* monotonic; 0: the producer has room */
+    int64_t busy_until_ms; /* monotonic: many records came at once, a moment ago */
 
     /* The decision that is being made. */
     struct part *deciding;
@@ -287,11 +293,14 @@ struct rc_audience_desk rc_input_desk(struct part *part);
 /* checkpoint.c */
 void rc_checkpoint_note_exit(struct part *part, struct rc_span key, uint32_t audience, int64_t version,
                              int64_t told_ms);
-void rc_checkpoint_begin(struct part *part);
-/* Commits the one that waits if its output is acknowledged. */
-rc_status rc_checkpoint_finish(struct part *part, struct rc_error *err) RC_MUST_USE;
-/* Begins or finishes what is due; with exactly_once that of all partitions. */
-rc_status rc_checkpoint_turn(struct part *part, int64_t monotonic_ms, struct rc_error *err) RC_MUST_USE;
+/* One has begun that is not committed yet. */
+bool rc_checkpoint_under_way(const struct part *part);
+/* Begins and goes on with what is due, a slice at a time; with exactly_once all partitions at once. `*more`: there is more to do at once. */
+rc_status rc_checkpoint_turn(struct stage *stage, int64_t monotonic_ms, bool *more, struct rc_error *err) RC_MUST_USE;
+/* When the next one is to begin, monotonic; INT64_MAX: nothing is to be saved, or one is under way. */
+int64_t rc_checkpoint_due(const struct part *part);
+/* What is under way is given up; waits for the store. */
+void rc_checkpoint_drop(struct part *part);
 /* All of it now, waiting up to `timeout_ms` for acknowledgements. */
 rc_status rc_checkpoint_whole(struct part *part, int timeout_ms, struct rc_error *err) RC_MUST_USE;
 rc_status rc_checkpoint_bury(struct part *part, int64_t now_ms, struct rc_error *err) RC_MUST_USE;

@@ -20,7 +20,7 @@ rc_status rc_sweep_turn(struct part *part, int64_t budget_ms, struct rc_error *e
     if (part->phase != PART_LIVE || !rc_sweep_pending(part))
         return RC_OK;
     if (!part->sweep_may_start) {
-        if (!part->batch)
+        if (!rc_checkpoint_under_way(part))
             part->changed = part->wanted_now = true;
         return RC_OK;
     }

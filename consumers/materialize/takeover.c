@@ -109,8 +109,7 @@ static bool read_tail(void *ctx, const struct rc_message *message) {
 static void part_free(struct part *part) {
     if (!part)
         return;
-    if (part->batch)
-        rc_store_abort(part->batch);
+    rc_checkpoint_drop(part);
     rc_persons_free(part->persons);
     rc_groups_free(part->groups);
     rc_repeats_free(part->repeats);
@@ -122,6 +121,7 @@ static void part_free(struct part *part) {
         free(part->buried[i].key);
     free(part->tail);
     free(part->exits);
+    free(part->batch_exits);
     free(part->buried);
     free(part->here);
     rc_publish_free(part);

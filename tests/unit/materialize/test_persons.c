@@ -64,7 +64,9 @@ static int64_t since_of(struct rc_persons *persons, struct rc_audience_person *p
 static void save(struct folder *folder, struct rc_persons *persons, bool commit) {
     struct rc_error err = {0};
     struct rc_store_batch *batch = rc_store_begin(folder->store);
-    rc_persons_save(persons, batch);
+    rc_persons_save_begin(persons, batch);
+    while (rc_persons_save_some(persons, 1000))
+        ;
     if (!commit)
         rc_store_abort(batch);
     else if (rc_store_commit(batch, false, &err))
@@ -110,28 +112,52 @@ static void test_persons_outlive_memory(void **state) {
     rc_audience_person_deinit(&person);
 }
 
-static void test_changes_while_a_batch_is_under_way(void **state) {
-    struct folder *folder = *state;
-    struct rc_persons *persons = rc_persons_new(folder->store, 0, 1 << 20);
+/* `put`: before they change, or while only some of them are in the batch. */
+static void change_beside_a_batch(struct folder *folder, int32_t partition, bool put, bool commit) {
+    struct rc_persons *persons = rc_persons_new(folder->store, partition, 1 << 20);
     struct rc_audience_person person;
     struct rc_error err = {0};
     rc_audience_person_init(&person);
-    keep(persons, &person, 1, 10);
-    keep(persons, &person, 2, 10);
+    for (int n = 0; n < 10; n++)
+        keep(persons, &person, n, 10);
     struct rc_store_batch *batch = rc_store_begin(folder->store);
-    rc_persons_save(persons, batch);
-    keep(persons, &person, 1, 20);
-    assert_int_equal(rc_persons_dirty(persons), 1);
-    assert_int_equal(since_of(persons, &person, 1), 20);
-    assert_int_equal(rc_store_commit(batch, false, &err), RC_OK);
-    rc_persons_saved(persons, true);
-    assert_int_equal(rc_persons_dirty(persons), 1);
-    rc_persons_free(persons); /* a crash: what was in the batch is there */
-    persons = rc_persons_new(folder->store, 0, 1 << 20);
-    assert_int_equal(since_of(persons, &person, 1), 10);
-    assert_int_equal(since_of(persons, &person, 2), 10);
+    rc_persons_save_begin(persons, batch);
+    assert_int_equal(rc_persons_dirty(persons), 0);
+    assert_true(rc_persons_save_some(persons, 5));
+    if (put)
+        assert_false(rc_persons_save_some(persons, 100));
+    for (int n = 0; n < 10; n += 3) { /* some that are in the batch, some that are not */
+        keep(persons, &person, n, 20);
+        keep(persons, &person, n, 30);
+    }
+    keep(persons, &person, 10, 20);
+    assert_int_equal(rc_persons_dirty(persons), 5);
+    assert_false(rc_persons_save_some(persons, 100));
+    for (int n = 0; n < 10; n++)
+        assert_int_equal(since_of(persons, &person, n), n % 3 ? 10 : 30);
+    if (!commit)
+        rc_store_abort(batch);
+    else
+        assert_int_equal(rc_store_commit(batch, false, &err), RC_OK);
+    rc_persons_saved(persons, commit);
+    assert_int_equal(rc_persons_dirty(persons), commit ? 5 : 11);
+    struct rc_persons *crashed = rc_persons_new(folder->store, partition, 1 << 20);
+    for (int n = 0; n <= 10; n++) /* what was when the save began is there */
+        assert_int_equal(since_of(crashed, &person, n), commit && n < 10 ? 10 : -1);
+    rc_persons_free(crashed);
+    save(folder, persons, true);
+    rc_persons_free(persons);
+    persons = rc_persons_new(folder->store, partition, 1 << 20);
+    for (int n = 0; n < 10; n++)
+        assert_int_equal(since_of(persons, &person, n), n % 3 ? 10 : 30);
+    assert_int_equal(since_of(persons, &person, 10), 20);
     rc_persons_free(persons);
     rc_audience_person_deinit(&person);
+}
+
+static void test_changes_while_a_batch_is_under_way(void **state) {
+    for (int i = 0; i < 4; i++)
+        change_beside_a_batch(*state, 10 + i, i & 1, i & 2);
 }
 
 static void test_groups(void **state) {
