@@ -20,18 +20,21 @@
 /* Outstanding records at which callers are asked to stop; librdkafka's own queue takes some more. */
 #define FULL_AT 80000
 
+/* A producer has two clients, for records that are awaited and for many that are not; the second is there from its first use on. What a client
+ * sends is in order with itself alone, so another takes over when nothing is under way. */
+enum kind { LIVE, BULK, KINDS };
+
 struct topic {
     char *name; /* owned */
-    rd_kafka_topic_t *handle;
+    rd_kafka_topic_t *handles[KINDS];
     int32_t partitions; /* 0: not asked yet */
     int64_t *ends;      /* per partition, −1: none; owned */
     int32_t n_ends;
 };
 
-/* While more than CROWD records are under way, librdkafka gets no more, and then at most BURST at a time. It has at most
- * five requests of an idempotent producer under way, and while records wait behind them its thread spins (2.0.2: with a
- * linger of 0 they are always due), which took a fifth of the CPU time of a busy ingest. Who sends little never meets
- * the limit: each record goes at once. */
+/* The live client gets no more while more than CROWD records are under way, and then at most BURST at a time. librdkafka 2.0.2 sends nothing more of
+ * an idempotent producer to a partition in which five records or more are unanswered, and while any wait whose linger is over its thread spins; with a
+ * linger of 0 that is at once. Who sends little never meets the limit: each record goes at once. */
 #define CROWD 32
 #define BURST 20000
 #define WAITING_MAX_BYTES ((size_t)32 << 20)
@@ -51,8 +54,13 @@ struct waiting {
     char bytes[];                /* key, value */
 };
 
+/* In bulk a partition's records are answered before the next ones are due. */
+#define BULK_LINGER_MS "25"
+
 struct rc_producer {
-    rd_kafka_t *rk;
+    rd_kafka_t *clients[KINDS]; /* BULK: NULL until it is used */
+    rd_kafka_conf_t *bulk_conf; /* owned; until then */
+    enum kind kind, wanted;
     char *name;
     rc_refused_fn refused;
     void *ctx;
@@ -120,7 +128,7 @@ bool rc_producer_passed(const struct rc_producer *producer, uint64_t mark) {
 
 static struct topic *topic_of(struct rc_producer *producer, const rd_kafka_topic_t *handle) {
     for (size_t i = 0; i < producer->n_topics; i++)
-        if (producer->topics[i].handle == handle)
+        if (producer->topics[i].handles[LIVE] == handle || producer->topics[i].handles[BULK] == handle)
             return &producer->topics[i];
     return NULL;
 }
@@ -182,6 +190,20 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 
 /* ---- life ---- */
 
+/* Takes `conf`. */
+static rc_status open_client(struct rc_producer *producer, enum kind kind, rd_kafka_conf_t *conf,
+                             struct rc_error *err) {
+    if (rc_client_new(RD_KAFKA_PRODUCER, conf, &producer->clients[kind], err) != RC_OK)
+        return RC_FAIL;
+    if (producer->wake_fd >= 0) {
+        static const uint64_t one = 1;
+        rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer->clients[kind]);
+        rd_kafka_queue_io_event_enable(queue, producer->wake_fd, &one, sizeof one);
+        rd_kafka_queue_destroy(queue);
+    }
+    return RC_OK;
+}
+
 /* A record lives no longer than its transaction does. */
 static rc_status set_transactional(rd_kafka_conf_t *conf, const char *id, struct rc_error *err) {
     char timeout[32];
@@ -219,39 +241,51 @@ rc_status rc_producer_open(const struct rc_config *config, const struct rc_produ
     rd_kafka_conf_set_opaque(conf, producer);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_error_cb(conf, on_error);
-    if (rc_client_new(RD_KAFKA_PRODUCER, conf, &producer->rk, err) != RC_OK) {
+    if (!producer->transactional)
+        producer->bulk_conf = rd_kafka_conf_dup(conf);
+    if (open_client(producer, LIVE, conf, err) != RC_OK) {
+        if (producer->bulk_conf)
+            rd_kafka_conf_destroy(producer->bulk_conf);
         free(producer->open);
         free(producer->name);
         free(producer);
         return RC_FAIL;
     }
-    if (options->wake_fd >= 0) {
-        static const uint64_t one = 1;
-        rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer->rk);
-        rd_kafka_queue_io_event_enable(queue, options->wake_fd, &one, sizeof one);
-        rd_kafka_queue_destroy(queue);
-    }
     *out = producer;
     return RC_OK;
+}
+
+static void close_client(const struct rc_producer *producer, enum kind kind) {
+    rd_kafka_t *rk = producer->clients[kind];
+    if (!rk)
+        return;
+    if (producer->wake_fd >= 0) {
+        rd_kafka_queue_t *queue = rd_kafka_queue_get_main(rk);
+        rd_kafka_queue_io_event_enable(queue, -1, NULL, 0);
+        rd_kafka_queue_destroy(queue);
+    }
+    rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(rk, 1000);
+    for (size_t i = 0; i < producer->n_topics; i++)
+        if (producer->topics[i].handles[kind])
+            rd_kafka_topic_destroy(producer->topics[i].handles[kind]);
+    rd_kafka_destroy(rk);
 }
 
 void rc_producer_close(struct rc_producer *producer) {
     if (!producer)
         return;
-    if (producer->wake_fd >= 0) {
-        rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer->rk);
-        rd_kafka_queue_io_event_enable(queue, -1, NULL, 0);
-        rd_kafka_queue_destroy(queue);
-    }
     producer->refused = NULL;
     /* Readers wait for a transaction that is left open, so it is not left to time out. */
     if (producer->transaction != CLOSED) {
-        rd_kafka_error_t *error = rd_kafka_abort_transaction(producer->rk, ABORT_TIMEOUT_MS);
+        rd_kafka_error_t *error = rd_kafka_abort_transaction(producer->clients[LIVE], ABORT_TIMEOUT_MS);
         if (error)
             rd_kafka_error_destroy(error);
     }
-    rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    rd_kafka_flush(producer->rk, 1000);
+    close_client(producer, LIVE);
+    close_client(producer, BULK);
+    if (producer->bulk_conf)
+        rd_kafka_conf_destroy(producer->bulk_conf);
     while (producer->first) {
         struct waiting *record = producer->first;
         producer->first = record->next;
@@ -260,11 +294,9 @@ void rc_producer_close(struct rc_producer *producer) {
         free(record);
     }
     for (size_t i = 0; i < producer->n_topics; i++) {
-        rd_kafka_topic_destroy(producer->topics[i].handle);
         free(producer->topics[i].name);
         free(producer->topics[i].ends);
     }
-    rd_kafka_destroy(producer->rk);
     free(producer->topics);
     free(producer->open);
     free(producer->name);
@@ -296,15 +328,15 @@ static rc_status transaction_error(struct rc_producer *producer, rd_kafka_error_
 static rc_status begin(struct rc_producer *producer, struct rc_error *err) {
     if (!producer->transactional || producer->transaction != CLOSED)
         return RC_OK;
-    if (transaction_error(producer, rd_kafka_begin_transaction(producer->rk), "no transaction can be begun", err) !=
-        RC_OK)
+    if (transaction_error(producer, rd_kafka_begin_transaction(producer->clients[LIVE]), "no transaction can be begun",
+                          err) != RC_OK)
         return RC_FAIL;
     producer->transaction = OPEN;
     return RC_OK;
 }
 
 rc_status rc_producer_init(struct rc_producer *producer, int timeout_ms, struct rc_error *err) {
-    return transaction_error(producer, rd_kafka_init_transactions(producer->rk, timeout_ms),
+    return transaction_error(producer, rd_kafka_init_transactions(producer->clients[LIVE], timeout_ms),
                              "no transactions can be had yet", err);
 }
 
@@ -317,7 +349,7 @@ static rc_status send_offsets(struct rc_producer *producer, const struct rc_kafk
     rd_kafka_topic_partition_list_t *list = rc_source_offsets(offsets, n, true);
     rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(source->rk);
     rd_kafka_error_t *error =
-        list->cnt ? rd_kafka_send_offsets_to_transaction(producer->rk, list, group, timeout_ms) : NULL;
+        list->cnt ? rd_kafka_send_offsets_to_transaction(producer->clients[LIVE], list, group, timeout_ms) : NULL;
     if (group)
         rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
@@ -339,7 +371,7 @@ rc_status rc_producer_commit(struct rc_producer *producer, const struct rc_kafka
             return RC_FAIL;
         producer->transaction = OFFSETS_SENT;
     }
-    if (transaction_error(producer, rd_kafka_commit_transaction(producer->rk, timeout_ms),
+    if (transaction_error(producer, rd_kafka_commit_transaction(producer->clients[LIVE], timeout_ms),
                           "a transaction was not committed", err) != RC_OK)
         return RC_FAIL;
     producer->transaction = CLOSED;
@@ -354,22 +386,27 @@ static rc_status find_topic(struct rc_producer *producer, const char *name, size
             *out = i;
             return RC_OK;
         }
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(producer->rk, name, NULL);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(producer->clients[LIVE], name, NULL);
     if (!handle)
         return rc_client_error(err, rd_kafka_last_error(), NULL, "%s: topic %s cannot be used", producer->name, name);
     rc_grow(&producer->topics, &producer->topic_capacity, producer->n_topics + 1, sizeof *producer->topics);
-    producer->topics[producer->n_topics] = (struct topic){.name = rc_strdup(name), .handle = handle};
+    producer->topics[producer->n_topics] = (struct topic){.name = rc_strdup(name), .handles = {handle}};
     *out = producer->n_topics++;
     return RC_OK;
 }
 
 /* One call to librdkafka. On failure `headers` stay the caller's. */
-static rd_kafka_resp_err_t hand_over(struct rc_producer *producer, const struct topic *topic, int32_t partition,
+static rd_kafka_resp_err_t hand_over(struct rc_producer *producer, struct topic *topic, int32_t partition,
                                      const void *key, size_t key_len, const void *value, size_t value_len,
                                      int64_t timestamp_ms, rd_kafka_headers_t *headers, uint64_t generation) {
+    rd_kafka_topic_t **handle = &topic->handles[producer->kind];
+    if (!*handle) /* the live client has checked the name */
+        *handle = rd_kafka_topic_new(producer->clients[producer->kind], topic->name, NULL);
+    if (!*handle)
+        return rd_kafka_last_error();
     rd_kafka_vu_t arguments[8];
     size_t n = 0;
-    arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic->handle};
+    arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = *handle};
     arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition};
     arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY};
     arguments[n++] =
@@ -381,7 +418,7 @@ static rd_kafka_resp_err_t hand_over(struct rc_producer *producer, const struct 
         arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = timestamp_ms};
     if (headers)
         arguments[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers};
-    rd_kafka_error_t *error = rd_kafka_produceva(producer->rk, arguments, n);
+    rd_kafka_error_t *error = rd_kafka_produceva(producer->clients[producer->kind], arguments, n);
     if (!error)
         return RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_resp_err_t code = rd_kafka_error_code(error);
@@ -432,9 +469,16 @@ static const void *pointer(bool null, const char *data) {
     return null ? NULL : data ? data : "";
 }
 
+/* Whether records may be handed over now. */
+static bool may_go(struct rc_producer *producer) {
+    if (producer->kind != producer->wanted && under_way(producer) == 0)
+        producer->kind = producer->wanted;
+    return producer->kind == producer->wanted && (producer->kind == BULK || under_way(producer) < CROWD);
+}
+
 /* Moves what waits, as far as there is room: when little is under way, or all of it (`all`: somebody waits for it). */
 static void move_waiting(struct rc_producer *producer, bool all) {
-    if (!all && under_way(producer) >= CROWD)
+    if (!may_go(producer) && !all)
         return;
     for (size_t moved = 0; producer->first && (all || moved < BURST); moved++) {
         struct waiting *record = producer->first;
@@ -487,7 +531,7 @@ rc_status rc_producer_send(struct rc_producer *producer, const struct rc_outgoin
     bool large = record->key.len + record->value.len >= LARGE_BYTES;
     if (large && producer->first)
         move_waiting(producer, true);
-    if (!producer->first && (large || under_way(producer) < CROWD)) {
+    if (!producer->first && (may_go(producer) || large)) {
         code = hand_over(producer, topic, record->partition, pointer(record->null_key, record->key.data),
                          record->null_key ? 0 : record->key.len, pointer(record->null_value, record->value.data),
                          record->null_value ? 0 : record->value.len, record->timestamp_ms, headers, current(producer));
@@ -499,7 +543,7 @@ rc_status rc_producer_send(struct rc_producer *producer, const struct rc_outgoin
         if (headers)
             rd_kafka_headers_destroy(headers);
         char text[512];
-        rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(producer->rk, text, sizeof text);
+        rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(producer->clients[producer->kind], text, sizeof text);
         rc_client_error(err, fatal ? fatal : code, fatal ? text : NULL,
                         "%s: a record of %zu bytes for %s [%d] cannot be sent", producer->name,
                         record->key.len + record->value.len, record->topic, record->partition);
@@ -522,13 +566,38 @@ bool rc_producer_full(const struct rc_producer *producer) {
 }
 
 rc_status rc_producer_poll(struct rc_producer *producer, int timeout_ms, struct rc_error *err) {
-    rd_kafka_poll(producer->rk, timeout_ms);
+    rd_kafka_poll(producer->clients[producer->kind], timeout_ms);
+    rd_kafka_t *other = producer->clients[producer->kind == LIVE ? BULK : LIVE];
+    if (other) /* it has no reports, but may have lost its connection */
+        rd_kafka_poll(other, 0);
     if (!producer->failed)
         move_waiting(producer, false);
     if (!producer->failed)
         return RC_OK;
     *err = producer->failure;
     return RC_FAIL;
+}
+
+/* Opens the second client; its records go out all the same when it cannot be had. */
+static bool open_bulk(struct rc_producer *producer) {
+    rd_kafka_conf_t *conf = producer->bulk_conf;
+    producer->bulk_conf = NULL;
+    if (!conf)
+        return false; /* transactions; or it was tried before */
+    struct rc_error err;
+    rc_status status = rc_client_set(conf, "linger.ms", BULK_LINGER_MS, &err);
+    if (status != RC_OK)
+        rd_kafka_conf_destroy(conf);
+    else
+        status = open_client(producer, BULK, conf, &err);
+    if (status != RC_OK)
+        rc_log(RC_LOG_WARN, "no second client for the records of a backlog, which go out with those of live events",
+               rc_f_str("producer", producer->name), rc_f_err(&err));
+    return status == RC_OK;
+}
+
+void rc_producer_set_bulk(struct rc_producer *producer, bool bulk) {
+    producer->wanted = bulk && (producer->clients[BULK] || open_bulk(producer)) ? BULK : LIVE;
 }
 
 size_t rc_producer_outstanding(const struct rc_producer *producer) {
@@ -555,7 +624,7 @@ rc_status rc_producer_flush(struct rc_producer *producer, int timeout_ms, struct
                                 "%s: %zu records are not acknowledged after %d ms; do all in-sync replicas run?",
                                 producer->name, producer->outstanding, timeout_ms);
         /* rd_kafka_flush also cuts a linger short. */
-        rd_kafka_flush(producer->rk, left > 100 ? 100 : (int)left);
+        rd_kafka_flush(producer->clients[producer->kind], left > 100 ? 100 : (int)left);
     }
 }
 
@@ -575,7 +644,7 @@ rc_status rc_producer_partitions(struct rc_producer *producer, const char *topic
         }
     /* All topics are listed, because asking for one by name may create it. */
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(producer->rk, 1, NULL, &metadata, timeout_ms);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(producer->clients[LIVE], 1, NULL, &metadata, timeout_ms);
     if (code)
         return rc_client_error(err, code, NULL, "%s: the topics cannot be listed", producer->name);
     int32_t found = 0;

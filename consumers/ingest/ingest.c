@@ -417,6 +417,7 @@ static rc_status turn(struct ingest *ingest, int64_t now_ms, bool *asked, bool *
     }
     if (!ingest->failed && rc_producer_poll(ingest->producer, 0, err) != RC_OK)
         return RC_FAIL;
+    rc_producer_set_bulk(ingest->producer, ingest->behind);
     rc_ingest_pace_turn(ingest);
     if (atomic_load(&ingest->rekey.failed))
         rc_ingest_fail(ingest, &ingest->rekey.failure);

@@ -72,6 +72,53 @@ static void a_full_queue_keeps_everything_in_order(void **state) {
     mock_stop(&mock);
 }
 
+/* From live to bulk and back under load: each partition has every record, in order; marks and ends are of both. */
+static void bulk_keeps_the_order(void **state) {
+    enum { RECORDS = 6000, ROUND = 500, PARTITIONS = 3 };
+    struct mock *mock = *state;
+    mock_topic(mock, "bulk", PARTITIONS);
+    struct rc_producer *producer = mock_producer(mock);
+    struct rc_error err;
+    uint64_t mark = 0;
+    for (int i = 0; i < RECORDS; i++) {
+        char key[16];
+        if (i % ROUND == 0) {
+            mark = rc_producer_mark(producer);
+            rc_producer_set_bulk(producer, i / ROUND % 2 == 1);
+        }
+        snprintf(key, sizeof key, "%d", i);
+        mock_send(producer, "bulk", i % PARTITIONS, key, "v");
+        if (i % 7 == 0)
+            assert_int_equal(rc_producer_poll(producer, i % 100 == 0 ? 1 : 0, &err), RC_OK);
+    }
+    mock_flush(producer);
+    assert_true(rc_producer_passed(producer, mark));
+    assert_int_equal(rc_producer_acked(producer), RECORDS);
+    for (int i = 0; i < PARTITIONS; i++)
+        assert_int_equal(rc_producer_end(producer, "bulk", i), RECORDS / PARTITIONS);
+
+    struct rc_source_options options = {.name = "test", .wake_fd = -1};
+    struct rc_kafka_source *source = mock_source(mock, &options);
+    struct rc_source_partition parts[PARTITIONS];
+    int next[PARTITIONS];
+    for (int i = 0; i < PARTITIONS; i++) {
+        parts[i] = (struct rc_source_partition){"bulk", i, RC_START_BEGINNING, NULL};
+        next[i] = i;
+    }
+    assert_int_equal(rc_source_assign(source, parts, PARTITIONS, &err), RC_OK);
+    for (int i = 0; i < RECORDS; i++) {
+        struct rc_message message;
+        char key[16];
+        assert_true(mock_next(source, 10000, &message));
+        snprintf(key, sizeof key, "%d", next[message.partition]);
+        assert_true(rc_span_equal(message.key, rc_span_str(key)));
+        next[message.partition] += PARTITIONS;
+        rc_message_release(&message);
+    }
+    rc_source_close(source);
+    rc_producer_close(producer);
+}
+
 struct refusal {
     int n;
     bool deal;
@@ -233,6 +280,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_pass_when_everything_before_is_acknowledged),
         cmocka_unit_test(a_full_queue_keeps_everything_in_order),
+        cmocka_unit_test(bulk_keeps_the_order),
         cmocka_unit_test(what_the_broker_refuses_is_told),
         cmocka_unit_test(what_can_never_be_sent_is_said_at_once),
         cmocka_unit_test(a_transaction_holds_changes_and_offsets),
