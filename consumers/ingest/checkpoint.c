@@ -55,6 +55,7 @@ static json_t *describe(struct ingest *ingest, struct lane *lane) {
                                 * needed. A first start has a long way to go, and nothing to do again. */
                                .output_end = lane->repeats && !rc_repeats_empty(lane->repeats) ? lane->output_mark
                                                                                                : lane->output_end,
+                               .definitions = rc_definitions_seen(ingest->definitions),
                                .n_inputs = lane->n_inputs};
     saved.inputs = rc_calloc(lane->n_inputs + 1, sizeof *saved.inputs);
     for (size_t i = 0; i < lane->n_inputs; i++) {

@@ -170,7 +170,7 @@ struct input {
 
 enum lane_state {
     LANE_HELD, /* not all topics' partitions of this number are ours (in the midst of a change of topics): nothing is done */
-    LANE_RESTORING,   /* `restore` is at work; the inputs flow already, but nothing of them is taken */
+    LANE_RESTORING, /* `restore` is at work, or definitions are waited for; the inputs flow already, but nothing of them is taken */
     LANE_CATCHING_UP, /* reads what it has missed; `repeats` is in use */
     LANE_LIVE,
     LANE_PARKED, /* given back, kept in memory in case that it comes back untouched */
@@ -198,6 +198,7 @@ struct lane {
     size_t n_inputs, inputs_capacity;
     int64_t output_end;  /* where a successor has to begin reading the own output */
     int64_t output_mark; /* the same while `repeats` is there: where this owner began */
+    int64_t given_ms;    /* monotonic */
     int64_t opened_ms;   /* wall clock */
     bool dirty;          /* something changed since the last checkpoint began */
     bool in_checkpoint;  /* the checkpoint under way holds something of it */
@@ -596,7 +597,8 @@ struct saved_lane {
     char *cluster;
     uint32_t epoch;
     int64_t output_end;
-    int64_t changelog; /* offset up to which the persons are those of the changelog; −1: it lacks some */
+    int64_t definitions; /* rc_definitions_seen of the owner; 0: a build that did not say */
+    int64_t changelog;   /* offset up to which the persons are those of the changelog; −1: it lacks some */
     struct saved_input *inputs;
     size_t n_inputs;
     json_t *warming; /* what warms up (composition.c); NULL: saved by a build that knew of none; owned */

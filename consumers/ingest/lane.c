@@ -23,6 +23,7 @@
 #define RESTORE_MS 5        /* of a turn, while other lanes work */
 #define RESTORE_ALONE_MS 50 /* else */
 #define RESTORE_AGAIN_MS 200
+#define DEFINITIONS_WAIT_MS 10000
 #define MAX_KEY_BYTES ((size_t)1 << 20)
 
 /* ---- making and freeing ---- */
@@ -356,6 +357,26 @@ static rc_status take_up(struct lane *lane, uint32_t group_epoch, int64_t commit
     return RC_OK;
 }
 
+/* Whether the definitions are read as far as the former owner had read them. The mistake that it prevents: what is new to this process, which
+ * is a moment behind, would be ended in this partition, or go back to its former version, and everybody would be told. An offset that does not
+ * come (the topic was made anew) is waited for no longer than DEFINITIONS_WAIT_MS. */
+static bool definitions_reach(const struct lane *lane, const struct saved_lane *saved) {
+    const struct ingest *ingest = lane->ingest;
+    if (!saved->found || strcmp(saved->cluster, ingest->cluster) != 0 ||
+        rc_definitions_took_up(ingest->definitions, saved->definitions))
+        return true;
+    if (rc_clock_monotonic_ms() < lane->given_ms + DEFINITIONS_WAIT_MS) {
+        rc_log_limited(RC_LOG_INFO, "a partition waits: its former owner had read more of the definitions",
+                       rc_f_int("partition", lane->number), rc_f_int("up_to", saved->definitions));
+        return false;
+    }
+    rc_log(RC_LOG_WARN,
+           "the definitions that a former owner had read do not come, and are not waited for any longer: was their "
+           "topic made anew?",
+           rc_f_int("partition", lane->number), rc_f_int("up_to", saved->definitions));
+    return true;
+}
+
 /* Where the readers of a lane wait that is restored: at the end, as a number. The race, were it RC_START_END:
  *   1. librdkafka 2.0.2 asks the broker where the end is, and when it knows no leader yet, or has just found it, asks
  *      again by a timer of 500 ms; 2. the lane is restored and the reader sent to where its state stands (start_inputs);
@@ -389,13 +410,15 @@ static rc_status open_lane(struct lane *lane, struct rc_error *err) {
         return take_up(lane, epoch, committed, err);
     forget_state(lane);
     struct saved_lane saved;
+    lane->given_ms = rc_clock_monotonic_ms();
     if (find_ends(lane, err) != RC_OK || rc_ingest_saved_load(ingest, lane->number, &saved, err) != RC_OK)
         return RC_FAIL;
     rc_status status = rc_ingest_restore_begin(lane, &saved, epoch, err);
+    bool ready = status == RC_OK && !lane->restore && definitions_reach(lane, &saved);
     rc_ingest_saved_deinit(&saved);
     if (status != RC_OK)
         return RC_FAIL;
-    if (!lane->restore)
+    if (ready)
         return take_up(lane, epoch, committed, err);
     lane->state = LANE_RESTORING;
     return RC_OK;
@@ -426,7 +449,14 @@ static rc_status start_inputs(struct lane *lane, struct rc_error *err) {
 static rc_status go_on_restoring(struct lane *lane, int budget_ms, bool *more, struct rc_error *err) {
     if (lane->restore && rc_ingest_restore_step(lane, budget_ms, more, err) != RC_OK)
         return RC_FAIL;
+    struct saved_lane saved;
     if (lane->restore)
+        return RC_OK;
+    if (rc_ingest_saved_load(lane->ingest, lane->number, &saved, err) != RC_OK)
+        return RC_FAIL;
+    bool ready = definitions_reach(lane, &saved);
+    rc_ingest_saved_deinit(&saved);
+    if (!ready)
         return RC_OK;
     uint32_t epoch;
     int64_t committed;

@@ -14,9 +14,9 @@ json_t *rc_ingest_saved_json(const struct saved_lane *saved) {
                             json_pack("{s:I, s:I, s:I}", "position", (json_int_t)saved->inputs[i].position, "clock_ms",
                                       (json_int_t)saved->inputs[i].clock_ms, "greatest_ms",
                                       (json_int_t)saved->inputs[i].greatest_ms));
-    return json_pack("{s:s, s:I, s:I, s:o, s:O*, s:O*}", "cluster", saved->cluster, "epoch", (json_int_t)saved->epoch,
-                     "output_end", (json_int_t)saved->output_end, "inputs", inputs, "warming", saved->warming, "pass",
-                     saved->pass);
+    return json_pack("{s:s, s:I, s:I, s:I, s:o, s:O*, s:O*}", "cluster", saved->cluster, "epoch",
+                     (json_int_t)saved->epoch, "output_end", (json_int_t)saved->output_end, "definitions",
+                     (json_int_t)saved->definitions, "inputs", inputs, "warming", saved->warming, "pass", saved->pass);
 }
 
 void rc_ingest_saved_put(struct rc_store_batch *batch, int32_t number, json_t *json, int64_t changelog) {
@@ -36,6 +36,7 @@ bool rc_ingest_saved_parse(struct rc_span text, struct saved_lane *out) {
         out->cluster = rc_strdup(cluster);
         out->epoch = (uint32_t)json_integer_value(json_object_get(json, "epoch"));
         out->output_end = json_integer_value(json_object_get(json, "output_end"));
+        out->definitions = json_integer_value(json_object_get(json, "definitions"));
         out->changelog = json_is_integer(changelog) ? json_integer_value(changelog) : -1;
         json_t *inputs = json_object_get(json, "inputs"), *one;
         out->inputs = rc_calloc(json_object_size(inputs) + 1, sizeof *out->inputs);

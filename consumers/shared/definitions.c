@@ -48,6 +48,8 @@ struct rc_definitions {
     bool more;    /* the last one is not the end of its change */
     bool first;   /* no catalog was given yet */
     int64_t changed_at_ms;
+    /* Offsets. The end that was found at the start may lie behind the last record, where others were compacted away. */
+    int64_t seen, next, taken_up;
 };
 
 /* ---- items ---- */
@@ -64,6 +66,7 @@ static struct item *item_of(struct rc_definitions *definitions, struct rc_span k
 
 static void take(struct rc_definitions *definitions, const struct rc_message *message) {
     struct rc_span more;
+    definitions->seen = definitions->next = message->offset + 1;
     if (rc_serving_is_key(message->key)) { /* may come in the midst of a change, and is no part of it */
         definitions->serving_changes +=
             rc_controls_take(&definitions->controls, message->key, message->value, message->null_value);
@@ -215,6 +218,7 @@ rc_status rc_definitions_open(const struct rc_process *process, const char *role
         if (rc_stop_wait(process->stop, 500))
             break;
     }
+    definitions->next = end;
     char name[64];
     snprintf(name, sizeof name, "%s-definitions", role);
     struct rc_source_options options = {.name = name, .wake_fd = rc_loop_fd(loop)};
@@ -268,6 +272,8 @@ rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_cata
     }
     if (definitions->control_changes + definitions->serving_changes != changes)
         keep(definitions);
+    if (!definitions->changed)
+        definitions->taken_up = definitions->next;
     if (!definitions->first && rc_clock_wall_ms() < rc_definitions_due(definitions))
         return RC_OK;
     if (definitions->more && !definitions->first)
@@ -276,7 +282,16 @@ rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_cata
     if (make(definitions, out, err) != RC_OK)
         return RC_FAIL;
     definitions->changed = definitions->first = definitions->more = false;
+    definitions->taken_up = definitions->next;
     return RC_OK;
+}
+
+int64_t rc_definitions_seen(const struct rc_definitions *definitions) {
+    return definitions->seen;
+}
+
+bool rc_definitions_took_up(const struct rc_definitions *definitions, int64_t offset) {
+    return definitions->taken_up >= offset;
 }
 
 void rc_definitions_control(const struct rc_definitions *definitions, const char *kind, const char *id,

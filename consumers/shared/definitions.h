@@ -43,6 +43,11 @@ uint64_t rc_definitions_serving_changes(const struct rc_definitions *definitions
 rc_status rc_definitions_poll(struct rc_definitions *definitions, struct rc_catalog **out, struct rc_error *err)
     RC_MUST_USE;
 
+/* Offset behind the last record that was read: who has taken up what lies before it knows all that is known here. It grows with the topic. */
+int64_t rc_definitions_seen(const struct rc_definitions *definitions);
+/* Whether what lies before the offset is taken up: the catalogs that poll returned and the control records say it. */
+bool rc_definitions_took_up(const struct rc_definitions *definitions, int64_t offset);
+
 /* Wall-clock ms at which poll wants to be called although nothing wakes the loop; INT64_MAX: none. */
 int64_t rc_definitions_due(const struct rc_definitions *definitions);
 

@@ -7,10 +7,10 @@ import unittest
 from support import eventually, program, wait_until
 from support.basics import Child
 from support.program import Installation
+from support.history import DAY, PERSONS, History
 from support.recompute import assert_versions, now_ms
 from support.site import SLOW, dataset, event, of_type, segment
 from support.topics import read_all
-from test_backfill import DAY, PERSONS, Base
 
 SEGMENTS = (
     segment("carts", of_type("cart", count={"ge": 4}, window="30d")),
@@ -21,7 +21,7 @@ SEGMENTS = (
 IDS = tuple(s["id"] for s in SEGMENTS)
 
 
-class ImportTest(Base):
+class ImportTest(History):
     def history(self, n):
         """A file of n events of the last 50 days, in no order, of persons of whom some are new."""
         now, lines = now_ms(), []

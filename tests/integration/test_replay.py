@@ -7,9 +7,9 @@ import unittest
 
 from confluent_kafka import TopicPartition
 from support import eventually, wait_until
+from support.history import DAY, History
 from support.recompute import Recomputation, assert_versions, now_ms
 from support.site import SLOW, dataset, event, of_type, segment
-from test_backfill import DAY, PARTITIONS, Base
 
 SEGMENTS = (
     segment("viewers", of_type("view", count={"ge": 3}, window="7d")),
@@ -21,7 +21,7 @@ SEGMENTS = (
 IDS = tuple(s["id"] for s in SEGMENTS)
 
 
-class ReplayTest(Base):
+class ReplayTest(History):
     def replay(self, *more, **how):
         return self.site.run("replay", "--dataset", "web", *more, "--json", **how)
 
@@ -126,7 +126,7 @@ class ReplayTest(Base):
         self.live("carts")
         members = {p for _, p in self.expect_truth()}
         told = self.changes()
-        everything = [TopicPartition(self.topic, p, -1) for p in range(PARTITIONS)]
+        everything = [TopicPartition(self.topic, p, -1) for p in range(4)]
         for answer in self.kafka.admin.delete_records(everything).values():
             answer.result(30)
         for command in (("replay",), ("import", self.site.write("one.jsonl", event("p1", now_ms())[1].decode()))):

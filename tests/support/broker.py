@@ -115,6 +115,15 @@ class Kafka:
             self._admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2, "socket.timeout.ms": 10000})
         return self._admin
 
+    def throttle(self, client, bytes_per_s):
+        """Has the broker slow down what the clients of this id read."""
+        done = subprocess.run(
+            java("-XX:TieredStopAtLevel=1", "kafka.admin.ConfigCommand", "--bootstrap-server", self.bootstrap, "--alter", "--add-config",
+                 f"consumer_byte_rate={bytes_per_s}", "--entity-type", "clients", "--entity-name", client),
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
     # --- inside
 
     def _format(self):
