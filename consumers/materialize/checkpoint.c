@@ -285,8 +285,8 @@ static bool hand_over(struct part *part, char *metadata, size_t bytes, struct rc
     }
     if (part->committed < 0)
         return false;
-    snprintf(metadata, bytes, "epoch=%" PRIu32 " output=%" PRId64 " version=%" PRId64, part->versions.epoch, part->mark,
-             part->version_mark);
+    snprintf(metadata, bytes, "epoch=%" PRIu32 " output=%" PRId64 " version=%" PRId64 " definitions=%" PRId64,
+             part->versions.epoch, part->mark, part->version_mark, rc_definitions_seen(part->stage->definitions));
     rc_publish_hand_over(part, metadata, bytes);
     *out = (struct rc_offset){.topic = part->stage->segments_topic,
                               .partition = part->number,

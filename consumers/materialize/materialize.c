@@ -173,7 +173,7 @@ static rc_status open_all(struct stage *stage, struct rc_error *err) {
 
 /* ---- turning --------------------------------------------------------------------------------------------------------------------- */
 
-static rc_status follow_definitions(struct stage *stage, struct rc_error *err) {
+rc_status rc_stage_follow_definitions(struct stage *stage, struct rc_error *err) {
     struct rc_catalog *catalog = NULL;
     if (rc_definitions_poll(stage->definitions, &catalog, err))
         return RC_FAIL;
@@ -261,8 +261,8 @@ static rc_status turn(struct stage *stage, bool *idle, int64_t *until_ms, struct
     int64_t now = rc_clock_monotonic_ms(), wall = rc_clock_wall_ms();
     bool drained = false, sweeping = false, saving = false;
     int64_t until = now + RC_LOOP_NAP_MS * 10;
-    if (rc_producer_poll(stage->producer, 0, err) || follow_definitions(stage, err) || balance(stage, now, err) ||
-        read_messages(stage, &drained, err))
+    if (rc_producer_poll(stage->producer, 0, err) || rc_stage_follow_definitions(stage, err) ||
+        balance(stage, now, err) || read_messages(stage, &drained, err))
         return RC_FAIL;
     for (size_t i = 0; i < stage->n_parts; i++) {
         struct part *part = stage->parts[i];

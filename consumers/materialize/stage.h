@@ -268,6 +268,8 @@ struct part *rc_stage_part(const struct stage *stage, int32_t number);
 /* All arrays by audience name get room for every name. */
 void rc_stage_grow_tallies(struct stage *stage);
 void rc_stage_set_share(struct stage *stage);
+/* Looks for new definitions and words, and takes them up; once a turn, and while a partition waits for them. */
+rc_status rc_stage_follow_definitions(struct stage *stage, struct rc_error *err) RC_MUST_USE;
 
 /* takeover.c */
 rc_status rc_takeover_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err)

@@ -20,6 +20,8 @@
 
 #define BROKER_TIMEOUT_MS 10000
 #define RETRY_MS 1000
+#define DEFINITIONS_WAIT_MS 10000 /* for all partitions that come together */
+#define DEFINITIONS_LOOK_MS 20
 
 /* ---- the own output log -------------------------------------------------------------------------------------------------------- */
 
@@ -251,10 +253,41 @@ static void forget_part(struct part *part) {
     part_free(part);
 }
 
-static rc_status take_part(struct stage *stage, struct rc_source_partition *partition, struct rc_error *err) {
+/* Follows the definitions until they are read as far as the former owner had read them: by an older view, who has left an audience that is
+ * gone would be told to be back. `until_ms` (monotonic) bounds it, where that offset does not come. RETRY: told to stop. */
+static rc_status reach_definitions(struct stage *stage, int32_t number, const char *metadata, int64_t until_ms,
+                                   struct rc_error *err) {
+    int64_t offset = 0;
+    const char *at = metadata ? strstr(metadata, " definitions=") : NULL;
+    if (!at || sscanf(at, " definitions=%" SCNd64, &offset) != 1)
+        return RC_OK;
+    while (!rc_definitions_took_up(stage->definitions, offset)) {
+        if (rc_clock_monotonic_ms() >= until_ms) {
+            rc_log(RC_LOG_WARN,
+                   "the definitions that a former owner had read do not come, and are not waited for any longer: was "
+                   "their topic made anew?",
+                   rc_f_int("partition", number), rc_f_int("up_to", offset));
+            return RC_OK;
+        }
+        rc_log_limited(RC_LOG_INFO, "a partition waits: its former owner had read more of the definitions",
+                       rc_f_int("partition", number), rc_f_int("up_to", offset));
+        if (rc_stop_wait(stage->process->stop, DEFINITIONS_LOOK_MS))
+            return rc_error_set(err, RC_CLASS_RETRY, RC_EXIT_TEMPORARY, "told to stop");
+        if (rc_stage_follow_definitions(stage, err))
+            return RC_FAIL;
+    }
+    return RC_OK;
+}
+
+static rc_status take_part(struct stage *stage, struct rc_source_partition *partition, int64_t patience_ms,
+                           struct rc_error *err) {
     struct rc_offset committed = {.topic = stage->segments_topic, .partition = partition->partition, .offset = -1};
     if (rc_source_committed(stage->source, &committed, 1, err))
         return RC_FAIL;
+    if (reach_definitions(stage, partition->partition, committed.metadata, patience_ms, err)) {
+        free((char *)committed.metadata);
+        return RC_FAIL;
+    }
     struct part *part = rc_calloc(1, sizeof *part);
     part->stage = stage;
     part->number = partition->partition;
@@ -277,9 +310,10 @@ static rc_status take_part(struct stage *stage, struct rc_source_partition *part
 
 rc_status rc_takeover_assigned(void *ctx, struct rc_source_partition *partitions, size_t n, struct rc_error *err) {
     struct stage *stage = ctx;
+    int64_t patience_ms = rc_clock_monotonic_ms() + DEFINITIONS_WAIT_MS;
     stage->assigned = stage->announce = stage->view_stale = true;
     for (size_t i = 0; i < n; i++)
-        while (take_part(stage, &partitions[i], err)) {
+        while (take_part(stage, &partitions[i], patience_ms, err)) {
             if (err->class != RC_CLASS_RETRY || rc_stop_wait(stage->process->stop, RETRY_MS))
                 return RC_FAIL;
             rc_log_limited(RC_LOG_WARN, "partition not taken yet, trying again",

@@ -2,6 +2,7 @@
 restarts, losses of disks and other processes; everything else switches by itself."""
 
 import shutil
+import time
 import unittest
 
 from support import Kafka, eventually, latest_by_key, produce, read_all, wait_until
@@ -174,6 +175,37 @@ class GuardTest(unittest.TestCase):
         self.state("a", "ready", 2)
         left = {c.person[1] for c in self.changes("a") if c.status == "exited"}
         self.assertEqual(left, {*people[4:], "new"})
+
+    def test_a_partition_goes_to_a_process_that_has_not_heard_of_a_deletion(self):
+        people = {f"p{n}" for n in range(40)}
+        self.site.settings["kafka.session.timeout.ms"] = 6000
+        self.site.define(audience("seen", VIEWED))
+        self.site.start("ingest")
+        ahead, behind = (self.site.start("materialize", name=name, ready=False) for name in ("ahead", "behind"))
+        for process in (ahead, behind):
+            process.wait_ready()
+            process.ready = False
+        self.send(people, "view")
+        self.expect("seen", people)
+        # One hears nothing more of definitions; the other reads them as it starts again, exits everybody in its partitions, and dies.
+        self.kafka.throttle(f"{self.prefix}-materialize-definitions", 1)
+        self.site.run("delete", "audience", "seen")
+        ahead.kill()
+        ahead.start()
+        wait_until(lambda: len(self.changes("seen")) > len(people), 40 * SLOW, lambda: f"exits\n{ahead.tail()}")
+        time.sleep(2 * SLOW)
+        told = self.changes("seen")
+        self.assertLess(len(told), 2 * len(people))
+        ahead.kill()
+        wait_until(lambda: "its former owner had read more of the definitions" in behind.log_text() or len(self.changes("seen")) > len(told), 40 * SLOW,
+                   lambda: f"the partitions to be taken\n{behind.tail()}")  # fmt: skip
+        self.assertEqual(len(self.changes("seen")), len(told), "told to be in an audience that is gone")
+        behind.kill()
+        for process in (ahead, behind):
+            process.start()
+        self.expect("seen", set())
+        versions = {(c.person, c.version): c.status for c in self.changes("seen")}
+        self.assertEqual(sorted(versions.values()).count("realized"), len(people))
 
 
 if __name__ == "__main__":
