@@ -295,16 +295,18 @@ static rc_status open_reader(struct lane *lane, struct rc_error *err) {
     return RC_OK;
 }
 
-/* Records with an offset that come to nobody (compacted, control) end a stretch as well. */
+/* Records with an offset that come to nobody (compacted, control) end a stretch as well. One that waits for the schema registry does not, though
+ * the reader has passed it. */
 static bool all_read(const struct ingest *ingest, struct lane *lane) {
+    const struct backfill *b = &ingest->backfill;
     bool all = true;
     for (size_t i = 0; i < lane->n_stretches; i++) {
         struct stretch *stretch = &lane->stretches[i];
         int64_t position, high;
-        if (stretch->at < stretch->end && ingest->backfill.lane == lane &&
-            rc_source_position(ingest->backfill.source, stretch->topic, lane->number, &position, &high) == RC_OK &&
-            (position >= stretch->end ||
-             rc_source_at_end(ingest->backfill.source, stretch->topic, lane->number, INT64_MAX, NULL)))
+        bool waits = b->has_stuck && b->stuck.ctx == stretch;
+        if (stretch->at < stretch->end && b->lane == lane && !waits &&
+            rc_source_position(b->source, stretch->topic, lane->number, &position, &high) == RC_OK &&
+            (position >= stretch->end || rc_source_at_end(b->source, stretch->topic, lane->number, INT64_MAX, NULL)))
             stretch->at = stretch->end;
         all &= stretch->at >= stretch->end;
     }

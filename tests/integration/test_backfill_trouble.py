@@ -1,15 +1,72 @@
-"""Segments warm up while something else is in the way: a partition goes to a process that is behind with the definitions."""
+"""Segments warm up while something else is in the way: the schema registry is away, a partition goes to a process that is behind with the
+definitions."""
 
 # release only: what it shows of processes does not depend on the build, and time is short
 
 import unittest
 
-from support import delete_topic, wait_until
-from support.history import History
-from support.site import SLOW, dataset, of_type, segment
+from support import Registry, confluent_frame, confluent_unframe, decode, delete_topic, encode, eventually, partition_of, produce, read_all
+from support import wait_until
+from support.history import DAY, PERSONS, History
+from support.recompute import Recomputation, now_ms
+from support.site import SLOW, dataset, event, of_type, segment
+
+PARTITIONS = 4
+# Two schemas under which records of a topic are written: the second has its fields in another order, and one more.
+FIELDS = [{"name": "user", "type": "string"}, {"name": "ts", "type": "long"}, {"name": "type", "type": "string"}]
+SCHEMAS = [{"type": "record", "name": "Event", "fields": fields} for fields in (FIELDS, [{"name": "extra", "type": "int"}, *FIELDS[::-1]])]
 
 
 class TroubleTest(History):
+    def test_history_waits_for_a_registry_that_is_away_and_nothing_else_does(self):
+        with Registry() as registry:
+            self.site.settings["registry.url"] = registry.url
+            self.site.write("event.avsc", SCHEMAS[0])
+            numbers = [registry.register("web-value", schema) for schema in SCHEMAS]
+            self.define(dataset(topic=self.topic, format="avro", schema="event.avsc", framing="confluent", fields={"type": {"path": "type", "type": "string"}}),
+                        dataset("live", topic=f"{self.prefix}.live"),
+                        segment("viewers", of_type("view", window="30d")), segment("here", of_type("view"), "live"))  # fmt: skip
+            ingest = self.site.start("ingest")
+            # The last record of each partition is under the second schema.
+            now, users = now_ms(), [f"p{self.random.randrange(PERSONS)}" for _ in range(3_000)]
+            last = [next(u for u in (f"last-{n}" for n in range(1000)) if partition_of(f"id:{u}".encode(), PARTITIONS) == p) for p in range(PARTITIONS)]
+            records = []
+            for n, user in enumerate(users + last):
+                which = int(n >= len(users))
+                value = {"user": user, "ts": now - DAY + n, "type": self.random.choice(("view", "buy")) if which == 0 else "buy", "extra": n}
+                records.append((f"id:{user}".encode(), confluent_frame(numbers[which], encode(SCHEMAS[which], value)), now - DAY + n))
+            records.insert(1_500, (b"id:p1", confluent_frame(999, b"nobody knows how"), now))
+            produce(self.kafka, self.topic, records)
+            dead = f"{self.prefix}.deadletters"
+            wait_until(lambda: len(read_all(self.kafka, dead)) == 1, 30 * SLOW, "the dead letter of the schema that is not there")
+            self.live("viewers", "here")
+
+            # A new process has no schema yet. It asks while it reads history, and is killed while it waits.
+            ingest.terminate()
+            registry.lose(numbers[1])
+            ingest.start()
+            asked = len(registry.requests)
+            self.define(segment("buyers", of_type("buy", window="30d")))
+            wait_until(lambda: registry.requests[asked:].count(("GET", f"/schemas/ids/{numbers[1]}")) > 2, 30 * SLOW, "the registry to be asked")
+            ingest.kill()
+            ingest.start()
+            produce(self.kafka, f"{self.prefix}.live", [event("somebody", now_ms())])
+            wait_until(lambda: [c for c in self.changes() if c.target == "here"], 20 * SLOW, "live traffic to go on meanwhile")
+            wait_until(lambda: self.rows()["buyers"]["state"] == "warming", 20 * SLOW, "status to say that it warms up")
+            self.assertEqual([c for c in self.changes() if c.target == "buyers"], [])
+            registry.find(numbers[1])
+            self.live("buyers")
+
+            def decoded(raw):
+                number, datum = confluent_unframe(raw)
+                return decode(SCHEMAS[numbers.index(number)], datum)
+
+            truth = Recomputation(list(self.definitions.values()), self.kafka, {"web": decoded}, lambda r: r.value[:5] == confluent_frame(999, b""))
+            wanted = {(r["segment"], (r["namespace"], r["id"])) for r in truth.evaluator.members_at(now_ms())}
+            eventually(lambda: self.assertEqual(self.members(), wanted), 30 * SLOW)
+            self.assert_turns(self.changes())
+            self.assertEqual(len(read_all(self.kafka, dead)), 1, "history makes no dead letter of what was one already")
+
     def test_a_partition_goes_to_a_process_that_is_behind(self):
         """It waits for what it has not heard of yet, but not for ever."""
         self.site.settings.update({"checkpoint.interval": "100ms", "kafka.session.timeout.ms": 6000})

@@ -11,7 +11,7 @@ class Registry:
 
     register(subject, schema) gives the id, as POST /subjects/SUBJECT/versions does (the same schema keeps its id).
     `requests` lists what was asked, ("GET", "/schemas/ids/1"). fail(503, times=2) answers the next two requests with it;
-    `delay` seconds are waited before each answer.
+    lose(2) has it answer no question after schema 2 until find(2); `delay` seconds are waited before each answer.
     """
 
     def __init__(self):
@@ -20,6 +20,7 @@ class Registry:
         self.requests = []
         self.delay = 0.0
         self._faults = []
+        self._lost = set()
         self._lock = threading.Lock()
         self._server = None
         self._wake = threading.Event()
@@ -82,13 +83,21 @@ class Registry:
         with self._lock:
             self._faults += [status] * times
 
+    def lose(self, number):
+        with self._lock:
+            self._lost.add(f"/schemas/ids/{number}")
+
+    def find(self, number):
+        with self._lock:
+            self._lost.discard(f"/schemas/ids/{number}")
+
     def _answer(self, method, path, body):
         if self.delay:
             self._wake.wait(self.delay)
         with self._lock:
             self.requests.append((method, path))
-            if self._faults:
-                return self._faults.pop(0), {"error_code": 50001, "message": "a fault of the test"}
+            if self._faults or path.split("?")[0] in self._lost:
+                return self._faults.pop(0) if self._faults else 503, {"error_code": 50001, "message": "a fault of the test"}
         path = path.split("?")[0]
         if method == "POST" and (match := re.fullmatch(r"/subjects/([^/]+)/versions", path)):
             try:
