@@ -1,15 +1,16 @@
-"""Segments warm up while something else is in the way: the schema registry is away, a partition goes to a process that is behind with the
-definitions."""
+"""Segments warm up while something else is in the way: changes go in transactions, the schema registry is away, a partition goes to a process that is
+behind with the definitions."""
 
 # release only: what it shows of processes does not depend on the build, and time is short
 
 import unittest
+from collections import Counter
 
 from support import Registry, confluent_frame, confluent_unframe, decode, delete_topic, encode, eventually, partition_of, produce, read_all
 from support import wait_until
 from support.history import DAY, PERSONS, History
-from support.recompute import Recomputation, now_ms
-from support.site import SLOW, dataset, event, of_type, segment
+from support.recompute import Changes, Recomputation, now_ms
+from support.site import SLOW, audience, dataset, event, of_type, segment
 
 PARTITIONS = 4
 # Two schemas under which records of a topic are written: the second has its fields in another order, and one more.
@@ -18,6 +19,47 @@ SCHEMAS = [{"type": "record", "name": "Event", "fields": fields} for fields in (
 
 
 class TroubleTest(History):
+    def memberships(self):
+        return Changes(self.kafka, f"{self.prefix}.memberships", committed=True)
+
+    def test_each_change_once_while_a_new_and_an_edited_segment_warm_up(self):
+        self.site.settings["delivery"], self.committed = "exactly_once", True
+        self.define(dataset(topic=self.topic), segment("viewers", of_type("view", count={"ge": 3}, window="7d")), audience("viewers"))
+        self.start_two()
+        members = self.site.start("materialize")
+        self.send(6_000, 40, steady=True)
+        self.live("viewers")
+        self.control("viewers", "rate", "600")
+        self.define(segment("buyers", of_type("buy", count={"ge": 2}, window="30d")), segment("viewers", of_type("view", count={"ge": 3}, window="5d")),
+                    audience("both", {"and": [{"segment": "buyers"}, {"segment": "viewers"}]}))  # fmt: skip
+        wait_until(lambda: any(r["state"] == "warming" and (r["progress"] or 0) > 0 for r in self.rows().values()), 30 * SLOW, "progress")
+        for victim in (self.ingests[0], members, self.ingests[1]):
+            self.send(100, steady=True)
+            victim.kill()
+            self.send(100, steady=True)
+            victim.ready = False
+            victim.start()
+        self.control("viewers", "rate", "0")
+        for victim in (self.ingests[0], members):  # as they go over, perhaps
+            victim.kill()
+            victim.start()
+        self.live("buyers", "viewers")
+        self.expect_truth()
+
+        def audiences():
+            viewers, buyers = ({p for s, p in self.members() if s == name} for name in ("viewers", "buyers"))
+            wanted = {("viewers", p) for p in viewers} | {("both", p) for p in viewers & buyers}
+            latest = {(c.target, c.person): c for c in sorted(self.memberships(), key=lambda c: c.version)}
+            self.assertEqual({key for key, c in latest.items() if c.status == "realized"}, wanted)
+
+        eventually(audiences, 60 * SLOW, interval=0.5)
+        for seen in (self.changes(), self.memberships()):
+            times = Counter((c.target, c.person, c.version) for c in seen)
+            self.assertEqual([key for key, n in times.items() if n > 1][:5], [])
+            self.assert_turns(seen)
+        self.assertLessEqual({c.cause for c in self.changes() if c.target == "viewers"}, {"event", "time", "definition"})
+        self.assertTrue(any(c.cause == "definition" for c in self.changes()) and any(c.cause == "backfill" for c in self.changes()))
+
     def test_history_waits_for_a_registry_that_is_away_and_nothing_else_does(self):
         with Registry() as registry:
             self.site.settings["registry.url"] = registry.url
