@@ -504,6 +504,12 @@ static void save_one(struct rc_population *p, struct rc_person *person, rc_recor
     person->dirty = false;
 }
 
+/* They lie all over memory. */
+static void expect_saving(const struct rc_population *p) {
+    size_t left = p->n_saving - p->saving_at;
+    rc_table_expect(p, p->saving + p->saving_at, left < RC_EXPECT_MAX ? left : RC_EXPECT_MAX);
+}
+
 bool rc_population_save_some(struct rc_population *p, size_t max_persons, rc_record_fn put, void *ctx) {
     if (p->failed)
         return false;
@@ -513,6 +519,8 @@ bool rc_population_save_some(struct rc_population *p, size_t max_persons, rc_rec
         for (; one->saving_at < one->n_saving; n++) {
             if (max_persons && n == max_persons)
                 return true;
+            if (n % RC_EXPECT_MAX == 0)
+                expect_saving(one);
             save_one(one, one->saving[one->saving_at++], put, ctx);
         }
     return false;

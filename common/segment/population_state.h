@@ -112,6 +112,8 @@ struct rc_person *rc_table_find(const struct rc_population *p, struct rc_span ke
 void rc_table_add(struct rc_population *p, struct rc_person *person);               /* taken over */
 void rc_table_remove(struct rc_population *p, struct rc_person *person);            /* freed */
 void rc_table_measure(struct rc_population *p, struct rc_person *person);
+/* What memory holds of them will be asked for next. */
+void rc_table_expect(const struct rc_population *p, struct rc_person *const *persons, size_t n);
 void rc_table_mark_dirty(struct rc_population *p, struct rc_person *person);
 /* The save under way has yet to put the person. */
 void rc_table_wait_for_save(struct rc_population *p, struct rc_person *person);

@@ -176,9 +176,22 @@ static void prefetch_domains(const struct rc_population *p, const struct rc_pers
 }
 
 /* Each step needs what the one before has fetched. */
+void rc_table_expect(const struct rc_population *p, struct rc_person *const *persons, size_t n) {
+    size_t head = sizeof(struct rc_person) + p->plan->catalog->n_datasets * sizeof(int64_t) +
+                  p->plan->n_domains * sizeof(struct rc_person_domain) + LINE; /* and the key */
+    for (size_t i = 0; i < n; i++)
+        prefetch(persons[i], head);
+    for (size_t i = 0; i < n; i++)
+        prefetch_domains(p, persons[i]);
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < persons[i]->n_series; k++)
+            __builtin_prefetch(persons[i]->series[k].ts);
+}
+
 void rc_population_expect(const struct rc_population *p, const struct rc_span *person_keys, size_t n) {
     uint32_t hashes[RC_EXPECT_MAX];
     uint32_t numbers[RC_EXPECT_MAX];
+    struct rc_person *persons[RC_EXPECT_MAX];
     size_t mask = p->n_slots - 1, found = 0;
     if (p->n_persons == 0)
         return;
@@ -195,17 +208,9 @@ void rc_population_expect(const struct rc_population *p, const struct rc_span *p
         numbers[found] = p->slots[at].number - 1;
         __builtin_prefetch(&p->persons[numbers[found++]]);
     }
-    size_t head = sizeof(struct rc_person) + p->plan->catalog->n_datasets * sizeof(int64_t) +
-                  p->plan->n_domains * sizeof(struct rc_person_domain) + LINE; /* and the key */
     for (size_t i = 0; i < found; i++)
-        prefetch(p->persons[numbers[i]], head);
-    for (size_t i = 0; i < found; i++)
-        prefetch_domains(p, p->persons[numbers[i]]);
-    for (size_t i = 0; i < found; i++) {
-        const struct rc_person *person = p->persons[numbers[i]];
-        for (uint32_t k = 0; k < person->n_series; k++)
-            __builtin_prefetch(person->series[k].ts);
-    }
+        persons[i] = p->persons[numbers[i]];
+    rc_table_expect(p, persons, found);
 }
 
 /* ---- who is due next ---------------------------------------------------------------------------------------------------
