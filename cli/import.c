@@ -85,7 +85,7 @@ static rc_status import_files(struct rc_cli *cli, const struct rc_catalog *catal
     if (status != RC_OK)
         status = rc_cli_broker_error(cli, err);
     bool whole = status == RC_OK && !result.stopped && result.sent > 0 && !options->dry;
-    if (whole && rc_cli_replay_ask(cli, options->dataset, 0, err) != RC_OK) {
+    if (whole && rc_cli_replay_ask(cli, options->dataset, 0, false, err) != RC_OK) {
         whole = false;
         status = RC_FAIL;
     }

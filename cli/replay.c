@@ -110,20 +110,30 @@ rc_status rc_cli_replay_check(const struct rc_cli *cli, const struct rc_catalog 
 
 /* ---- asking -------------------------------------------------------------------------------------------------------------------- */
 
+struct asked {
+    int64_t from_ms;
+    bool all;
+};
+
 static rc_status ask(void *ctx, const struct rc_definition *definition, struct rc_control *control,
                      struct rc_error *err) {
+    const struct asked *what = ctx;
     (void)definition, (void)err;
     int64_t now_ms = rc_clock_wall_ms();
     int64_t before = control->replay_ms > control->cancelled_ms ? control->replay_ms : control->cancelled_ms;
     before = control->import_ms > before ? control->import_ms : before;
     control->replay_ms = now_ms > before ? now_ms : before + 1;
-    control->replay_from_ms = *(const int64_t *)ctx;
+    control->replay_from_ms = what->from_ms;
+    if (what->all)
+        control->replay_all_ms = control->replay_ms;
     control->paused = false;
     return RC_OK;
 }
 
-rc_status rc_cli_replay_ask(const struct rc_cli *cli, const char *dataset, int64_t from_ms, struct rc_error *err) {
-    return rc_cli_control_change(cli, "dataset", dataset, ask, &from_ms, err);
+rc_status rc_cli_replay_ask(const struct rc_cli *cli, const char *dataset, int64_t from_ms, bool all,
+                            struct rc_error *err) {
+    struct asked what = {.from_ms = from_ms, .all = all};
+    return rc_cli_control_change(cli, "dataset", dataset, ask, &what, err);
 }
 
 static rc_status run(struct rc_cli *cli, const struct rc_catalog *catalog, struct rc_error *err) {
@@ -137,7 +147,7 @@ static rc_status run(struct rc_cli *cli, const struct rc_catalog *catalog, struc
         return rc_cli_usage(cli, err, "the embedded broker cannot be asked for records of a time; leave --from out");
     if (from_ms == 0 && rc_cli_replay_check(cli, catalog, dataset, rc_cli_has(cli, "force"), err) != RC_OK)
         return RC_FAIL;
-    if (rc_cli_replay_ask(cli, dataset, from_ms, err) != RC_OK)
+    if (rc_cli_replay_ask(cli, dataset, from_ms, from_ms == 0, err) != RC_OK)
         return RC_FAIL;
     size_t segments = rc_cli_replay_segments(catalog, dataset);
     if (rc_cli_has(cli, "json"))

@@ -401,7 +401,8 @@ static rc_status note_control(struct rc_cli_writer *writer, const struct rc_defi
 static bool same_control(const struct rc_control *a, const struct rc_control *b) {
     return a->approved_version == b->approved_version && a->paused == b->paused &&
            a->cancelled_version == b->cancelled_version && a->cancelled_ms == b->cancelled_ms && a->rate == b->rate &&
-           a->replay_ms == b->replay_ms && a->replay_from_ms == b->replay_from_ms && a->import_ms == b->import_ms &&
+           a->replay_ms == b->replay_ms && a->replay_from_ms == b->replay_from_ms &&
+           a->replay_all_ms == b->replay_all_ms && a->import_ms == b->import_ms &&
            a->deleted_version == b->deleted_version && a->on_end == b->on_end;
 }
 

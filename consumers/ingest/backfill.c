@@ -159,15 +159,19 @@ static int64_t lookback_of(const struct lane *lane, const struct shadow *shadow)
 }
 
 /* From records of when on the topic has to be read for the shadow; INT64_MIN: all of them. For its window an event is dated at most RC_MAX_AHEAD_MS
- * ahead of its record. A replay wants more of the datasets that it is of: whoever is named there exists, however long ago it was. */
+ * ahead of its record. A replay wants more of the datasets that it is of: whoever is named there exists, however long ago it was. One of an import
+ * does not, where no such replay is outstanding: live traffic has met everybody, the import's records among them. */
 static int64_t reads_from(const struct lane *lane, const struct shadow *shadow, const char *topic, int64_t now_ms) {
     const struct ingest *ingest = lane->ingest;
     const struct route *route = rc_ingest_program_route(ingest->program, topic);
     for (size_t i = 0; route && rc_ingest_is_replay(lane, shadow) && i < route->n; i++) {
         const char *dataset = ingest->program->catalog->datasets[route->datasets[i]].id;
         if (rc_ingest_replay_of(ingest, dataset) == shadow->generation) {
-            int64_t from_ms = control_of(ingest, "dataset", dataset).replay_from_ms;
-            return from_ms > 0 ? from_ms : INT64_MIN;
+            struct rc_control control = control_of(ingest, "dataset", dataset);
+            if (control.replay_from_ms > 0)
+                return control.replay_from_ms;
+            if (rc_ingest_served(lane, shadow->id)->generation < control.replay_all_ms)
+                return INT64_MIN;
         }
     }
     int64_t lookback = lookback_of(lane, shadow);

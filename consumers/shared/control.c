@@ -44,6 +44,7 @@ rc_status rc_control_record_add(struct rc_buf *out, const struct rc_control *con
     add_number(out, "rate", control->rate);
     add_number(out, "replay", control->replay_ms);
     add_number(out, "replayFrom", control->replay_from_ms);
+    add_number(out, "replayAll", control->replay_all_ms);
     add_number(out, "import", control->import_ms);
     if (control->deleted_version)
         rc_buf_printf(out, "\"deleted\":%d,", control->deleted_version);
@@ -110,6 +111,7 @@ rc_status rc_control_record_read(struct rc_span value, struct rc_control *out, s
                             take_number(record, "rate", INT64_MAX, &control.rate, err) != RC_OK ||
                             take_number(record, "replay", INT64_MAX, &control.replay_ms, err) != RC_OK ||
                             take_number(record, "replayFrom", INT64_MAX, &control.replay_from_ms, err) != RC_OK ||
+                            take_number(record, "replayAll", INT64_MAX, &control.replay_all_ms, err) != RC_OK ||
                             take_number(record, "import", INT64_MAX, &control.import_ms, err) != RC_OK ||
                             take_version(record, "deleted", &control.deleted_version, err) != RC_OK ||
                             take_on_end(record, &control.on_end, err) != RC_OK))

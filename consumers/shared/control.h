@@ -1,8 +1,8 @@
 /* Control records: what an operator says about a definition without changing it. They travel on the definitions topic
  * beside the definitions, key `control/<kind>/<id>`, the latest counts as a whole; value:
  *
- *   {"approved":N, "paused":bool, "cancelled":N, "cancelledAt":MS, "rate":N, "replay":MS, "replayFrom":MS, "import":MS, "deleted":N,
- *    "onEnd":"exit"|"keep", "time":…, "who":…}
+ *   {"approved":N, "paused":bool, "cancelled":N, "cancelledAt":MS, "rate":N, "replay":MS, "replayFrom":MS, "replayAll":MS, "import":MS,
+ *    "deleted":N, "onEnd":"exit"|"keep", "time":…, "who":…}
  *
  * Every key may be left out, keys that this build does not know are left alone. `delete` leaves one behind, so that
  * the last version is known for ever, and what was wanted for the members.
@@ -25,7 +25,9 @@ struct rc_control {
     int64_t rate;          /* the most records per second that its backfill reads; 0: as configured */
     int64_t
         replay_ms; /* of a dataset: when its state was last asked to be built anew, and the name of that; grows; 0: never */
-    int64_t replay_from_ms; /* from records of that time on; 0: all of the topic */
+    int64_t replay_from_ms; /* from records of that time on; 0: no such bound */
+    int64_t
+        replay_all_ms; /* the last replay that reads all of the topic; one behind it reads what windows need; 0: none */
     int64_t
         import_ms; /* of a dataset: the last import that was announced; its records wait for a later replay; 0: none */
     int deleted_version;   /* the last version before the definition was deleted; the next one continues above it */

@@ -2,9 +2,10 @@
 at most once, also when the import is killed and begun anew, and an ingest process dies on the way. Segments that come later read it like any other
 history, and so does an installation that begins on the topic."""
 
+import re
 import unittest
 
-from support import eventually, program, wait_until
+from support import eventually, produce, program, wait_until
 from support.basics import Child
 from support.program import Installation
 from support.history import DAY, PERSONS, History
@@ -31,6 +32,14 @@ class ImportTest(History):
             lines.append(event(f"p{self.random.randrange(PERSONS + 60)}", now - ago, self.random.choice(("view", "cart", "buy")), n=self.sent)[1].decode())
         return self.site.write("history.jsonl", "\n".join(lines) + "\n")
 
+    def long_ago(self, n):
+        """Live events that are older than the windows of most segments, as their records are."""
+        old = []
+        for ts in sorted(now_ms() - self.random.randint(36 * DAY, 58 * DAY) for _ in range(n)):
+            self.sent += 1
+            old.append((*event(f"p{self.random.randrange(PERSONS)}", ts, self.random.choice(("view", "cart", "buy")), n=self.sent), ts))
+        produce(self.kafka, self.topic, old)
+
     def import_(self, file, *more, **how):
         return self.site.run("import", "--dataset", "web", file, "--quiet", "--json", *more, **how)
 
@@ -40,6 +49,7 @@ class ImportTest(History):
     def test_only_the_net_is_told(self):
         self.define(dataset(topic=self.topic, event_id={"path": "n"}), *SEGMENTS)
         self.start_two()
+        self.long_ago(1_500)
         self.send(2_000, 6, steady=True)
         self.live(*IDS)
         self.expect_truth()
@@ -80,6 +90,17 @@ class ImportTest(History):
         self.define(segment("often", of_type("view", count={"ge": 5}, window="60d")))
         self.live("often")
         self.expect_truth()
+
+        # Of what is older than all windows nothing is read again.
+        for id in ("last-buy", "often"):
+            self.delete(id)
+        logs = [len(ingest.log_text()) for ingest in self.ingests]
+        self.import_(self.history(200))
+        read = lambda: [int(n) for ingest, at in zip(self.ingests, logs) for n in re.findall(r'"reading history" .* records=(\d+)', ingest.log_text()[at:])]  # noqa: E731
+        wait_until(lambda: len(read()) == 4, 30 * SLOW, "the replay in each partition")
+        self.live("carts", "quiet", "both")
+        self.expect_truth()
+        self.assertLess(sum(read()), self.on_topic() - 1_000)
         self.beginner()
 
     def beginner(self):

@@ -21,7 +21,7 @@ class History(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.kafka = Kafka().start()
+        cls.kafka = Kafka({"log.retention.ms": -1}).start()  # records are dated as their events are
         cls.addClassCleanup(cls.kafka.close)
 
     def setUp(self):

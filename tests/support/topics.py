@@ -80,8 +80,8 @@ class Record:
 
 
 def produce(kafka, topic, records, timeout=60.0, **config):
-    """Sends and waits for every acknowledgement. A record is (key, value) or a dict with key, value and, if wanted, headers,
-    timestamp (ms), partition. Keys go where the Java client would send them. Returns [(partition, offset)] in order."""
+    """Sends and waits for every acknowledgement. A record is (key, value), (key, value, timestamp in ms) or a dict with key, value and,
+    if wanted, headers, timestamp, partition. Keys go where the Java client would send them. Returns [(partition, offset)] in order."""
     producer = Producer(
         {"bootstrap.servers": _bootstrap(kafka), "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all", "log_level": 2,
          "enable.idempotence": True, "message.max.bytes": 8 * 1024 * 1024, **config}
@@ -99,7 +99,7 @@ def produce(kafka, topic, records, timeout=60.0, **config):
 
     count = 0
     for index, record in enumerate(records):
-        given = record if isinstance(record, dict) else {"key": record[0], "value": record[1]}
+        given = record if isinstance(record, dict) else dict(zip(("key", "value", "timestamp"), record))
         while True:
             try:
                 producer.produce(topic, callback=told(index), **given)

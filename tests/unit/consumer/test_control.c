@@ -32,7 +32,11 @@ static void what_is_written_is_read(void **state) {
         {0},
         {.approved_version = 7},
         {.paused = true, .rate = 2500},
-        {.replay_ms = 1767225600123, .replay_from_ms = 1767225600000, .cancelled_ms = 1767225600124, .import_ms = 3},
+        {.replay_ms = 1767225600123,
+         .replay_from_ms = 1767225600000,
+         .replay_all_ms = 1767225600122,
+         .cancelled_ms = 1767225600124,
+         .import_ms = 3},
         {.approved_version = 3, .cancelled_version = 4, .deleted_version = 5, .on_end = RC_ON_END_KEEP},
         {.deleted_version = 2147483647, .on_end = RC_ON_END_EXIT},
     };
@@ -52,6 +56,7 @@ static void what_is_written_is_read(void **state) {
         assert_int_equal(read.rate, said[i].rate);
         assert_int_equal(read.replay_ms, said[i].replay_ms);
         assert_int_equal(read.replay_from_ms, said[i].replay_from_ms);
+        assert_int_equal(read.replay_all_ms, said[i].replay_all_ms);
         assert_int_equal(read.cancelled_ms, said[i].cancelled_ms);
         assert_int_equal(read.import_ms, said[i].import_ms);
         assert_int_equal(read.paused, said[i].paused);
