@@ -86,7 +86,8 @@ const struct rc_cli_command rc_cli_command_release = {
     .text =
         "A person with more events than state.person_events is quarantined: memberships stand still. This reads the "
         "person's events again from the topics, and tells the difference. It ends when that is done. Exit 65: the "
-        "person is not quarantined; 75: there are still too many events, or another person is being released.",
+        "person is not quarantined; 75: there are still too many events, or another person is being released; 69: "
+        "not everything can be read now.",
     .examples = "rollcall release shop:1234",
     .run = release,
 };

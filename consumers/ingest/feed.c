@@ -151,21 +151,25 @@ static enum rc_decoded decode_again(struct ingest *ingest, uint32_t dataset, str
     return rc_decode(ingest->program->decoders[dataset], record, &ingest->arena, out, &why);
 }
 
-void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,
-                          struct rc_span person_key) {
+enum fed rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,
+                              struct rc_span person_key) {
     const struct route *route = rc_ingest_program_route(ingest->program, message->topic);
     struct rc_header headers[RC_RECORD_HEADERS];
     struct rc_record record = rc_message_record(message, headers);
     rc_arena_reset(&ingest->arena);
     for (size_t i = 0; route && i < route->n; i++) {
         struct rc_event event;
-        if (decode_again(ingest, route->datasets[i], &record, &event) != RC_DECODED)
+        enum rc_decoded decoded = decode_again(ingest, route->datasets[i], &record, &event);
+        if (decoded == RC_AGAIN)
+            return FED_AGAIN;
+        if (decoded != RC_DECODED)
             continue;
         rc_buf_reset(&ingest->key);
         if (rc_person_key_add(&ingest->key, event.namespace, event.person_id) == RC_OK &&
             rc_span_equal(rc_buf_span(&ingest->key), person_key))
             rc_population_apply(lane->population, &event);
     }
+    return FED;
 }
 
 enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const struct rc_message *message, bool all) {

@@ -515,9 +515,10 @@ enum fed { FED, FED_AGAIN };
 void rc_ingest_drop_ahead(struct ingest *ingest);
 
 enum fed rc_ingest_feed(struct ingest *ingest, struct input *input, const struct rc_message *message);
-/* Applies those of the record's events that are the person's once more; anything else was dealt with when it came first. */
-void rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,
-                          struct rc_span person_key);
+/* Applies those of the record's events that are the person's once more; anything else was dealt with when it came first. FED_AGAIN: it waits for
+ * the schema registry. */
+enum fed rc_ingest_feed_again(struct ingest *ingest, struct lane *lane, const struct rc_message *message,
+                              struct rc_span person_key);
 /* Applies the record's events for what warms up alone (backfill.c); with `all` everybody whom they name exists. FED_AGAIN: not applied, try later. */
 enum fed rc_ingest_feed_history(struct ingest *ingest, struct lane *lane, const struct rc_message *message, bool all);
 

@@ -4,7 +4,7 @@
  *   2. a reader of its own goes over the partition's topics from their beginning up to where the lane stood, a little in each turn; what is
  *      the person's is applied again (what both readers see counts once);
  *   3. at the end the person is released, and the difference is told.
- * One person at a time. Whatever comes between (the partition goes, the process dies) leaves the person quarantined, and the release is
+ * One person at a time. Whatever comes between (the partition goes, the process dies, the schema registry is away) leaves the person quarantined, and the release is
  * asked for again. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,8 +121,13 @@ static void read_again(struct ingest *ingest, struct lane *lane) {
         if (polled != RC_POLLED_MESSAGE)
             continue;
         release->records++;
-        rc_ingest_feed_again(ingest, lane, &message, rc_span_str(release->person));
+        enum fed fed = rc_ingest_feed_again(ingest, lane, &message, rc_span_str(release->person));
         rc_message_release(&message);
+        if (fed == FED_AGAIN) { /* it may be the person's */
+            finish(release, 503,
+                   "the schema registry does not answer for a record of the topics; ask again when it does");
+            return;
+        }
         if (n % 64 == 63 && rc_clock_monotonic_ms() >= until)
             return;
     }

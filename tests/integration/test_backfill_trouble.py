@@ -109,6 +109,29 @@ class TroubleTest(History):
             self.assert_turns(self.changes())
             self.assertEqual(len(read_all(self.kafka, dead)), 1, "history makes no dead letter of what was one already")
 
+    def test_a_release_passes_over_nothing_that_waits_for_the_registry(self):
+        with Registry() as registry:
+            self.site.settings["registry.url"] = registry.url
+            self.site.write("event.avsc", SCHEMAS[0])
+            numbers = [registry.register("web-value", schema) for schema in SCHEMAS]
+            self.define(dataset(topic=self.topic, format="avro", schema="event.avsc", framing="confluent", fields={"type": {"path": "type", "type": "string"}}),
+                        segment("heavy", of_type("buy", count={"ge": 150}, window="30d")))  # fmt: skip
+            ingest = self.site.start("ingest", settings={"state.person_events": 100})
+            now = now_ms()
+            produce(self.kafka, self.topic, [
+                (b"id:bot", confluent_frame(numbers[n // 110], encode(SCHEMAS[n // 110], {"user": "bot", "ts": now - 200 + n, "type": "buy", "extra": n})))
+                for n in range(160)
+            ])  # fmt: skip
+            eventually(lambda: self.assertEqual(ingest.metric("rollcall_ingest_quarantined_persons"), 1), 20 * SLOW)
+            ingest.terminate()
+            registry.lose(numbers[1])
+            ingest.start(**{"state.person_events": 1000})
+            self.assertIn("registry", self.site.run("release", "id:bot", code=69, timeout=60 * SLOW).err)
+            self.assertEqual(ingest.metric("rollcall_ingest_quarantined_persons"), 1)
+            registry.find(numbers[1])
+            self.site.run("release", "id:bot", timeout=60 * SLOW)
+            eventually(lambda: self.assertEqual({(c.status, c.cause) for c in self.changes()}, {("realized", "restore")}), 10 * SLOW)
+
     def test_a_partition_goes_to_a_process_that_is_behind(self):
         """It waits for what it has not heard of yet, but not for ever."""
         self.site.settings.update({"checkpoint.interval": "100ms", "kafka.session.timeout.ms": 6000})
