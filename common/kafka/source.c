@@ -2,6 +2,7 @@
  * is in source_end.c. */
 #include "kafka/source.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/priority.h"
 #include "kafka/embedded.h"
 #include "kafka/internal.h"
 #include "kafka/source_internal.h"
@@ -293,6 +295,30 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
                        rc_f_str("source", source->name), rc_f_str("err", rd_kafka_err2str(code)));
 }
 
+struct making {
+    rd_kafka_conf_t *conf;
+    rd_kafka_t **out;
+    rc_status status;
+    struct rc_error *err;
+};
+
+static void *make_standing_back(void *arg) {
+    struct making *making = arg;
+    rc_priority_stand_back();
+    making->status = rc_client_new(RD_KAFKA_CONSUMER, making->conf, making->out, making->err);
+    return NULL;
+}
+
+/* librdkafka's threads have the priority of the thread that makes the client. */
+static rc_status make_client(rd_kafka_conf_t *conf, bool stands_back, rd_kafka_t **out, struct rc_error *err) {
+    struct making making = {.conf = conf, .out = out, .status = RC_FAIL, .err = err};
+    pthread_t thread;
+    if (!stands_back || pthread_create(&thread, NULL, make_standing_back, &making) != 0)
+        return rc_client_new(RD_KAFKA_CONSUMER, conf, out, err);
+    pthread_join(thread, NULL);
+    return making.status;
+}
+
 rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options,
                          struct rc_kafka_source **out, struct rc_error *err) {
     rd_kafka_conf_t *conf;
@@ -331,7 +357,7 @@ rc_status rc_source_open(const struct rc_config *config, const struct rc_source_
     rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
     if (options->group && !embedded)
         rd_kafka_conf_set_rebalance_cb(conf, rebalance);
-    if (rc_client_new(RD_KAFKA_CONSUMER, conf, &source->rk, err) != RC_OK) {
+    if (make_client(conf, options->stands_back, &source->rk, err) != RC_OK) {
         free(source->name);
         free(source);
         return RC_FAIL;

@@ -57,6 +57,7 @@ struct rc_source_options {
     /* How long the broker may hold a fetch that finds nothing, which is also how late the end of a partition is told
      * when nobody is given its last records; 0: kafka.fetch.wait.max.ms, 500. */
     int fetch_wait_ms;
+    bool stands_back; /* its threads do (base/priority.h): nobody waits for what it reads */
 };
 
 /* Does not wait for the broker. `config` is borrowed for the call. Fails (FATAL, exit 78) on properties that
