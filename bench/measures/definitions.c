@@ -150,12 +150,19 @@ void rc_bench_simple_definitions(const char *topic, const char *window, struct r
         TYPES[0], window);
 }
 
-void rc_bench_often_definition(struct rc_buf *out) {
+static void often_definition(const char *id, const char *type, struct rc_buf *out) {
     rc_buf_printf(out,
-                  "[{\"kind\": \"segment\", \"id\": \"" BENCH_OFTEN
-                  "\", \"dataset\": \"bench\", \"where\": {\"event\": {\"field\": "
+                  "[{\"kind\": \"segment\", \"id\": \"%s\", \"dataset\": \"bench\", \"where\": {\"event\": {\"field\": "
                   "\"type\", \"eq\": \"%s\"}, \"count\": {\"ge\": %d}, \"window\": \"30d\"}}]\n",
-                  TYPES[0], BENCH_OFTEN_COUNT);
+                  id, type, BENCH_OFTEN_COUNT);
+}
+
+void rc_bench_often_definition(struct rc_buf *out) {
+    often_definition(BENCH_OFTEN, TYPES[0], out);
+}
+
+void rc_bench_often_before_definition(struct rc_buf *out) {
+    often_definition(BENCH_OFTEN_BEFORE, TYPES[1], out);
 }
 
 static bool take_text(struct rc_span *in, struct rc_span *text) {

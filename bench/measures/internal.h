@@ -129,6 +129,9 @@ void rc_bench_simple_event(uint64_t person, int64_t at_ms, struct rc_buf *key, s
 #define BENCH_OFTEN "often"
 #define BENCH_OFTEN_COUNT 2
 void rc_bench_often_definition(struct rc_buf *out);
+/* Another one like it, over events of another type. */
+#define BENCH_OFTEN_BEFORE "often-before"
+void rc_bench_often_before_definition(struct rc_buf *out);
 /* Whether the event counts for it; `*event` then names it (its time and id), never 0. */
 bool rc_bench_often_counts(struct rc_span value, uint64_t *event);
 struct rc_catalog;
