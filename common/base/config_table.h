@@ -41,8 +41,8 @@
       "Most events of one person that some segment still needs. Past it the person is quarantined: memberships stand still, events are not " \
       "kept, until `rollcall release`.") \
     X("checkpoint.interval", RC_CONFIG_DURATION, "1s", 10, RC_CONFIG_MS_H, NULL, false, \
-      "How often state is saved and offsets are committed; a crash repeats at most this much (in a long backlog, or while " \
-      "many persons are due at once, five times as much, less if memory is short). With delivery = exactly_once nothing is seen before that, so there it is 100 ms unless it is set; below 5 s in any case, because transactions end after 10 s.") \
+      "How often state is saved and offsets are committed; a crash repeats at most this much (in a long backlog, while " \
+      "many persons are due at once, or while history is read, five times as much, less if memory is short). With delivery = exactly_once nothing is seen before that, so there it is 100 ms unless it is set; below 5 s in any case, because transactions end after 10 s.") \
     X("delivery", RC_CONFIG_WORD, "at_least_once", 0, 0, "at_least_once|exactly_once", false, \
       "Guarantee for changes. at_least_once: a change may come again, with the version that it had. exactly_once: changes are written in Kafka " \
       "transactions, and a reader with isolation.level=read_committed sees each once, at the cost of latency (checkpoint.interval).") \

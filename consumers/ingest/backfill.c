@@ -19,8 +19,7 @@
 #include "kafka/embedded.h"
 
 #define TURN_RECORDS 2000
-#define TURN_US 2000      /* of a turn, while nothing waits */
-#define TURN_BUSY_US 1000 /* while records wait to be read */
+#define BEHIND_NS INT64_C(1000000) /* of a turn, at most, while live records wait to be read */
 #define ASK_TIMEOUT_MS 5000
 #define AGAIN_MS 500
 #define THROTTLED_MS 20
@@ -76,12 +75,33 @@ static int64_t rate_of(const struct ingest *ingest, const struct lane *lane) {
 
 /* ---- passes ---- */
 
+static void *close_source(void *source) {
+    rc_source_close(source);
+    return NULL;
+}
+
+static void await_closing(struct backfill *b) {
+    if (b->closes)
+        pthread_join(b->closing, NULL);
+    b->closes = false;
+}
+
+static void drop_ahead(struct backfill *b) {
+    while (b->ahead_at < b->n_ahead)
+        rc_message_release(&b->ahead[b->ahead_at++]);
+    b->ahead_at = b->n_ahead = 0;
+}
+
+/* Closing takes longer than live events should wait: a thread does it. */
 static void close_reader(struct ingest *ingest) {
     struct backfill *b = &ingest->backfill;
-    if (b->has_stuck)
-        rc_message_release(&b->stuck);
-    b->has_stuck = false;
-    rc_source_close(b->source);
+    drop_ahead(b);
+    if (b->source) {
+        await_closing(b);
+        b->closes = pthread_create(&b->closing, NULL, close_source, b->source) == 0;
+        if (!b->closes)
+            rc_source_close(b->source);
+    }
     b->source = NULL;
     b->lane = NULL;
 }
@@ -90,9 +110,7 @@ static void close_reader(struct ingest *ingest) {
 static void rest_reader(struct ingest *ingest) {
     struct backfill *b = &ingest->backfill;
     struct rc_error err;
-    if (b->has_stuck)
-        rc_message_release(&b->stuck);
-    b->has_stuck = false;
+    drop_ahead(b);
     b->lane = NULL;
     if (b->source && rc_source_assign(b->source, NULL, 0, &err) != RC_OK)
         close_reader(ingest);
@@ -100,6 +118,7 @@ static void rest_reader(struct ingest *ingest) {
 
 void rc_ingest_backfill_close(struct ingest *ingest) {
     close_reader(ingest);
+    await_closing(&ingest->backfill);
 }
 
 static void drop_pass(struct lane *lane) {
@@ -258,6 +277,7 @@ static void end_pass(struct lane *lane) {
     drop_pass(lane);
     rc_admin_rest(lane->ingest->admin);
     lane->dirty = true;
+    lane->ingest->backfill.passed = true;
     rc_log(RC_LOG_INFO, "history is read", rc_f_int("partition", lane->number));
 }
 
@@ -265,7 +285,7 @@ static void end_pass(struct lane *lane) {
 
 static rc_status open_reader(struct lane *lane, struct rc_error *err) {
     struct ingest *ingest = lane->ingest;
-    struct rc_source_options options = {.name = "backfill", .wake_fd = rc_loop_fd(ingest->loop)};
+    struct rc_source_options options = {.name = "backfill", .wake_fd = rc_loop_fd(ingest->loop), .stands_back = true};
     struct rc_source_partition *parts = rc_calloc(lane->n_stretches + 1, sizeof *parts);
     size_t n = 0;
     rc_status status = RC_OK;
@@ -299,16 +319,17 @@ static rc_status open_reader(struct lane *lane, struct rc_error *err) {
     return RC_OK;
 }
 
-/* Records with an offset that come to nobody (compacted, control) end a stretch as well. One that waits for the schema registry does not, though
- * the reader has passed it. */
+/* Records with an offset that come to nobody (compacted, control) end a stretch as well. What is taken and not fed yet, because it waits for the
+ * schema registry or for its turn, does not, though the reader has passed it. */
 static bool all_read(const struct ingest *ingest, struct lane *lane) {
     const struct backfill *b = &ingest->backfill;
     bool all = true;
+    if (b->lane == lane && b->ahead_at < b->n_ahead)
+        return false;
     for (size_t i = 0; i < lane->n_stretches; i++) {
         struct stretch *stretch = &lane->stretches[i];
         int64_t position, high;
-        bool waits = b->has_stuck && b->stuck.ctx == stretch;
-        if (stretch->at < stretch->end && b->lane == lane && !waits &&
+        if (stretch->at < stretch->end && b->lane == lane &&
             rc_source_position(b->source, stretch->topic, lane->number, &position, &high) == RC_OK &&
             (position >= stretch->end || rc_source_at_end(b->source, stretch->topic, lane->number, INT64_MAX, NULL)))
             stretch->at = stretch->end;
@@ -358,34 +379,50 @@ static void fail_softly(struct ingest *ingest, const struct rc_error *err) {
     ingest->backfill.next_try_ms = rc_clock_monotonic_ms() + AGAIN_MS;
 }
 
+/* Takes records, as many as are looked ahead at. A record's key is its person's, or it says nothing. */
+static enum rc_polled take_ahead(struct backfill *b, struct rc_error *err) {
+    struct rc_span keys[RC_EXPECT_MAX];
+    enum rc_polled polled = RC_POLLED_MESSAGE;
+    b->ahead_at = b->n_ahead = 0;
+    while (b->n_ahead < RC_EXPECT_MAX && polled == RC_POLLED_MESSAGE) {
+        polled = rc_source_poll(b->source, 0, &b->ahead[b->n_ahead], err);
+        if (polled == RC_POLLED_MESSAGE) {
+            keys[b->n_ahead] = b->ahead[b->n_ahead].key;
+            b->n_ahead++;
+        }
+    }
+    rc_population_expect(b->lane->population, keys, b->n_ahead);
+    return polled;
+}
+
 /* True when there is more to read at once. */
 static bool read_some(struct ingest *ingest, struct lane *lane) {
     struct backfill *b = &ingest->backfill;
-    int64_t until_ns = rc_clock_monotonic_ns() + (ingest->drained ? TURN_US : TURN_BUSY_US) * INT64_C(1000);
+    int64_t slice_ns = ingest->pace.slice_ns < BEHIND_NS ? ingest->pace.slice_ns : BEHIND_NS;
+    int64_t until_ns = rc_clock_monotonic_ns() + slice_ns;
     int64_t rate = rate_of(ingest, lane);
     bool all = replays(lane);
     for (int n = 0; n < TURN_RECORDS && may_take(ingest, rate); n++) {
-        struct rc_error err;
-        enum rc_polled polled = RC_POLLED_MESSAGE;
-        if (!b->has_stuck)
-            polled = rc_source_poll(b->source, 0, &b->stuck, &err);
-        if (polled == RC_POLLED_NOTHING)
-            return false; /* what comes wakes the loop */
-        if (polled == RC_POLLED_ERROR && err.class != RC_CLASS_RETRY) {
-            fail_softly(ingest, &err);
-            return false;
-        }
-        if (polled == RC_POLLED_MESSAGE) {
-            b->has_stuck = !take(lane, &b->stuck, all);
-            if (b->has_stuck) {
-                b->next_try_ms = rc_clock_monotonic_ms() + AGAIN_MS;
+        if (b->ahead_at == b->n_ahead) {
+            struct rc_error err;
+            if (n > 0 && rc_clock_monotonic_ns() >= until_ns)
+                return true;
+            enum rc_polled polled = take_ahead(b, &err);
+            if (polled == RC_POLLED_ERROR && err.class != RC_CLASS_RETRY) {
+                fail_softly(ingest, &err);
                 return false;
             }
-            rc_message_release(&b->stuck);
-            b->tokens -= rate > 0;
+            if (polled == RC_POLLED_NOTHING && b->n_ahead == 0)
+                return false; /* what comes wakes the loop */
+            if (b->n_ahead == 0)
+                continue;
         }
-        if (n % 32 == 31 && rc_clock_monotonic_ns() >= until_ns)
-            return true;
+        if (!take(lane, &b->ahead[b->ahead_at], all)) {
+            b->next_try_ms = rc_clock_monotonic_ms() + AGAIN_MS;
+            return false;
+        }
+        rc_message_release(&b->ahead[b->ahead_at++]);
+        b->tokens -= rate > 0;
     }
     return rate == 0;
 }
@@ -477,7 +514,11 @@ bool rc_ingest_backfill_turn(struct ingest *ingest) {
         fail_softly(ingest, &err);
         return false;
     }
+    if (ingest->pace.slice_ns == 0)
+        return true; /* it rests */
+    int64_t began_ns = rc_clock_monotonic_ns();
     bool more = read_some(ingest, lane);
+    rc_ingest_pace_spent(ingest, began_ns);
     if (b->lane == lane && all_read(ingest, lane)) {
         end_pass(lane);
         return true;

@@ -32,8 +32,6 @@
 #include "store/changelog.h"
 
 #define SLICE_PERSONS 32
-#define SLICE_US 1000
-#define SLICE_BUSY_US 20000 /* while records wait anyway, or there must be room first */
 #define PIECE_RECORDS 250
 #define PIECE_BUSY_RECORDS 5000
 #define BULK_BUSY_RECORDS 20000
@@ -175,8 +173,9 @@ static rc_status put_some(struct ingest *ingest, bool all, struct rc_error *err)
         *err = ingest->failure;
         return RC_FAIL; /* a population whose disk has failed puts nobody */
     }
-    int64_t slice_us = ingest_hurries(ingest) ? SLICE_BUSY_US : SLICE_US;
-    int64_t until_ns = rc_clock_monotonic_ns() + slice_us * 1000;
+    int64_t began_ns = rc_clock_monotonic_ns(), until_ns = began_ns + ingest->pace.slice_ns;
+    if (!all && ingest->pace.slice_ns == 0)
+        return RC_OK; /* it rests */
     while (checkpoint->put_lanes < checkpoint->n_lanes) {
         struct checkpoint_lane *one = &checkpoint->lanes[checkpoint->put_lanes];
         bool more = false;
@@ -187,8 +186,11 @@ static rc_status put_some(struct ingest *ingest, bool all, struct rc_error *err)
             checkpoint->put_lanes++;
         }
         if (!all && checkpoint->put_lanes < checkpoint->n_lanes && rc_clock_monotonic_ns() >= until_ns)
-            return RC_OK;
+            break;
     }
+    rc_ingest_pace_spent(ingest, began_ns);
+    if (checkpoint->put_lanes < checkpoint->n_lanes)
+        return RC_OK;
     checkpoint->put = true;
     checkpoint->mark = rc_producer_mark(ingest->producer);
     return RC_OK;
@@ -227,7 +229,6 @@ static void commit(struct ingest *ingest) {
         rc_ingest_saved_put(checkpoint->batch, number, one->json,
                             one->whole ? rc_producer_end(ingest->producer, ingest->state_topic, number) : -1);
     }
-    rc_buf_deinit(&checkpoint->records); /* the batch is about to be in memory twice */
     checkpoint->write = rc_store_commit_begin(checkpoint->batch, wake, ingest->loop);
     checkpoint->batch = NULL;
 }

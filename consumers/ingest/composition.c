@@ -22,8 +22,6 @@
 
 #define MAX_DEFINITION_BYTES ((size_t)16 << 20)
 #define CARRY_PERSONS 16
-#define CARRY_US 1000
-#define CARRY_BUSY_US 20000 /* while records wait anyway */
 
 /* ---- what a lane serves, and what warms up ---- */
 
@@ -443,19 +441,22 @@ rc_status rc_ingest_compose_first(struct lane *lane, bool adopts, struct rc_erro
 /* ---- going over, person by person ---- */
 
 bool rc_ingest_carry_turn(struct ingest *ingest, bool waits) {
-    int64_t slice_us = ingest_hurries(ingest) ? CARRY_BUSY_US : CARRY_US;
-    int64_t until_ns = rc_clock_monotonic_ns() + slice_us * 1000;
-    bool left = false;
+    int64_t began_ns = rc_clock_monotonic_ns(), until_ns = began_ns + ingest->pace.slice_ns;
+    bool left = false, worked = false;
     for (size_t i = 0; i < ingest->n_lanes; i++) {
         struct lane *lane = ingest->lanes[i];
         if (!lane_works(lane) || lane->n_former == 0)
             continue;
         bool more = true;
-        while (more && !waits && !ingest->failed && rc_clock_monotonic_ns() < until_ns)
+        while (more && !waits && !ingest->failed && rc_clock_monotonic_ns() < until_ns) {
             more = rc_population_carry(lane->population, CARRY_PERSONS);
+            worked = true;
+        }
         let_unused_go(lane);
         left |= lane->n_former > 0;
     }
+    if (worked)
+        rc_ingest_pace_spent(ingest, began_ns);
     return left && !ingest->failed;
 }
 

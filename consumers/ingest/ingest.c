@@ -269,8 +269,8 @@ static bool wave_waits(const struct ingest *ingest) {
            rc_clock_monotonic_ms() < ingest->waved_ms + WAVE_WAIT_MS;
 }
 
-/* Decides what the clocks allow; true when some lane has more to decide at once. */
-static bool advance(struct ingest *ingest) {
+/* Decides what the clocks allow; true when some lane has more to decide at once. `*later`: some are to be carried over. */
+static bool advance(struct ingest *ingest, bool *later) {
     bool more = false, full = rc_producer_full(ingest->producer);
     size_t persons = ingest_hurries(ingest) ? ADVANCE_PERSONS : ADVANCE_SHORT_PERSONS;
     bool waits = wave_waits(ingest);
@@ -286,7 +286,8 @@ static bool advance(struct ingest *ingest) {
         more |= lane->more_due;
     }
     ingest->wave = more;
-    return rc_ingest_carry_turn(ingest, waits || full) || more;
+    *later = rc_ingest_carry_turn(ingest, waits || full);
+    return more;
 }
 
 static int64_t next_due(const struct ingest *ingest) {
@@ -333,10 +334,11 @@ static void tell(struct ingest *ingest, int64_t now_ms) {
 /* ---- the loop ---- */
 
 /* When the next checkpoint begins (monotonic). The more rarely, the more changes of a person are saved as one; so in a backlog it
- * waits longer. In a wave as well: saving takes as much as deciding, and can be done when all are told. */
+ * waits longer. In a wave as well: saving takes as much as deciding, and can be done when all are told. And while history is read, of which everybody has
+ * many events. */
 static int64_t checkpoint_due(const struct ingest *ingest) {
     int64_t interval = ingest->checkpoint_ms;
-    if ((ingest->behind || ingest->wave) && !ingest->exactly_once)
+    if ((ingest->behind || ingest->wave || ingest->backfill.lane) && !ingest->exactly_once)
         interval *= BEHIND_INTERVALS;
     for (size_t i = 0; i < ingest->n_lanes; i++) /* then one follows the other */
         if (lane_works(ingest->lanes[i]) && ingest->lanes[i]->rewriting && interval > REWRITE_MS)
@@ -349,23 +351,26 @@ static rc_status checkpoint_turn(struct ingest *ingest, struct rc_error *err) {
         return RC_FAIL;
     int64_t now = rc_clock_monotonic_ms();
     rc_ingest_residence_trim(ingest);
-    bool at_once = ingest->crowded || (ingest->much_unsaved && !ingest->behind);
+    bool at_once = ingest->crowded || ingest->backfill.passed || (ingest->much_unsaved && !ingest->behind);
     if (ingest->checkpoint.under_way || (now < checkpoint_due(ingest) && !at_once))
         return RC_OK;
     rc_ingest_checkpoint_begin(ingest);
+    ingest->backfill.passed = false;
     ingest->last_checkpoint_ms = now;
     /* What is sent from here on belongs to the next transaction. */
     return ingest->exactly_once ? rc_ingest_checkpoint_finish(ingest, false, err) : RC_OK;
 }
 
 /* When the loop has to turn again although nothing wakes it, behind the turn that began at `now_ms`. */
-static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, int64_t now_ms) {
-    if (ingest->checkpoint.under_way && !ingest->checkpoint.put)
-        return now_ms;
-    if (more &&
+static int64_t sleep_until(const struct ingest *ingest, bool more, bool later, bool asked, int64_t now_ms) {
+    bool puts = ingest->checkpoint.under_way && !ingest->checkpoint.put;
+    if ((more || later) && !puts &&
         (wave_waits(ingest) || rc_producer_full(ingest->producer) || (ingest->crowded && ingest->checkpoint.under_way)))
         return now_ms + 1; /* the checkpoint, or an acknowledgement, makes room */
     if (more || (!ingest->drained && !ingest->paused && !rc_producer_full(ingest->producer)))
+        return now_ms;
+    int64_t rests = later || puts ? rc_ingest_pace_rests_until(ingest, now_ms) : INT64_MAX;
+    if (rests <= now_ms)
         return now_ms;
     int64_t until = next_due(ingest);
     if (asked || until <= now_ms) /* what is due waits for an answer or a record, which wake the loop … */
@@ -388,27 +393,31 @@ static int64_t sleep_until(const struct ingest *ingest, bool more, bool asked, i
     if (ingest->has_stuck && now_ms + AGAIN_MS < until)
         until = now_ms + AGAIN_MS;
     int64_t backfill = rc_ingest_backfill_due(ingest, now_ms);
-    return backfill < until ? backfill : until;
+    until = backfill < until ? backfill : until;
+    return rests < until ? rests : until;
 }
 
-static rc_status turn(struct ingest *ingest, int64_t now_ms, bool *asked, bool *more, struct rc_error *err) {
+/* `*more`: there is work left that turns the loop at once; `*later`: some that can wait. */
+static rc_status turn(struct ingest *ingest, int64_t now_ms, bool *asked, bool *more, bool *later,
+                      struct rc_error *err) {
     if (rc_ingest_program_follow(ingest, err) != RC_OK)
         return RC_FAIL;
+    rc_ingest_pace_begin(ingest);
     if (read_some(ingest, err) != RC_OK)
         return RC_FAIL;
     bool restoring = rc_ingest_lanes_restore(ingest);
     *asked = rc_ingest_lanes_set_clocks(ingest, now_ms);
-    *more = advance(ingest) || restoring;
-    if (!*more)
+    *more = advance(ingest, later) || restoring;
+    if (!*more && !*later)
         rc_ingest_lanes_settle(ingest);
     rc_questions_turn(ingest->questions);
     *more |= rc_ingest_release_turn(ingest);
-    *more |= rc_ingest_backfill_turn(ingest);
+    *later |= rc_ingest_backfill_turn(ingest);
     rc_ingest_guard_turn(ingest);
     /* At most once a millisecond; and now and then before something is due, so that an outage of the broker is
      * noticed. */
     int64_t mono = rc_clock_monotonic_ms();
-    int64_t again = *asked                                     ? (*more ? WAVE_ASK_MS : 0)
+    int64_t again = *asked                                     ? (*more || *later ? WAVE_ASK_MS : 0)
                     : next_due(ingest) < now_ms + WATCH_DUE_MS ? WATCH_MS
                                                                : IDLE_ASK_MS;
     if (mono >= ingest->next_ask_ms + again) {
@@ -427,7 +436,9 @@ static rc_status turn(struct ingest *ingest, int64_t now_ms, bool *asked, bool *
         *err = ingest->failure;
         return RC_FAIL;
     }
-    return checkpoint_turn(ingest, err);
+    rc_status status = checkpoint_turn(ingest, err);
+    rc_ingest_pace_end(ingest);
+    return status;
 }
 
 static rc_status run(struct ingest *ingest, struct rc_error *err) {
@@ -436,11 +447,11 @@ static rc_status run(struct ingest *ingest, struct rc_error *err) {
         rc_loop_add(ingest->loop, stop->fd, POLLIN);
     rc_loop_touch(ingest->loop);
     while (!rc_stop_requested(stop)) {
-        bool asked, more;
+        bool asked, more, later;
         int64_t now_ms = rc_clock_wall_ms();
-        if (turn(ingest, now_ms, &asked, &more, err) != RC_OK)
+        if (turn(ingest, now_ms, &asked, &more, &later, err) != RC_OK)
             return RC_FAIL;
-        if (!rc_loop_wait(ingest->loop, sleep_until(ingest, more, asked, now_ms))) {
+        if (!rc_loop_wait(ingest->loop, sleep_until(ingest, more, later, asked, now_ms))) {
             rc_log(RC_LOG_WARN, "the process stood still; the ends of partitions are asked for anew before time passes",
                    rc_f_str("role", "ingest"));
             rc_source_stood_still(ingest->source);

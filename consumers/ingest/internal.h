@@ -245,14 +245,19 @@ struct checkpoint {
     int64_t began_ns;
 };
 
-/* How many records may be under way before what can wait has to (pace.c). */
+/* How much of what can wait is done (pace.c). */
 struct pace {
-    size_t limit;
+    size_t limit;     /* records under way before what can wait has to */
     int64_t least_ns; /* that an acknowledgement takes when little is under way */
     /* The round: from a record's sending to the acknowledgement of all before it. */
-    bool measuring, held; /* held: the limit was reached meanwhile */
-    uint64_t mark;
-    int64_t began_ns;
+    bool measuring, held, worked; /* held: the limit was reached meanwhile; worked: something that can wait was done */
+    uint64_t mark, sent;          /* sent: records, up to the last turn */
+    int64_t began_ns, ended_ns;
+    /* Work that can wait: history, who goes over to a new plan, a checkpoint's persons. */
+    double share;          /* of the loop's time */
+    int64_t slice_ns;      /* of this turn, for each kind of it; 0: it rests */
+    int64_t spent_ns;      /* in this turn */
+    int64_t rest_until_ns; /* monotonic */
 };
 
 struct release; /* release.c */
@@ -261,9 +266,13 @@ struct guard;   /* guard.c */
 /* The reader of history. */
 struct backfill {
     struct rc_kafka_source *source; /* NULL: none */
-    struct lane *lane;              /* whose; borrowed */
-    struct rc_message stuck;        /* waits for the schema registry */
-    bool has_stuck;
+    pthread_t closing;              /* closes the one before */
+    bool closes;
+    struct lane *lane; /* whose; borrowed */
+    struct rc_message ahead
+        [RC_EXPECT_MAX]; /* taken together; those from `ahead_at` on are not fed yet, the first of them may wait for the
+                                             * schema registry */
+    size_t ahead_at, n_ahead;
     int64_t next_try_ms; /* monotonic */
     double tokens;       /* records that the rate allows */
     int64_t filled_ms;   /* monotonic */
@@ -271,6 +280,7 @@ struct backfill {
     double rate; /* records per second, as told */
     int64_t rate_from_ms;
     uint64_t control_changes; /* as followed last */
+    bool passed;              /* a pass has ended since the last checkpoint began: the next one says what serves */
 };
 
 struct ingest {
@@ -553,8 +563,16 @@ void rc_ingest_checkpoint_drop(struct ingest *ingest);
 void rc_ingest_pace_init(struct pace *pace);
 /* Takes in that a round has taken so long. */
 void rc_ingest_pace_round(struct pace *pace, int64_t took_ns);
-/* Once a turn, behind rc_producer_poll: ends the round whose records are acknowledged, and begins one when something is under way. */
+/* Once a turn, before its work: how long a slice is. */
+void rc_ingest_pace_begin(struct ingest *ingest);
+/* Once a turn, behind rc_producer_poll: ends the round whose records are acknowledged, and begins one when something was sent. */
 void rc_ingest_pace_turn(struct ingest *ingest);
+/* Once a turn, behind its work: for how long what can wait rests now. */
+void rc_ingest_pace_end(struct ingest *ingest);
+/* What can wait does a slice in a turn: `began_ns` (monotonic) + pace.slice_ns is its end, and this says that it is over. */
+void rc_ingest_pace_spent(struct ingest *ingest, int64_t began_ns);
+/* When what can wait goes on (wall clock, ms); not before `now_ms`. */
+int64_t rc_ingest_pace_rests_until(const struct ingest *ingest, int64_t now_ms);
 
 /* ---- changelog.c ---- */
 
