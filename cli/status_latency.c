@@ -56,6 +56,15 @@ void rc_cli_hops_json(const struct rc_cli_processes *processes) {
     }
 }
 
+/* Of what lies behind the last bucket only that is known. */
+static const char *quantile(const struct rc_histogram *sum, double q, char out[32]) {
+    double seconds = rc_histogram_quantile_s(sum, q);
+    char text[32];
+    snprintf(out, 32, "%s%.28s", seconds >= rc_histogram_bounds_s[RC_HISTOGRAM_BUCKETS - 1] ? "> " : "",
+             rc_cli_seconds(seconds, text));
+    return out;
+}
+
 void rc_cli_hops_print(const struct rc_cli_processes *processes) {
     struct rc_cli_table table;
     rc_cli_table_init(&table, (const char *const[]){"HOP", ">MEASURED", ">p50", ">p99", NULL});
@@ -65,8 +74,8 @@ void rc_cli_hops_print(const struct rc_cli_processes *processes) {
         add_hop(processes, &hops[i], &sum);
         rc_cli_table_add(&table, "%s", hops[i].text);
         rc_cli_table_add(&table, "%llu", (unsigned long long)rc_histogram_count(&sum));
-        rc_cli_table_add(&table, "%s", rc_cli_seconds(rc_histogram_quantile_s(&sum, 0.5), text));
-        rc_cli_table_add(&table, "%s", rc_cli_seconds(rc_histogram_quantile_s(&sum, 0.99), text));
+        rc_cli_table_add(&table, "%s", quantile(&sum, 0.5, text));
+        rc_cli_table_add(&table, "%s", quantile(&sum, 0.99, text));
     }
     putchar('\n');
     rc_cli_table_print(&table, NULL);
@@ -107,6 +116,5 @@ void rc_cli_audience_latency_cell(const struct rc_cli_processes *processes, cons
     if (rc_histogram_count(&sum) == 0)
         rc_cli_table_add(table, "-");
     else
-        rc_cli_table_add(table, "%s / %s", rc_cli_seconds(rc_histogram_quantile_s(&sum, 0.5), p50),
-                         rc_cli_seconds(rc_histogram_quantile_s(&sum, 0.99), p99));
+        rc_cli_table_add(table, "%s / %s", quantile(&sum, 0.5, p50), quantile(&sum, 0.99, p99));
 }
