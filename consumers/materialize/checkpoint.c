@@ -23,6 +23,7 @@
 #define HANDOVER_BYTES 768
 #define META_STATE "state"
 #define META_TALLY "tally"
+#define META_CHANGED "changed" /* when each audience changed last; older builds saved none */
 #define SLICE_RECORDS 64
 #define SLICE_US 1000
 #define SLICE_BUSY_US 5000
@@ -65,7 +66,34 @@ static void put_state(struct part *part, struct rc_store_batch *batch) {
         (void)rc_buf_add_zigzag(&stage->value, part->here[i].withheld);
     }
     rc_store_put(batch, RC_STORE_META, part->number, rc_span_str(META_TALLY), rc_buf_span(&stage->value));
+    rc_buf_reset(&stage->value);
+    for (size_t i = 0; i < stage->n_tallies; i++)
+        (void)rc_buf_add_zigzag(&stage->value, stage->last_change_ms[i]);
+    rc_store_put(batch, RC_STORE_META, part->number, rc_span_str(META_CHANGED), rc_buf_span(&stage->value));
     rc_publish_save(part, batch);
+}
+
+static rc_status cannot_be_read(const struct part *part, struct rc_error *err) {
+    return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
+                        "the saved counts of partition %d cannot be read; remove the folder "
+                        "materialize in state.dir, it is built again from Kafka",
+                        (int)part->number);
+}
+
+static rc_status read_changed(struct part *part, struct rc_error *err) {
+    struct stage *stage = part->stage;
+    bool found = false;
+    rc_buf_reset(&stage->value);
+    if (rc_store_get(stage->store, RC_STORE_META, part->number, rc_span_str(META_CHANGED), &stage->value, &found, err))
+        return RC_FAIL;
+    struct rc_span in = rc_buf_span(&stage->value);
+    for (size_t i = 0; found && in.len && i < stage->n_tallies; i++) {
+        int64_t changed_ms;
+        if (rc_take_zigzag(&in, &changed_ms))
+            return cannot_be_read(part, err);
+        rc_stage_changed(stage, (uint32_t)i, changed_ms);
+    }
+    return RC_OK;
 }
 
 rc_status rc_checkpoint_read_tallies(struct part *part, struct rc_error *err) {
@@ -77,11 +105,8 @@ rc_status rc_checkpoint_read_tallies(struct part *part, struct rc_error *err) {
     struct rc_span in = rc_buf_span(&stage->value);
     for (size_t i = 0; found && in.len && i < stage->n_tallies; i++)
         if (rc_take_zigzag(&in, &part->here[i].members) || rc_take_zigzag(&in, &part->here[i].withheld))
-            return rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_INTERNAL,
-                                "the saved counts of partition %d cannot be read; remove the folder "
-                                "materialize in state.dir, it is built again from Kafka",
-                                (int)part->number);
-    return RC_OK;
+            return cannot_be_read(part, err);
+    return read_changed(part, err);
 }
 
 /* ---- exits that will need a tombstone ----------------------------------------------------------------------------------------- */

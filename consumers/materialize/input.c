@@ -158,7 +158,6 @@ int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change) {
         fail(stage, &err);
         return 0;
     }
-    stage->last_change_ms[audience] = out.emitted_at_ms;
     stage->view_stale = true;
     if (!out.realized && stage->all[audience].withheld)
         rc_publish_look(stage); /* there is room again */
@@ -182,6 +181,7 @@ int64_t rc_input_emit(void *ctx, const struct rc_audience_change *change) {
         }
     }
     part->versions = versions;
+    rc_stage_changed(stage, audience, out.emitted_at_ms);
     if (publish(part, stage->deciding_key, audience, &out, &err))
         fail(stage, &err);
     return out.version;

@@ -55,6 +55,11 @@ void rc_stage_grow_tallies(struct stage *stage) {
     stage->n_tallies = n;
 }
 
+void rc_stage_changed(struct stage *stage, uint32_t audience, int64_t told_ms) {
+    if (told_ms > stage->last_change_ms[audience])
+        stage->last_change_ms[audience] = told_ms;
+}
+
 /* The numbers of the own partitions; owned by the caller. */
 static int32_t *part_numbers(const struct stage *stage) {
     int32_t *numbers = rc_calloc(stage->n_parts, sizeof *numbers);

@@ -267,6 +267,8 @@ rc_status rc_stage_admin(struct stage *stage, struct rc_error *err) RC_MUST_USE;
 struct part *rc_stage_part(const struct stage *stage, int32_t number);
 /* All arrays by audience name get room for every name. */
 void rc_stage_grow_tallies(struct stage *stage);
+/* A change of the audience was told at `told_ms`; the latest counts. */
+void rc_stage_changed(struct stage *stage, uint32_t audience, int64_t told_ms);
 void rc_stage_set_share(struct stage *stage);
 /* Looks for new definitions and words, and takes them up; once a turn, and while a partition waits for them. */
 rc_status rc_stage_follow_definitions(struct stage *stage, struct rc_error *err) RC_MUST_USE;

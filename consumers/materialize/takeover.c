@@ -99,6 +99,7 @@ static bool read_tail(void *ctx, const struct rc_message *message) {
                                .version = change.version,
                                .told_ms = change.emitted_at_ms};
     rc_stage_grow_tallies(stage);
+    rc_stage_changed(stage, seen.audience, seen.told_ms);
     if (change.version > reader->greatest)
         reader->greatest = change.version;
     reader->status = change.version < reader->adopt_below ? adopt(reader->part, &seen, reader->err)

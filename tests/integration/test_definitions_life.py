@@ -235,6 +235,14 @@ class LifeTest(unittest.TestCase):
             self.assertEqual(rows, {"leave": ("ready", 2), "stay": ("ready", 2), "away": ("paused", 0)})
 
         eventually(counted, 60)
+        # When each was refreshed last outlives the process.
+        refreshed = lambda: {row["id"]: row["lastRefreshed"] for row in run("get", "audiences", "--json").rows}  # noqa: E731
+        before = refreshed()
+        self.assertIsNotNone(before["leave"])
+        materialize.kill()
+        materialize.start()
+        eventually(counted, 60)
+        self.assertEqual(refreshed(), before)
         for args, wanted in [
             (["audiences"], ["away", "leave", "stay"]),
             (["audiences", "--state", "ready"], ["leave", "stay"]),
