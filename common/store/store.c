@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
-#include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,31 +15,13 @@
 
 #include "base/alloc.h"
 #include "base/priority.h"
+#include "store/store_internal.h"
 
-#define HEAD 5
 #define DEFAULT_CACHE (INT64_C(64) << 20)
 #define MIB (INT64_C(1) << 20)
 #define ROOM_TO_OPEN (8 * MIB) /* more than the small files that RocksDB writes at open, which are what it dies of */
 
 static const char identity_key[] = "\0identity";
-
-struct rc_store {
-    rocksdb_t *db;
-    rocksdb_options_t *options;
-    rocksdb_block_based_table_options_t *table;
-    rocksdb_cache_t *cache;
-    rocksdb_readoptions_t *read, *scan;
-    rocksdb_writeoptions_t *write, *write_sync;
-    char *path;
-    /* The thread that commits; there from its first work on. */
-    struct {
-        bool running, stop;
-        pthread_t thread;
-        pthread_mutex_t lock; /* the rest of this, and each write's `over` */
-        pthread_cond_t work, over;
-        struct rc_store_write *first, **last;
-    } writer;
-};
 
 struct rc_store_write {
     struct rc_store_write *next;
@@ -77,8 +57,7 @@ struct rc_store_batch {
 
 /* ---- errors ---- */
 
-/* RocksDB's status as text → ours; takes `text`. */
-static rc_status failed(struct rc_error *err, const char *path, const char *what, char *text) {
+rc_status rc_store_failed(struct rc_error *err, const char *path, const char *what, char *text) {
     rc_status status;
     if (strncmp(text, "Corruption", 10) == 0 || strstr(text, "checksum mismatch"))
         status = rc_error_set(err, RC_CLASS_FATAL, RC_EXIT_DATA,
@@ -198,7 +177,7 @@ static rc_status check_identity(struct rc_store *store, const struct rc_store_op
     size_t len;
     char *found = rocksdb_get(store->db, store->read, identity_key, sizeof identity_key - 1, &len, &problem);
     if (problem)
-        return failed(err, options->path, "reading its identity", problem);
+        return rc_store_failed(err, options->path, "reading its identity", problem);
     int format = 0;
     if (found) {
         char text[128];
@@ -228,7 +207,7 @@ static rc_status check_identity(struct rc_store *store, const struct rc_store_op
         int n = snprintf(text, sizeof text, "%s/%d", options->kind, options->format);
         rocksdb_put(store->db, store->write_sync, identity_key, sizeof identity_key - 1, text, (size_t)n, &problem);
         if (problem)
-            return failed(err, options->path, "writing its identity", problem);
+            return rc_store_failed(err, options->path, "writing its identity", problem);
     }
     if (found_format)
         *found_format = format;
@@ -246,12 +225,14 @@ rc_status rc_store_open(const struct rc_store_options *options, struct rc_store 
     pthread_cond_init(&store->writer.over, NULL);
     store->writer.last = &store->writer.first;
     set_options(store, options->cache_bytes);
+    if (!options->read_only)
+        rc_store_sorted_sweep(options->path);
     char *problem = NULL;
     store->db = options->read_only ? rocksdb_open_for_read_only(store->options, options->path, 0, &problem)
                                    : rocksdb_open(store->options, options->path, &problem);
     if (problem) {
         store->db = NULL;
-        failed(err, options->path, "opening", problem);
+        rc_store_failed(err, options->path, "opening", problem);
         rc_store_close(store);
         return RC_FAIL;
     }
@@ -301,12 +282,12 @@ rc_status rc_store_destroy(const char *path, struct rc_error *err) {
     char *problem = NULL;
     rocksdb_destroy_db(options, path, &problem);
     rocksdb_options_destroy(options);
-    return problem ? failed(err, path, "removing", problem) : RC_OK;
+    return problem ? rc_store_failed(err, path, "removing", problem) : RC_OK;
 }
 
 /* ---- keys ---- */
 
-static void head_of(char head[HEAD], enum rc_store_space space, int32_t partition) {
+static void head_of(char head[RC_STORE_HEAD], enum rc_store_space space, int32_t partition) {
     uint32_t n = (uint32_t)partition;
     head[0] = (char)space;
     head[1] = (char)(n >> 24);
@@ -323,11 +304,11 @@ static void successor(struct rc_buf *key) {
         key->data[key->len - 1]++;
 }
 
-static void make_key(struct rc_buf *out, enum rc_store_space space, int32_t partition, struct rc_span key) {
-    char head[HEAD];
+void rc_store_key(struct rc_buf *out, enum rc_store_space space, int32_t partition, struct rc_span key) {
+    char head[RC_STORE_HEAD];
     head_of(head, space, partition);
     rc_buf_reset(out);
-    rc_buf_add(out, head, HEAD);
+    rc_buf_add(out, head, RC_STORE_HEAD);
     rc_buf_add_span(out, key);
 }
 
@@ -368,21 +349,21 @@ static void add(struct rc_store_batch *batch, int what, struct rc_span key, stru
 
 void rc_store_put(struct rc_store_batch *batch, enum rc_store_space space, int32_t partition, struct rc_span key,
                   struct rc_span value) {
-    make_key(&batch->key, space, partition, key);
+    rc_store_key(&batch->key, space, partition, key);
     add(batch, PUT, rc_buf_span(&batch->key), value);
 }
 
 void rc_store_delete(struct rc_store_batch *batch, enum rc_store_space space, int32_t partition, struct rc_span key) {
-    make_key(&batch->key, space, partition, key);
+    rc_store_key(&batch->key, space, partition, key);
     add(batch, DELETE, rc_buf_span(&batch->key), rc_span_of("", 0));
 }
 
 void rc_store_delete_partition(struct rc_store_batch *batch, enum rc_store_space space, int32_t partition) {
-    char first[HEAD];
+    char first[RC_STORE_HEAD];
     head_of(first, space, partition);
-    make_key(&batch->key, space, partition, rc_span_of("", 0));
+    rc_store_key(&batch->key, space, partition, rc_span_of("", 0));
     successor(&batch->key);
-    add(batch, DELETE_RANGE, rc_span_of(first, HEAD), rc_buf_span(&batch->key));
+    add(batch, DELETE_RANGE, rc_span_of(first, RC_STORE_HEAD), rc_buf_span(&batch->key));
 }
 
 size_t rc_store_batch_bytes(const struct rc_store_batch *batch) {
@@ -433,7 +414,7 @@ rc_status rc_store_commit(struct rc_store_batch *batch, bool sync, struct rc_err
     rocksdb_writebatch_t *taken = take(batch);
     rocksdb_write(store->db, sync ? store->write_sync : store->write, taken, &problem);
     rocksdb_writebatch_destroy(taken);
-    return problem ? failed(err, store->path, "writing", problem) : RC_OK;
+    return problem ? rc_store_failed(err, store->path, "writing", problem) : RC_OK;
 }
 
 /* ---- commits in the background ---- */
@@ -518,12 +499,12 @@ rc_status rc_store_get(struct rc_store *store, enum rc_store_space space, int32_
                        struct rc_buf *out, bool *found, struct rc_error *err) {
     struct rc_buf whole;
     rc_buf_init(&whole, SIZE_MAX / 2);
-    make_key(&whole, space, partition, key);
+    rc_store_key(&whole, space, partition, key);
     char *problem = NULL;
     rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(store->db, store->read, whole.data, whole.len, &problem);
     rc_buf_deinit(&whole);
     if (problem)
-        return failed(err, store->path, "reading", problem);
+        return rc_store_failed(err, store->path, "reading", problem);
     *found = slice != NULL;
     if (!slice)
         return RC_OK;
@@ -548,21 +529,21 @@ static rc_status visit_from(struct rc_store *store, const rocksdb_readoptions_t 
         if (key_len < prefix_len || memcmp(key, first->data, prefix_len) != 0)
             break;
         const char *value = rocksdb_iter_value(at, &value_len);
-        if (!visit(ctx, rc_span_of(key + HEAD, key_len - HEAD), rc_span_of(value, value_len)))
+        if (!visit(ctx, rc_span_of(key + RC_STORE_HEAD, key_len - RC_STORE_HEAD), rc_span_of(value, value_len)))
             break;
     }
     char *problem = NULL;
     rocksdb_iter_get_error(at, &problem);
     rocksdb_iter_destroy(at);
     rc_buf_deinit(first);
-    return problem ? failed(err, store->path, "reading", problem) : RC_OK;
+    return problem ? rc_store_failed(err, store->path, "reading", problem) : RC_OK;
 }
 
 rc_status rc_store_each(struct rc_store *store, enum rc_store_space space, int32_t partition, struct rc_span prefix,
                         rc_store_visit_fn visit, void *ctx, struct rc_error *err) {
     struct rc_buf first;
     rc_buf_init(&first, SIZE_MAX / 2);
-    make_key(&first, space, partition, prefix);
+    rc_store_key(&first, space, partition, prefix);
     return visit_from(store, store->scan, &first, first.len, visit, ctx, err);
 }
 
@@ -570,8 +551,8 @@ rc_status rc_store_scan(struct rc_store *store, enum rc_store_space space, int32
                         rc_store_visit_fn visit, void *ctx, struct rc_error *err) {
     struct rc_buf first;
     rc_buf_init(&first, SIZE_MAX / 2);
-    make_key(&first, space, partition, from);
-    return visit_from(store, store->read, &first, HEAD, visit, ctx, err);
+    rc_store_key(&first, space, partition, from);
+    return visit_from(store, store->read, &first, RC_STORE_HEAD, visit, ctx, err);
 }
 
 uint64_t rc_store_bytes(struct rc_store *store) {

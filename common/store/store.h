@@ -75,6 +75,22 @@ bool rc_store_commit_over(struct rc_store_write *write);
 /* Waits for it, says what came of it, and frees it. */
 rc_status rc_store_commit_end(struct rc_store_write *write, struct rc_error *err) RC_MUST_USE;
 
+/* ---- many records at once, sorted ----
+ * They go into files that become part of the store as they are: without its log, and without being sorted and merged by it. What is in a file replaces what the
+ * store has of the same keys by then. ---- */
+
+struct rc_store_sorted;
+
+struct rc_store_sorted *rc_store_sorted_begin(struct rc_store *store);
+/* Keys in ascending order, all of a space and partition behind each other. To be called by one thread at a time, any. */
+rc_status rc_store_sorted_put(struct rc_store_sorted *sorted, enum rc_store_space space, int32_t partition,
+                              struct rc_span key, struct rc_span value, struct rc_error *err) RC_MUST_USE;
+rc_status rc_store_sorted_delete(struct rc_store_sorted *sorted, enum rc_store_space space, int32_t partition,
+                                 struct rc_span key, struct rc_error *err) RC_MUST_USE;
+/* Makes all of it part of the store, or nothing; it is on the disk then. Releases it. */
+rc_status rc_store_sorted_commit(struct rc_store_sorted *sorted, struct rc_error *err) RC_MUST_USE;
+void rc_store_sorted_abort(struct rc_store_sorted *sorted);
+
 /* ---- reading ---- */
 
 /* Fills `out` (reset first). *found false when there is none. */

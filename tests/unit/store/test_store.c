@@ -96,6 +96,81 @@ static void batches_are_committed_in_the_background(void **state) {
     rc_store_close(store);
 }
 
+static bool add_one(void *ctx, struct rc_span key, struct rc_span value) {
+    char *text = ctx;
+    snprintf(text + strlen(text), 400 - strlen(text), "%.*s=%.*s ", (int)key.len, key.data, (int)value.len, value.data);
+    return true;
+}
+
+static void sorted_put(struct rc_store_sorted *sorted, enum rc_store_space space, int32_t partition, const char *key,
+                       const char *value) {
+    struct rc_error err;
+    rc_status status = value ? rc_store_sorted_put(sorted, space, partition, rc_span_str(key), rc_span_str(value), &err)
+                             : rc_store_sorted_delete(sorted, space, partition, rc_span_str(key), &err);
+    if (status != RC_OK)
+        fail_msg("%s", err.message);
+}
+
+static const char *all_of(struct rc_store *store, enum rc_store_space space, int32_t partition) {
+    static char text[400];
+    struct rc_error err;
+    text[0] = '\0';
+    assert_int_equal(rc_store_each(store, space, partition, rc_span_str(""), add_one, text, &err), RC_OK);
+    return text;
+}
+
+static size_t files_of(const char *prefix) {
+    DIR *dir = opendir(folder);
+    size_t n = 0;
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        n += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    closedir(dir);
+    return n;
+}
+
+/* Files of sorted records stand over what was there, and under what comes; they are there whole, also after a kill, or not at all. */
+static void sorted_records_become_part_of_it(void **state) {
+    (void)state;
+    struct rc_store *store = open_store();
+    struct rc_error err;
+    struct rc_store_batch *batch = rc_store_begin(store);
+    rc_store_put(batch, RC_STORE_PERSON, 1, rc_span_str("a"), rc_span_str("old"));
+    rc_store_put(batch, RC_STORE_PERSON, 1, rc_span_str("b"), rc_span_str("old"));
+    rc_store_put(batch, RC_STORE_PERSON, 1, rc_span_str("d"), rc_span_str("old"));
+    rc_store_put(batch, RC_STORE_PERSON, 2, rc_span_str("a"), rc_span_str("other"));
+    commit(batch);
+    for (int round = 0; round < 2; round++) { /* given up, committed */
+        struct rc_store_sorted *sorted = rc_store_sorted_begin(store);
+        sorted_put(sorted, RC_STORE_DEADLINE, 1, "due", "");
+        sorted_put(sorted, RC_STORE_PERSON, 1, "a", "new");
+        sorted_put(sorted, RC_STORE_PERSON, 1, "b", NULL);
+        sorted_put(sorted, RC_STORE_PERSON, 1, "c", "new");
+        assert_string_equal(all_of(store, RC_STORE_PERSON, 1), "a=old b=old d=old ");
+        if (round == 0)
+            rc_store_sorted_abort(sorted);
+        else
+            assert_int_equal(rc_store_sorted_commit(sorted, &err), RC_OK);
+        assert_int_equal(files_of("sorted-"), 0);
+    }
+    assert_int_equal(rc_store_sorted_commit(rc_store_sorted_begin(store), &err), RC_OK); /* nothing */
+    assert_string_equal(all_of(store, RC_STORE_PERSON, 1), "a=new c=new d=old ");
+    assert_string_equal(all_of(store, RC_STORE_PERSON, 2), "a=other ");
+    assert_string_equal(all_of(store, RC_STORE_DEADLINE, 1), "due= ");
+    batch = rc_store_begin(store);
+    rc_store_put(batch, RC_STORE_PERSON, 1, rc_span_str("c"), rc_span_str("newer"));
+    rc_store_delete_partition(batch, RC_STORE_DEADLINE, 1);
+    commit(batch);
+    rc_store_close(store);
+    char left[256];
+    snprintf(left, sizeof left, "%s/sorted-3", folder);
+    fclose(fopen(left, "w")); /* as of a process that was killed */
+    store = open_store();
+    assert_int_equal(files_of("sorted-"), 0);
+    assert_string_equal(all_of(store, RC_STORE_PERSON, 1), "a=new c=newer d=old ");
+    assert_string_equal(all_of(store, RC_STORE_DEADLINE, 1), "");
+    rc_store_close(store);
+}
+
 /* Some megabytes, and a value larger than a piece of it: each operation counts, in its order. */
 static void a_batch_of_any_size_keeps_its_order(void **state) {
     (void)state;
@@ -381,6 +456,7 @@ int main(void) {
         TEST(a_batch_of_any_size_keeps_its_order),
         TEST(batches_are_whole_or_not_at_all),
         TEST(batches_are_committed_in_the_background),
+        TEST(sorted_records_become_part_of_it),
         TEST(partitions_are_ranges),
         TEST(kind_and_format_are_checked),
         TEST(one_process_writes_others_may_read),
