@@ -319,6 +319,30 @@ static rc_status make_client(rd_kafka_conf_t *conf, bool stands_back, rd_kafka_t
     return making.status;
 }
 
+/* When its queue is full librdkafka 2.0.2 stops fetching, and the broker's thread looks again when something wakes it, or after a second. Asking for
+ * metadata does wake it. */
+#define LOOK_AGAIN_MS "20"
+
+static bool is_set(const struct rc_config *config, const char *name) {
+    const char *property, *value;
+    for (size_t i = 0; rc_config_kafka(config, i, &property, &value); i++)
+        if (strcmp(property, name) == 0)
+            return true;
+    return false;
+}
+
+/* What the user has set stands. */
+static rc_status set_eager(const struct rc_config *config, rd_kafka_conf_t *conf, int fetch_bytes,
+                           struct rc_error *err) {
+    static const char fetch[] = "fetch.message.max.bytes", refresh[] = "topic.metadata.refresh.interval.ms";
+    char text[16];
+    snprintf(text, sizeof text, "%d", fetch_bytes);
+    bool sized = is_set(config, fetch) || is_set(config, "max.partition.fetch.bytes");
+    if (!sized && rc_client_set(conf, fetch, text, err) != RC_OK)
+        return RC_FAIL;
+    return is_set(config, refresh) ? RC_OK : rc_client_set(conf, refresh, LOOK_AGAIN_MS, err);
+}
+
 rc_status rc_source_open(const struct rc_config *config, const struct rc_source_options *options,
                          struct rc_kafka_source **out, struct rc_error *err) {
     rd_kafka_conf_t *conf;
@@ -334,7 +358,8 @@ rc_status rc_source_open(const struct rc_config *config, const struct rc_source_
     snprintf(fetch_wait, sizeof fetch_wait, "%d", options->fetch_wait_ms);
     if (rc_client_set(conf, "group.id", options->group ? options->group : reader, err) != RC_OK ||
         (instance && rc_client_set(conf, "group.instance.id", instance, err) != RC_OK) ||
-        (options->fetch_wait_ms > 0 && rc_client_set(conf, "fetch.wait.max.ms", fetch_wait, err) != RC_OK)) {
+        (options->fetch_wait_ms > 0 && rc_client_set(conf, "fetch.wait.max.ms", fetch_wait, err) != RC_OK) ||
+        (options->fetch_bytes > 0 && set_eager(config, conf, options->fetch_bytes, err) != RC_OK)) {
         rd_kafka_conf_destroy(conf);
         return RC_FAIL;
     }

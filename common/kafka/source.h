@@ -58,6 +58,9 @@ struct rc_source_options {
      * when nobody is given its last records; 0: kafka.fetch.wait.max.ms, 500. */
     int fetch_wait_ms;
     bool stands_back; /* its threads do (base/priority.h): nobody waits for what it reads */
+    /* For who reads a long way and is slower than the broker: how much of a partition one fetch asks for at most, and fetching goes on as soon as there is
+     * room again; 0: kafka.fetch.message.max.bytes, 1 MiB, and up to a second later. */
+    int fetch_bytes;
 };
 
 /* Does not wait for the broker. `config` is borrowed for the call. Fails (FATAL, exit 78) on properties that

@@ -232,9 +232,9 @@ rc_status rc_store_open(const struct rc_store_options *options, struct rc_store 
                                    : rocksdb_open(store->options, options->path, &problem);
     if (problem) {
         store->db = NULL;
-        rc_store_failed(err, options->path, "opening", problem);
+        rc_status status = rc_store_failed(err, options->path, "opening", problem);
         rc_store_close(store);
-        return RC_FAIL;
+        return status;
     }
     if (check_identity(store, options, found_format, err) != RC_OK) {
         rc_store_close(store);

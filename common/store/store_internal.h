@@ -28,7 +28,7 @@ struct rc_store {
 };
 
 /* RocksDB's status as text → ours; takes `text`. */
-rc_status rc_store_failed(struct rc_error *err, const char *path, const char *what, char *text);
+rc_status rc_store_failed(struct rc_error *err, const char *path, const char *what, char *text) RC_MUST_USE;
 /* RocksDB's key: `out` is reset first. */
 void rc_store_key(struct rc_buf *out, enum rc_store_space space, int32_t partition, struct rc_span key);
 /* Removes what sorted.c has left in the folder when it was killed. */

@@ -496,6 +496,7 @@ static void close_all(struct ingest *ingest) {
         leave_persons(ingest);
     while (ingest->n_lanes > 0)
         rc_ingest_lane_free(ingest->lanes[0]);
+    rc_ingest_restore_rest(ingest);
     free(ingest->lanes);
     free(ingest->ahead);
     rc_ingest_program_free(ingest->program);

@@ -1,7 +1,7 @@
 /* Private to consumers/ingest. One event's way: ingest.c (the loop) → feed.c (a record to an event) →
  * segment/population.h → emit.c (a change to a record). lane.c owns a partition number's state from its assignment to
  * its loss; checkpoint.c makes it durable, in the local store (saved.c) and the changelog (changelog.c), from which
- * restore.c brings it back; program.c takes up definitions, composition.c makes each lane's plan of them, backfill.c reads the
+ * restore.c brings it back (gather.c: sorted); program.c takes up definitions, composition.c makes each lane's plan of them, backfill.c reads the
  * history of new ones, guard.c holds those that change too much, effect.c notes what they moved; report.c tells, answers.c answers. One thread owns all of it;
  * only `report` is shared with the HTTP thread. */
 #ifndef RC_INGEST_INTERNAL_H
@@ -204,6 +204,7 @@ struct lane {
     bool in_checkpoint;  /* the checkpoint under way holds something of it */
     /* The changelog (restore.c, changelog.c); all of it unused where there is none. */
     struct restore *restore; /* NULL: nothing to restore */
+    struct counted *counted; /* what the store's records say, when they were just restored; NULL: not known */
     uint32_t marked;         /* greatest epoch that it names */
     bool fresh;              /* what it holds is void: it must say so before anything else is written */
     bool restored;           /* the local state came from it, all of it */
@@ -332,10 +333,11 @@ struct ingest {
     size_t person_bytes;  /* that a person takes in a checkpoint, about */
     int64_t next_trim_ms; /* monotonic */
 
-    int64_t next_tell_ms;    /* monotonic */
-    int64_t next_restore_ms; /* monotonic */
-    bool drained;            /* the last turn read until the queue was empty */
-    int64_t next_ask_ms;     /* monotonic */
+    int64_t next_tell_ms;             /* monotonic */
+    int64_t next_restore_ms;          /* monotonic */
+    struct rc_kafka_source *restorer; /* reads the changelog of one lane after the other; NULL: none is to be read */
+    bool drained;                     /* the last turn read until the queue was empty */
+    int64_t next_ask_ms;              /* monotonic */
 
     struct rc_questions *questions; /* what HTTP asks of the loop */
     struct release *release;
@@ -600,9 +602,41 @@ rc_status rc_ingest_restore_begin(struct lane *lane, const struct saved_lane *sa
 /* Reads for at most `budget_ms`. `more`: there is something to do at once. When all is read `restore` is NULL, the local
  * store holds the state, and the lane's `fresh` and `rewriting` say what the changelog needs. RETRY: call again. */
 rc_status rc_ingest_restore_step(struct lane *lane, int budget_ms, bool *more, struct rc_error *err) RC_MUST_USE;
+/* Whether nothing can be done until what was read is written; the loop is woken then. */
+bool rc_ingest_restore_waits(const struct lane *lane);
 void rc_ingest_restore_drop(struct lane *lane);
+/* Closes the reader when no lane has anything left to read. */
+void rc_ingest_restore_rest(struct ingest *ingest);
 /* Offsets of the changelog read, and to be read in all; 0 when nothing is being restored. */
 void rc_ingest_restore_progress(const struct lane *lane, int64_t *done, int64_t *all);
+
+/* ---- gather.c ---- */
+
+/* What a lane's records say together; as the numbers of residence.c. */
+struct counted_members {
+    uint64_t segment; /* a hash of its id */
+    uint64_t n;
+};
+struct counted {
+    size_t persons, quarantined;
+    uint64_t plan; /* under which all were saved; 0: not all under one */
+    struct counted_members *members;
+    size_t n_members, members_capacity, hint;
+};
+size_t rc_ingest_counted_members(const struct counted *counted, uint64_t segment);
+void rc_ingest_counted_free(struct counted *counted);
+
+struct gather;
+struct gather *rc_ingest_gather_new(struct rc_store *store, int32_t number);
+void rc_ingest_gather_free(struct gather *gather);
+/* The person's record from now on; a value without data: there is none. Copies. */
+void rc_ingest_gather_put(struct gather *gather, struct rc_span key, struct rc_span value);
+size_t rc_ingest_gather_bytes(const struct gather *gather);
+bool rc_ingest_gather_empty(const struct gather *gather);
+/* Makes all of it part of the store; may be called by another thread. `over_others`: the store may have records of the lane. If not, their deadlines are
+ * written as well and `*counted` (owned by the caller) is what they say together; else, and where a record does not read as one, it is NULL. */
+rc_status rc_ingest_gather_write(const struct gather *gather, bool over_others, struct counted **counted,
+                                 struct rc_error *err) RC_MUST_USE;
 
 /* ---- saved.c ---- */
 
@@ -641,6 +675,8 @@ void rc_ingest_saved_deinit(struct saved_lane *saved);
 
 /* Backs the lane's new population with what the store holds. POISON: a record is damaged. */
 rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) RC_MUST_USE;
+/* The store's key of a deadline (`out` is reset first). */
+void rc_ingest_deadline_key(struct rc_buf *out, uint64_t domain, int64_t due_ms, struct rc_span person_key);
 /* Deletes all that the store holds of the partition. */
 void rc_ingest_residence_forget(struct rc_store_batch *batch, int32_t number);
 /* Puts the numbers of what is saved. `plan`: as in struct checkpoint_lane. */

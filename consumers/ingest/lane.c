@@ -68,6 +68,7 @@ void rc_ingest_lane_free(struct lane *lane) {
     rc_ingest_restore_drop(lane);
     rc_ingest_composition_forget(lane);
     rc_ingest_composition_release(lane);
+    rc_ingest_counted_free(lane->counted);
     rc_buf_deinit(&lane->rewrite_from);
     for (size_t i = 0; i < lane->n_inputs; i++) {
         free(lane->inputs[i]->topic);
@@ -349,6 +350,8 @@ static rc_status take_up(struct lane *lane, uint32_t group_epoch, int64_t commit
         return RC_FAIL;
     if (ingest->state_topic)
         lane->changelog_end = rc_producer_end(ingest->producer, ingest->state_topic, lane->number);
+    rc_ingest_counted_free(lane->counted);
+    lane->counted = NULL;
     lane->state = LANE_CATCHING_UP;
     lane->opened_ms = rc_clock_wall_ms();
     rc_log(RC_LOG_INFO, "partition taken", rc_f_int("partition", lane->number), rc_f_int("epoch", lane->versions.epoch),
@@ -406,6 +409,8 @@ static rc_status open_lane(struct lane *lane, struct rc_error *err) {
     }
     lane->versions.epoch = lane->marked = 0;
     lane->fresh = lane->rewriting = lane->restored = false;
+    rc_ingest_counted_free(lane->counted);
+    lane->counted = NULL;
     if (!ingest->state_topic)
         return take_up(lane, epoch, committed, err);
     forget_state(lane);
@@ -475,14 +480,18 @@ bool rc_ingest_lanes_restore(struct ingest *ingest) {
     bool work = false, more = false;
     for (size_t i = 0; i < ingest->n_lanes; i++) {
         work |= lane_works(ingest->lanes[i]);
-        if (!first && ingest->lanes[i]->state == LANE_RESTORING)
-            first = ingest->lanes[i];
+        if (!first && ingest->lanes[i]->state == LANE_RESTORING && !rc_ingest_restore_waits(ingest->lanes[i]))
+            first = ingest->lanes[i]; /* while one is written the next one is read */
     }
+    if (!first)
+        rc_ingest_restore_rest(ingest);
     if (!first || ingest->failed || rc_clock_monotonic_ms() < ingest->next_restore_ms)
         return false;
     struct rc_error err;
-    if (go_on_restoring(first, work ? RESTORE_MS : RESTORE_ALONE_MS, &more, &err) == RC_OK)
+    if (go_on_restoring(first, work ? RESTORE_MS : RESTORE_ALONE_MS, &more, &err) == RC_OK) {
+        rc_ingest_restore_rest(ingest);
         return more;
+    }
     if (err.class != RC_CLASS_RETRY) {
         rc_ingest_fail(ingest, &err);
         return false;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consumers/ingest/internal.h"
+#include "segment/plan.h"
 
 #define DEADLINE_HEAD 16
 #define MAX_KEY_BYTES ((size_t)1 << 20)
@@ -36,7 +37,7 @@ static uint64_t big_endian(const char *bytes) {
     return number;
 }
 
-static void deadline_key(struct rc_buf *out, uint64_t domain, int64_t due_ms, struct rc_span person_key) {
+void rc_ingest_deadline_key(struct rc_buf *out, uint64_t domain, int64_t due_ms, struct rc_span person_key) {
     rc_buf_reset(out);
     add_big_endian(out, domain);
     add_big_endian(out, (uint64_t)due_ms ^ UINT64_C(1) << 63);
@@ -71,7 +72,7 @@ static rc_status due(void *ctx, uint64_t domain, int64_t from_ms, struct rc_span
     struct due_visit one = {domain, visit, visit_ctx};
     struct rc_buf from;
     rc_buf_init(&from, MAX_KEY_BYTES);
-    deadline_key(&from, domain, from_ms, from_key);
+    rc_ingest_deadline_key(&from, domain, from_ms, from_key);
     rc_status status =
         rc_store_scan(lane->ingest->store, RC_STORE_DEADLINE, lane->number, rc_buf_span(&from), visit_due, &one, err);
     rc_buf_deinit(&from);
@@ -87,11 +88,11 @@ static void deadline(void *ctx, struct rc_span person_key, uint64_t domain, int6
     struct lane *lane = ctx;
     struct rc_buf *key = &lane->ingest->scratch;
     if (was_ms != INT64_MAX) {
-        deadline_key(key, domain, was_ms, person_key);
+        rc_ingest_deadline_key(key, domain, was_ms, person_key);
         rc_store_delete(lane->batch, RC_STORE_DEADLINE, lane->number, rc_buf_span(key));
     }
     if (is_ms != INT64_MAX) {
-        deadline_key(key, domain, is_ms, person_key);
+        rc_ingest_deadline_key(key, domain, is_ms, person_key);
         rc_store_put(lane->batch, RC_STORE_DEADLINE, lane->number, rc_buf_span(key), rc_span_of("", 0));
     }
 }
@@ -190,8 +191,33 @@ static size_t budget_of(const struct ingest *ingest) {
     return (size_t)rc_config_bytes(ingest->config, "state.memory_bytes") / 10 * 6 / lanes;
 }
 
+/* Gives the population what is saved; says how many persons there are, and under which plan all were decided. */
+static size_t take_numbers(struct lane *lane, const json_t *numbers, uint64_t *plan) {
+    const struct rc_catalog *catalog = lane->composition->catalog;
+    const char *text = json_string_value(json_object_get(numbers, "plan"));
+    const json_t *members = json_object_get(numbers, "members");
+    *plan = text ? strtoull(text, NULL, 16) : 0;
+    rc_population_set_quarantined(lane->population,
+                                  (size_t)json_integer_value(json_object_get(numbers, "quarantined")));
+    for (uint32_t s = 0; s < catalog->n_segments; s++)
+        rc_population_set_members(lane->population, s,
+                                  (size_t)json_integer_value(json_object_get(members, catalog->segments[s].id)));
+    return (size_t)json_integer_value(json_object_get(numbers, "persons"));
+}
+
+static size_t take_counted(struct lane *lane, uint64_t *plan) {
+    const struct counted *counted = lane->counted;
+    const struct rc_plan *own = lane->composition->plan;
+    *plan = counted->persons ? counted->plan : rc_plan_hash(own);
+    rc_population_set_quarantined(lane->population, counted->quarantined);
+    for (uint32_t s = 0; s < own->n_segments; s++)
+        rc_population_set_members(lane->population, s, rc_ingest_counted_members(counted, own->segments[s].id_hash));
+    return counted->persons;
+}
+
 rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) {
-    const struct composition *composition = lane->composition;
+    const struct counted *counted = lane->counted;
+    uint64_t plan = 0;
     const struct rc_backing backing = {
         .ctx = lane, .get = get, .due = due, .each = each, .deadline = deadline, .failed = failed};
     json_t *numbers;
@@ -199,20 +225,11 @@ rc_status rc_ingest_residence_open(struct lane *lane, struct rc_error *err) {
         return RC_FAIL;
     rc_population_back(lane->population, &backing, budget_of(lane->ingest));
     rc_population_limit_events(lane->population, (size_t)rc_config_int(lane->ingest->config, "state.person_events"));
-    rc_population_set_quarantined(lane->population,
-                                  (size_t)json_integer_value(json_object_get(numbers, "quarantined")));
-    size_t persons = (size_t)json_integer_value(json_object_get(numbers, "persons"));
-    const char *plan = json_string_value(json_object_get(numbers, "plan"));
-    bool other_plan = !plan || strtoull(plan, NULL, 16) != rc_plan_hash(composition->plan);
-    const json_t *members = json_object_get(numbers, "members");
-    for (uint32_t s = 0; s < composition->catalog->n_segments && numbers; s++)
-        rc_population_set_members(
-            lane->population, s,
-            (size_t)json_integer_value(json_object_get(members, composition->catalog->segments[s].id)));
-    rc_status status = numbers ? RC_OK : rebuild(lane, &persons, err);
+    size_t persons = numbers ? take_numbers(lane, numbers, &plan) : counted ? take_counted(lane, &plan) : 0;
+    rc_status status = numbers || counted ? RC_OK : rebuild(lane, &persons, err);
     json_decref(numbers);
     if (status == RC_OK)
-        rc_population_resume(lane->population, persons, other_plan);
+        rc_population_resume(lane->population, persons, plan != rc_plan_hash(lane->composition->plan));
     return status;
 }
 

@@ -8,7 +8,12 @@
  *   3. what lands behind the mark carries a lower epoch, and the next reader knows it (store/changelog.h).
  *
  * What comes out is not the state at one instant: persons may be ahead of the positions in the lane's record, never behind. Reading the
- * input again from there is exact all the same (docs/decisions/0006-changelog.md). */
+ * input again from there is exact all the same (docs/decisions/0006-changelog.md).
+ *
+ * Persons are gathered in memory, the last record of each, and go into the store sorted (gather.c), by a thread, while the next lane is read. What is killed meanwhile begins
+ * again: the lane's own record, which says that its persons are there, comes last. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,20 +25,127 @@
 #include "store/changelog.h"
 
 #define TIMEOUT_MS 30000
-#define FETCH_WAIT_MS 10 /* the end is all that is waited for */
+#define FETCH_WAIT_MS 10      /* the end is all that is waited for */
+#define FETCH_BYTES (8 << 20) /* of one partition at a time: else it waits for the broker as long as it reads */
 #define BATCH_BYTES ((size_t)4 << 20)
+#define GATHER_SHARE 3 /* of the memory, for persons who are gathered; as much again while others are written */
+
+/* Persons on their way into the store. */
+struct writing {
+    pthread_t thread;
+    bool threaded; /* else it was done at once */
+    atomic_bool over;
+    struct rc_loop *loop;
+    struct gather *gather; /* owned */
+    bool over_others;
+    struct counted *counted; /* owned */
+    rc_status status;
+    struct rc_error err;
+};
 
 struct restore {
-    struct rc_kafka_source *source; /* NULL: not opened yet */
+    bool reading; /* the reader is this lane's */
     struct rc_changelog_judge *judge;
-    struct rc_store_batch *batch;
-    struct rc_buf lane;    /* the last one's value; empty: none */
-    bool base;             /* the local store has state to go on from */
-    int64_t from, at, end; /* offsets */
-    int64_t began_ms;      /* monotonic */
+    struct rc_store_batch *batch; /* all but persons */
+    struct gather *gather;
+    size_t gather_limit;     /* bytes */
+    struct writing *writing; /* NULL: nothing is being written */
+    size_t written;          /* gatherings that are in the store, or on their way */
+    struct rc_buf lane;      /* the last one's value; empty: none */
+    bool base;               /* the local store has state to go on from */
+    int64_t from, at, end;   /* offsets */
+    int64_t began_ms;        /* monotonic */
     uint64_t persons;
     bool changed; /* some of the store's persons */
 };
+
+static rc_status flush_batch(struct lane *lane, struct rc_error *err) {
+    struct rc_store_batch *batch = lane->restore->batch;
+    lane->restore->batch = rc_store_begin(lane->ingest->store);
+    return rc_store_commit(batch, false, err);
+}
+
+/* ---- persons into the store ---- */
+
+static void *write_persons(void *ctx) {
+    struct writing *writing = ctx;
+    writing->status = rc_ingest_gather_write(writing->gather, writing->over_others, &writing->counted, &writing->err);
+    rc_ingest_gather_free(writing->gather);
+    writing->gather = NULL;
+    atomic_store(&writing->over, true);
+    rc_loop_wake(writing->loop);
+    return NULL;
+}
+
+/* What is gathered begins to be written; nothing else may be by then. */
+static rc_status begin_writing(struct lane *lane, struct rc_error *err) {
+    struct restore *restore = lane->restore;
+    if (flush_batch(lane, err) != RC_OK) /* what it makes void must go first */
+        return RC_FAIL;
+    struct writing *writing = rc_calloc(1, sizeof *writing);
+    writing->loop = lane->ingest->loop;
+    writing->gather = restore->gather;
+    writing->over_others = restore->base || restore->written > 0;
+    restore->gather = rc_ingest_gather_new(lane->ingest->store, lane->number);
+    restore->writing = writing;
+    restore->written++;
+    writing->threaded = pthread_create(&writing->thread, NULL, write_persons, writing) == 0;
+    if (!writing->threaded)
+        write_persons(writing);
+    return RC_OK;
+}
+
+/* Waits for it. */
+static rc_status end_writing(struct lane *lane, struct rc_error *err) {
+    struct restore *restore = lane->restore;
+    struct writing *writing = restore->writing;
+    if (writing->threaded)
+        pthread_join(writing->thread, NULL);
+    rc_status status = writing->status;
+    if (status != RC_OK)
+        *err = writing->err;
+    rc_ingest_counted_free(lane->counted);
+    lane->counted = restore->written == 1 ? writing->counted : NULL;
+    if (restore->written > 1)
+        rc_ingest_counted_free(writing->counted);
+    free(writing);
+    restore->writing = NULL;
+    return status;
+}
+
+static bool is_writing(const struct restore *restore) {
+    return restore->writing && !atomic_load(&restore->writing->over);
+}
+
+static bool see_one(void *ctx, struct rc_span key, struct rc_span value) {
+    (void)key, (void)value;
+    *(bool *)ctx = true;
+    return false;
+}
+
+/* The store has nothing of the lane any more. (Where it had nothing, nothing is said: sorted files go where nothing has been.) */
+static rc_status forget(struct lane *lane, struct rc_error *err) {
+    static const enum rc_store_space spaces[] = {RC_STORE_PERSON, RC_STORE_DEADLINE, RC_STORE_META};
+    struct restore *restore = lane->restore;
+    bool some = false;
+    if (restore->writing && end_writing(lane, err) != RC_OK)
+        return RC_FAIL;
+    rc_ingest_counted_free(lane->counted);
+    lane->counted = NULL;
+    rc_ingest_gather_free(restore->gather);
+    restore->gather = rc_ingest_gather_new(lane->ingest->store, lane->number);
+    restore->written = 0;
+    restore->base = false;
+    if (flush_batch(lane, err) != RC_OK)
+        return RC_FAIL;
+    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
+        if (rc_store_scan(lane->ingest->store, spaces[i], lane->number, rc_span_of("", 0), see_one, &some, err) !=
+            RC_OK)
+            return RC_FAIL;
+    if (some)
+        rc_ingest_residence_forget(restore->batch, lane->number);
+    return some ? flush_batch(lane, err) : RC_OK;
+}
 
 /* ---- beginning ---- */
 
@@ -66,12 +178,15 @@ rc_status rc_ingest_restore_begin(struct lane *lane, const struct saved_lane *sa
         return RC_OK; /* nobody has written since */
     struct restore *restore = rc_calloc(1, sizeof *restore);
     bool goes_on = base && saved->changelog >= 0 && saved->changelog <= high;
-    *restore = (struct restore){.judge = rc_changelog_judge_new(goes_on ? saved->epoch : 0),
-                                .batch = rc_store_begin(ingest->store),
-                                .base = base,
-                                .from = goes_on ? saved->changelog : 0,
-                                .end = high,
-                                .began_ms = rc_clock_monotonic_ms()};
+    *restore =
+        (struct restore){.gather = rc_ingest_gather_new(ingest->store, lane->number),
+                         .gather_limit = (size_t)rc_config_bytes(ingest->config, "state.memory_bytes") / GATHER_SHARE,
+                         .judge = rc_changelog_judge_new(goes_on ? saved->epoch : 0),
+                         .batch = rc_store_begin(ingest->store),
+                         .base = base,
+                         .from = goes_on ? saved->changelog : 0,
+                         .end = high,
+                         .began_ms = rc_clock_monotonic_ms()};
     restore->at = restore->from > low ? restore->from : low;
     if (restore->at >= mark && high == mark + 1) /* nothing but the own mark */
         restore->at = high;
@@ -79,17 +194,19 @@ rc_status rc_ingest_restore_begin(struct lane *lane, const struct saved_lane *sa
     judge_bounds(restore, base ? saved->changelog : 0, low, high);
     if (saved->found && !base)
         rc_log(RC_LOG_WARN, "local state is of another cluster, it is dropped", rc_f_int("partition", lane->number));
-    if (!base)
-        rc_ingest_residence_forget(restore->batch, lane->number);
     lane->restore = restore;
-    return RC_OK;
+    return base ? RC_OK : forget(lane, err);
 }
 
 void rc_ingest_restore_drop(struct lane *lane) {
     struct restore *restore = lane->restore;
+    struct rc_error ignored;
     if (!restore)
         return;
-    rc_source_close(restore->source);
+    if (restore->writing && end_writing(lane, &ignored) != RC_OK)
+        rc_log(RC_LOG_WARN, "restored persons were not saved; it begins again", rc_f_int("partition", lane->number),
+               rc_f_err(&ignored));
+    rc_ingest_gather_free(restore->gather);
     rc_changelog_judge_free(restore->judge);
     rc_store_abort(restore->batch);
     rc_buf_deinit(&restore->lane);
@@ -98,12 +215,6 @@ void rc_ingest_restore_drop(struct lane *lane) {
 }
 
 /* ---- reading ---- */
-
-static rc_status flush_batch(struct lane *lane, struct rc_error *err) {
-    struct rc_store_batch *batch = lane->restore->batch;
-    lane->restore->batch = rc_store_begin(lane->ingest->store);
-    return rc_store_commit(batch, false, err);
-}
 
 /* What can be said against a value without knowing whose it is. */
 static const char *damage_of(const struct rc_message *message) {
@@ -129,7 +240,7 @@ static const char *damage_of(const struct rc_message *message) {
 
 /* Numbers and deadlines do not fit the persons any more: they are made anew when the lane is opened. */
 static void void_numbers(struct lane *lane) {
-    if (!lane->restore->changed)
+    if (lane->restore->base && !lane->restore->changed)
         rc_store_delete(lane->restore->batch, RC_STORE_META, lane->number, rc_span_str(INGEST_NUMBERS_KEY));
     lane->restore->changed = true;
 }
@@ -146,12 +257,12 @@ static rc_status take(struct lane *lane, const struct rc_message *message, struc
     switch (rc_changelog_judge_take(restore->judge, &record)) {
     case RC_CHANGELOG_SKIP: break;
     case RC_CHANGELOG_PERSON:
-        rc_store_put(restore->batch, RC_STORE_PERSON, lane->number, message->key, message->value);
+        rc_ingest_gather_put(restore->gather, message->key, message->value);
         restore->persons++;
         void_numbers(lane);
         break;
     case RC_CHANGELOG_GONE:
-        rc_store_delete(restore->batch, RC_STORE_PERSON, lane->number, message->key);
+        rc_ingest_gather_put(restore->gather, message->key, rc_span_of(NULL, 0));
         void_numbers(lane);
         break;
     case RC_CHANGELOG_SEGMENT:
@@ -165,34 +276,44 @@ static rc_status take(struct lane *lane, const struct rc_message *message, struc
         rc_buf_add_span(&restore->lane, message->value);
         break;
     case RC_CHANGELOG_FRESH:
-        rc_ingest_residence_forget(restore->batch, lane->number);
         rc_buf_reset(&restore->lane);
-        restore->base = false;
         restore->persons = 0;
+        if (forget(lane, err) != RC_OK)
+            return RC_FAIL;
         break;
     }
     rc_counter_inc(lane->ingest->metrics.restored);
     return rc_store_batch_bytes(restore->batch) < BATCH_BYTES ? RC_OK : flush_batch(lane, err);
 }
 
-static rc_status open_source(struct lane *lane, struct rc_error *err) {
+/* The reader goes from lane to lane: opening one takes as long as reading some ten thousand records. */
+static rc_status open_reader(struct lane *lane, struct rc_error *err) {
     struct ingest *ingest = lane->ingest;
-    struct rc_source_options options = {
-        .name = "restore", .wake_fd = rc_loop_fd(ingest->loop), .fetch_wait_ms = FETCH_WAIT_MS};
+    struct rc_source_options options = {.name = "restore",
+                                        .wake_fd = rc_loop_fd(ingest->loop),
+                                        .fetch_wait_ms = FETCH_WAIT_MS,
+                                        .fetch_bytes = FETCH_BYTES};
     struct rc_source_partition partition = {
         .topic = ingest->state_topic, .partition = lane->number, .start = lane->restore->at};
-    struct rc_kafka_source *source;
-    if (rc_source_open(ingest->config, &options, &source, err) != RC_OK)
+    if (!ingest->restorer && rc_source_open(ingest->config, &options, &ingest->restorer, err) != RC_OK)
         return RC_FAIL;
-    if (rc_source_assign(source, &partition, 1, err) != RC_OK) {
-        rc_source_close(source);
+    if (rc_source_assign(ingest->restorer, &partition, 1, err) != RC_OK)
         return RC_FAIL;
-    }
-    lane->restore->source = source;
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        if (ingest->lanes[i]->restore)
+            ingest->lanes[i]->restore->reading = ingest->lanes[i] == lane;
     rc_log(RC_LOG_INFO, "restoring from the changelog", rc_f_str("topic", ingest->state_topic),
            rc_f_int("partition", lane->number), rc_f_int("from", lane->restore->from),
            rc_f_int("to", lane->restore->end));
     return RC_OK;
+}
+
+void rc_ingest_restore_rest(struct ingest *ingest) {
+    for (size_t i = 0; i < ingest->n_lanes; i++)
+        if (ingest->lanes[i]->restore && ingest->lanes[i]->restore->at < ingest->lanes[i]->restore->end)
+            return;
+    rc_source_close(ingest->restorer);
+    ingest->restorer = NULL;
 }
 
 /* ---- the end ---- */
@@ -234,8 +355,8 @@ static rc_status conclude(struct lane *lane, struct rc_error *err) {
                rc_f_str("why", why));
         rc_counter_inc(ingest->metrics.distrusted);
     }
-    if (!trusted && !restore->base)
-        rc_ingest_residence_forget(restore->batch, lane->number);
+    if (!trusted && !restore->base && forget(lane, err) != RC_OK)
+        return RC_FAIL;
     if (flush_batch(lane, err) != RC_OK)
         return RC_FAIL;
     rc_log(RC_LOG_INFO, "restored from the changelog", rc_f_str("topic", ingest->state_topic),
@@ -247,20 +368,43 @@ static rc_status conclude(struct lane *lane, struct rc_error *err) {
     return RC_OK;
 }
 
+/* More than may be gathered. */
+static bool is_much(const struct restore *restore) {
+    return rc_ingest_gather_bytes(restore->gather) > restore->gather_limit;
+}
+
+/* All is read: the last persons are written, then the lane's own record. */
+static rc_status finish(struct lane *lane, bool *more, struct rc_error *err) {
+    struct restore *restore = lane->restore;
+    if (is_writing(restore))
+        return RC_OK;
+    if (restore->writing && end_writing(lane, err) != RC_OK)
+        return RC_FAIL;
+    if (rc_ingest_gather_empty(restore->gather))
+        return conclude(lane, err);
+    *more = true; /* of the next lane */
+    return begin_writing(lane, err);
+}
+
+bool rc_ingest_restore_waits(const struct lane *lane) {
+    const struct restore *restore = lane->restore;
+    return restore && is_writing(restore) && (restore->at >= restore->end || is_much(restore));
+}
+
 rc_status rc_ingest_restore_step(struct lane *lane, int budget_ms, bool *more, struct rc_error *err) {
     struct restore *restore = lane->restore;
     *more = false;
-    if (!restore->source && restore->at < restore->end && open_source(lane, err) != RC_OK)
+    if (!restore->reading && restore->at < restore->end && open_reader(lane, err) != RC_OK)
         return RC_FAIL;
     int64_t until = rc_clock_monotonic_ms() + budget_ms;
     for (int n = 1; restore->at < restore->end; n++) {
         struct rc_message message;
-        switch (rc_source_poll(restore->source, 0, &message, err)) {
+        switch (rc_source_poll(lane->ingest->restorer, 0, &message, err)) {
         case RC_POLLED_NOTHING: return RC_OK;
         case RC_POLLED_ERROR: return RC_FAIL;
         case RC_POLLED_EVENT: {
             int64_t position, end;
-            if (rc_source_position(restore->source, lane->ingest->state_topic, lane->number, &position, &end) ==
+            if (rc_source_position(lane->ingest->restorer, lane->ingest->state_topic, lane->number, &position, &end) ==
                     RC_OK &&
                 position > restore->at)
                 restore->at = position;
@@ -279,8 +423,14 @@ rc_status rc_ingest_restore_step(struct lane *lane, int budget_ms, bool *more, s
             *more = true;
             return RC_OK;
         }
+        if (is_much(restore)) {
+            if (is_writing(restore))
+                return RC_OK;
+            if ((restore->writing && end_writing(lane, err) != RC_OK) || begin_writing(lane, err) != RC_OK)
+                return RC_FAIL;
+        }
     }
-    return conclude(lane, err);
+    return finish(lane, more, err);
 }
 
 void rc_ingest_restore_progress(const struct lane *lane, int64_t *done, int64_t *all) {

@@ -343,7 +343,8 @@ class ChangelogTest(unittest.TestCase):
         ingest.terminate()
         self.lose_disk(ingest)
         self.kafka.throttle(f"{self.site.settings['group.prefix']}-restore", 60000)
-        slow = {"kafka.fetch.message.max.bytes": 6000, "kafka.queued.min.messages": 1}
+        # Little in each fetch, and nothing that wakes librdkafka before it looks by itself whether there is room again.
+        slow = {"kafka.fetch.message.max.bytes": 6000, "kafka.queued.min.messages": 1, "kafka.topic.metadata.refresh.interval.ms": 300000}
         for stops in (True, False):
             ingest.ready = False
             ingest.start(**slow)
