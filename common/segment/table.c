@@ -163,12 +163,15 @@ void rc_table_set_clock(struct rc_population *p, uint32_t dataset, int64_t clock
 #define LINE 64
 #define PREFETCH_MOST 512 /* bytes of one block; the head of a long column is enough to begin with */
 
-static void prefetch(const void *block, size_t bytes) {
+/* Inline by force: what changes nothing need not be called, as the compiler sees it. */
+#define FETCHES __attribute__((always_inline)) static inline
+
+FETCHES void prefetch(const void *block, size_t bytes) {
     for (size_t i = 0; i < bytes && i < PREFETCH_MOST; i += LINE)
         __builtin_prefetch((const char *)block + i);
 }
 
-static void prefetch_domains(const struct rc_population *p, const struct rc_person *person) {
+FETCHES void prefetch_domains(const struct rc_population *p, const struct rc_person *person) {
     prefetch(person->series, person->n_series * sizeof *person->series);
     prefetch(person->members, person->n_members * sizeof *person->members);
     for (size_t d = 0; d < p->plan->n_domains; d++)
@@ -176,7 +179,7 @@ static void prefetch_domains(const struct rc_population *p, const struct rc_pers
 }
 
 /* Each step needs what the one before has fetched. */
-void rc_table_expect(const struct rc_population *p, struct rc_person *const *persons, size_t n) {
+FETCHES void fetch(const struct rc_population *p, struct rc_person *const *persons, size_t n) {
     size_t head = sizeof(struct rc_person) + p->plan->catalog->n_datasets * sizeof(int64_t) +
                   p->plan->n_domains * sizeof(struct rc_person_domain) + LINE; /* and the key */
     for (size_t i = 0; i < n; i++)
@@ -186,6 +189,10 @@ void rc_table_expect(const struct rc_population *p, struct rc_person *const *per
     for (size_t i = 0; i < n; i++)
         for (uint32_t k = 0; k < persons[i]->n_series; k++)
             __builtin_prefetch(persons[i]->series[k].ts);
+}
+
+void rc_table_expect(const struct rc_population *p, struct rc_person *const *persons, size_t n) {
+    fetch(p, persons, n);
 }
 
 void rc_population_expect(const struct rc_population *p, const struct rc_span *person_keys, size_t n) {
@@ -210,7 +217,7 @@ void rc_population_expect(const struct rc_population *p, const struct rc_span *p
     }
     for (size_t i = 0; i < found; i++)
         persons[i] = p->persons[numbers[i]];
-    rc_table_expect(p, persons, found);
+    fetch(p, persons, found);
 }
 
 /* ---- who is due next ---------------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ struct operation {
 struct rc_store_batch {
     struct rc_store *store;
     struct piece *first, **last;
-    size_t bytes;
+    size_t bytes, n;
+    bool ranges; /* some are deleted */
     struct rc_buf key;
 };
 
@@ -345,6 +346,8 @@ static void add(struct rc_store_batch *batch, int what, struct rc_span key, stru
     if (value.len)
         memcpy(to + sizeof head + key.len, value.data, value.len);
     batch->bytes += key.len + value.len;
+    batch->n++;
+    batch->ranges |= what == DELETE_RANGE;
 }
 
 void rc_store_put(struct rc_store_batch *batch, enum rc_store_space space, int32_t partition, struct rc_span key,
@@ -382,28 +385,53 @@ void rc_store_abort(struct rc_store_batch *batch) {
     free(batch);
 }
 
-static void apply(rocksdb_writebatch_t *to, const struct piece *piece) {
+/* An operation where it lies in its piece; the value behind the key. */
+struct entry {
     struct operation op;
-    for (const char *at = piece->bytes; at < piece->bytes + piece->len; at += op.key_len + op.value_len) {
-        memcpy(&op, at, sizeof op);
-        at += sizeof op;
-        switch (op.what) {
-        case PUT: rocksdb_writebatch_put(to, at, op.key_len, at + op.key_len, op.value_len); break;
-        case DELETE: rocksdb_writebatch_delete(to, at, op.key_len); break;
-        case DELETE_RANGE: rocksdb_writebatch_delete_range(to, at, op.key_len, at + op.key_len, op.value_len); break;
-        }
-    }
+    const char *key;
+    size_t at; /* in the batch: of two with one key the later counts */
+};
+
+static int by_key(const void *a, const void *b) {
+    const struct entry *x = a, *y = b;
+    size_t len = x->op.key_len < y->op.key_len ? x->op.key_len : y->op.key_len;
+    int order = memcmp(x->key, y->key, len);
+    if (order == 0)
+        order = (x->op.key_len > y->op.key_len) - (x->op.key_len < y->op.key_len);
+    return order ? order : (x->at > y->at) - (x->at < y->at);
 }
 
-/* Releases the batch: piece by piece, so that it is not in memory twice. */
+static struct entry *collect(const struct rc_store_batch *batch) {
+    struct entry *entries = rc_alloc((batch->n + 1) * sizeof *entries);
+    size_t n = 0;
+    for (const struct piece *piece = batch->first; piece; piece = piece->next)
+        for (const char *at = piece->bytes; at < piece->bytes + piece->len; n++) {
+            struct entry *entry = &entries[n];
+            memcpy(&entry->op, at, sizeof entry->op);
+            entry->at = n;
+            entry->key = at + sizeof entry->op;
+            at = entry->key + entry->op.key_len + entry->op.value_len;
+        }
+    return entries;
+}
+
+/* Releases the batch. In the order of its keys, unless a range is deleted between others: what RocksDB's memtable, a skip list, does with a key is find its
+ * place, which behind the key before it is near. A batch's keys come in no order, and to a place that is anywhere each step is a miss. */
 static rocksdb_writebatch_t *take(struct rc_store_batch *batch) {
     rocksdb_writebatch_t *taken = rocksdb_writebatch_create();
-    while (batch->first) {
-        struct piece *piece = batch->first;
-        apply(taken, piece);
-        batch->first = piece->next;
-        free(piece);
+    struct entry *entries = collect(batch);
+    if (!batch->ranges)
+        qsort(entries, batch->n, sizeof *entries, by_key);
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct operation *op = &entries[i].op;
+        const char *key = entries[i].key, *value = key + op->key_len;
+        switch (op->what) {
+        case PUT: rocksdb_writebatch_put(taken, key, op->key_len, value, op->value_len); break;
+        case DELETE: rocksdb_writebatch_delete(taken, key, op->key_len); break;
+        case DELETE_RANGE: rocksdb_writebatch_delete_range(taken, key, op->key_len, value, op->value_len); break;
+        }
     }
+    free(entries);
     rc_store_abort(batch);
     return taken;
 }

@@ -229,6 +229,7 @@ static void commit(struct ingest *ingest) {
         rc_ingest_saved_put(checkpoint->batch, number, one->json,
                             one->whole ? rc_producer_end(ingest->producer, ingest->state_topic, number) : -1);
     }
+    rc_buf_deinit(&checkpoint->records); /* the batch is about to be in memory twice */
     checkpoint->write = rc_store_commit_begin(checkpoint->batch, wake, ingest->loop);
     checkpoint->batch = NULL;
 }

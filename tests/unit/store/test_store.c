@@ -213,6 +213,72 @@ static void a_batch_of_any_size_keeps_its_order(void **state) {
     rc_store_close(store);
 }
 
+static bool add_record(void *ctx, struct rc_span key, struct rc_span value) {
+    rc_buf_add_span(ctx, key);
+    rc_buf_add_byte(ctx, '=');
+    rc_buf_add_span(ctx, value);
+    return true;
+}
+
+static const enum rc_store_space spaces[] = {RC_STORE_DEADLINE, RC_STORE_META, RC_STORE_PERSON};
+
+static void add_all(struct rc_store *store, struct rc_buf *out) {
+    struct rc_error err;
+    for (size_t s = 0; s < 3; s++)
+        for (int32_t p = 0; p < 3; p++) {
+            rc_buf_printf(out, "|%zu %d|", s, p);
+            assert_int_equal(rc_store_each(store, spaces[s], p, rc_span_str(""), add_record, out, &err), RC_OK);
+        }
+}
+
+/* Random puts and deletes, of keys that begin with one another and have any bytes: all of them in one batch, beside the same one at a time. In every other
+ * round ranges are deleted between them. */
+static void a_batch_says_what_its_operations_say(void **state) {
+    (void)state;
+    enum { OPERATIONS = 3000, ROUNDS = 6 };
+    struct rc_store *store = open_store();
+    snprintf(folder + strlen(folder), sizeof folder - strlen(folder), "2");
+    struct rc_store *other = open_store();
+    folder[strlen(folder) - 1] = '\0';
+    struct rc_buf seen, expected;
+    rc_buf_init(&seen, 64 << 20);
+    rc_buf_init(&expected, 64 << 20);
+    unsigned seed = 11;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct rc_store_batch *whole = rc_store_begin(store);
+        for (int i = 0; i < OPERATIONS; i++) {
+            struct rc_store_batch *one = rc_store_begin(other), *const both[] = {whole, one};
+            char key[20] = "namespace:", value[32];
+            size_t len = 10 + (size_t)rand_r(&seed) % 5;
+            for (size_t k = 10; k < len; k++)
+                key[k] = "\0ab\xff"[rand_r(&seed) % 4];
+            snprintf(value, sizeof value, "%d", i);
+            enum rc_store_space space = spaces[rand_r(&seed) % 3];
+            int32_t partition = rand_r(&seed) % 3;
+            bool deletes = rand_r(&seed) % 4 == 0, range = round % 2 && rand_r(&seed) % 500 == 0;
+            for (size_t b = 0; b < 2; b++)
+                if (range)
+                    rc_store_delete_partition(both[b], space, partition);
+                else if (deletes)
+                    rc_store_delete(both[b], space, partition, rc_span_of(key, len));
+                else
+                    rc_store_put(both[b], space, partition, rc_span_of(key, len), rc_span_str(value));
+            commit(one);
+        }
+        commit(whole);
+        rc_buf_reset(&seen);
+        rc_buf_reset(&expected);
+        add_all(store, &seen);
+        add_all(other, &expected);
+        assert_true(expected.len > 10000);
+        assert_true(rc_span_equal(rc_buf_span(&seen), rc_buf_span(&expected)));
+    }
+    rc_store_close(store);
+    rc_store_close(other);
+    rc_buf_deinit(&seen);
+    rc_buf_deinit(&expected);
+}
+
 static void batches_are_whole_or_not_at_all(void **state) {
     (void)state;
     struct rc_store *store = open_store();
@@ -454,6 +520,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_folder, remove_folder)
     const struct CMUnitTest tests[] = {
         TEST(a_batch_of_any_size_keeps_its_order),
+        TEST(a_batch_says_what_its_operations_say),
         TEST(batches_are_whole_or_not_at_all),
         TEST(batches_are_committed_in_the_background),
         TEST(sorted_records_become_part_of_it),
