@@ -107,7 +107,8 @@ void rc_ingest_pace_spent(struct ingest *ingest, int64_t began_ns) {
 
 void rc_ingest_pace_end(struct ingest *ingest) {
     struct pace *pace = &ingest->pace;
-    if (pace->spent_ns == 0 || ingest_hurries(ingest))
+    /* Nor does a checkpoint that a wave waits for. */
+    if (pace->spent_ns == 0 || ingest_hurries(ingest) || ingest->much_unsaved)
         return;
     int64_t rest_ns = (int64_t)((double)pace->spent_ns * (1 - pace->share) / pace->share);
     pace->rest_until_ns = rc_clock_monotonic_ns() + (rest_ns < MOST_REST_NS ? rest_ns : MOST_REST_NS);
