@@ -6,17 +6,16 @@ one, a lost store, a person who did nothing since the start. Each ends in what a
 import shutil
 import unittest
 
-import test_backfill
 from support import produce, wait_until
+from support.history import DAY, History
 from support.recompute import assert_versions, now_ms
 from support.site import SLOW, dataset, event, of_type, segment
 
-DAY = test_backfill.DAY
 VIEWERS = segment("viewers", of_type("view", count={"ge": 3}, window="7d"))
 QUIET = segment("quiet", {"not": of_type("buy", window="5d")})
 
 
-class NoMemoryTest(test_backfill.Base):
+class NoMemoryTest(History):
     def running(self, *definitions, history=4000):
         """An ingest that has read a history and serves these definitions."""
         self.define(dataset(topic=self.topic), *definitions)
