@@ -118,6 +118,8 @@ static rc_status discard(struct lane *lane, const char *why, struct rc_error *er
     if (rc_store_commit(batch, false, err) != RC_OK)
         return RC_FAIL;
     forget_state(lane);
+    rc_ingest_counted_free(lane->counted); /* they are gone */
+    lane->counted = NULL;
     if (rc_ingest_compose_first(lane, false, err) != RC_OK)
         return RC_FAIL;
     lane->population = rc_population_new(lane->composition->plan, rc_ingest_emit_change, lane);
